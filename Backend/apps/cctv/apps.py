@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class CctvConfig(AppConfig):
+    name = "apps.cctv"
+    label = "cctv"
+    verbose_name = "Recordings"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,586 @@
+"""Tables, constraints and query vocabulary. Logic lives in `services`, `leases` and `worker`.
+
+Times are UTC. Sizes are bytes. Foreign keys to cameras, recordings and transfers are PROTECT: no row
+vanishes by a cascade (P4).
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet
+from offload.errors import LeaseLost, Reason
+from offload.states import UPLOADED, Move, State
+
+__all__ = [
+    "Alarm",
+    "Camera",
+    "CameraGrant",
+    "DeletionReceipt",
+    "GCPVideoTransfer",
+    "Lease",
+    "MoveRefused",
+    "PeriodicJob",
+    "Recording",
+    "Site",
+    "TransferBatch",
+    "TransferEvent",
+    "WorkerProcess",
+]
+
+SYSTEM = "system"
+"""The actor of what no person asked for."""
+
+
+class Site(models.Model):
+    """A place with cameras and a disk. A file can only be read where its disk is."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=100, unique=True)
+    time_zone = models.CharField(max_length=64, default="UTC", help_text="IANA name, Europe/Berlin say")
+    disk_high_water_percent = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(99)],
+        help_text="Above this share of the disk, verified and unheld recordings go before their waiting period ends",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Camera(models.Model):
+    """A camera of a site. With recordings it is archived, never deleted."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="cameras")
+    name = models.CharField(max_length=100)
+    is_private = models.BooleanField(default=False, help_text="The role dev sees it with a grant only")
+    archived_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("name",)
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["site", "name"], name="camera_name_once_per_site"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CameraGrant(models.Model):
+    """Lets one user of the role dev see one private camera."""
+
+    camera = models.ForeignKey(Camera, on_delete=models.PROTECT, related_name="grants")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="camera_grants")
+    granted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["camera", "user"], name="camera_grant_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} may see {self.camera}"
+
+
+class Recording(models.Model):
+    """One recorded file of one camera.
+
+    `file_path` is where it is to be read now: below MEDIA_ROOT while `storage_type` is local, in the
+    bucket afterwards. `local_path` keeps where it lies or lay below MEDIA_ROOT, with the size and
+    mtime (nanoseconds) it was registered with: another file under that name is another recording.
+    """
+
+    class Status(models.TextChoices):
+        RECORDING = "recording", "Recording"
+        READY = "ready", "Ready"
+        DAMAGED = "damaged", "Damaged"
+
+    class StorageType(models.TextChoices):
+        LOCAL = "local", "Local disk"
+        GCP = "gcp", "Google Cloud Storage"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    camera = models.ForeignKey(Camera, on_delete=models.PROTECT, related_name="recordings")
+    name = models.CharField(max_length=255)
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.READY)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    duration_seconds = models.FloatField(null=True, blank=True)
+    codec = models.CharField(max_length=32, blank=True)
+    width_pixels = models.PositiveIntegerField(null=True, blank=True)
+    height_pixels = models.PositiveIntegerField(null=True, blank=True)
+    file_size_bytes = models.PositiveBigIntegerField(default=0)
+    file_mtime_ns = models.BigIntegerField(null=True, blank=True)
+    local_path = models.TextField()
+    file_path = models.TextField()
+    storage_type = models.CharField(max_length=8, choices=StorageType.choices, default=StorageType.LOCAL)
+    hold_wanted = models.BooleanField(default=False, help_text="Legal hold, as the operator wants it")
+    hold_confirmed = models.BooleanField(default=False, help_text="Legal hold, as the bucket has it")
+    hold_reason = models.CharField(max_length=500, blank=True)
+    held_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    held_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("-started_at", "id")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["camera", "started_at"], name="recording_camera_started"),
+            models.Index(fields=["storage_type", "status", "id"], name="recording_storage_status"),
+            models.Index(fields=["local_path"], name="recording_local_path"),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(status__in=["recording", "ready", "damaged"]), name="recording_status_known"
+            ),
+            models.CheckConstraint(condition=Q(storage_type__in=["local", "gcp"]), name="recording_storage_known"),
+            models.UniqueConstraint(fields=["local_path", "file_mtime_ns"], name="recording_file_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TransferBatch(models.Model):
+    """Transfers asked for together. At most `batch_size` of them upload at the same time, anywhere."""
+
+    class Kind(models.TextChoices):
+        REQUEST = "request", "Request"
+        RETRY = "retry", "Retry"
+        POLICY = "policy", "Policy"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.REQUEST)
+    batch_size = models.PositiveSmallIntegerField(default=5)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "transfer batches"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=Q(batch_size__gte=1, batch_size__lte=20), name="batch_size_1_to_20"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} of {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class GCPVideoTransfer(models.Model):
+    """The way of one recording into the bucket, and of its local file off the disk.
+
+    Statuses change through `TransferQuerySet.move` only; the moves are `offload.states.MOVES`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    recording = models.OneToOneField(Recording, on_delete=models.PROTECT, related_name="gcp_transfer")
+    batch = models.ForeignKey(TransferBatch, on_delete=models.PROTECT, related_name="transfers")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
+    initiated_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    installation_id = models.CharField(max_length=36, help_text="The installation that owns the object")
+
+    original_local_path = models.TextField(help_text="Below MEDIA_ROOT")
+    gcp_bucket = models.CharField(max_length=222)
+    gcp_storage_path = models.CharField(max_length=1024)
+    gcp_public_url = models.TextField(blank=True)
+    name_take = models.PositiveSmallIntegerField(default=0, help_text="Orphans lie under the earlier names")
+
+    file_size_bytes = models.PositiveBigIntegerField(default=0)
+    bytes_uploaded = models.PositiveBigIntegerField(default=0, help_text="What the bucket confirmed")
+    source_identity = models.CharField(
+        max_length=120, blank=True, help_text="device:inode:size:mtime:ctime, as uploaded"
+    )
+    object_generation = models.BigIntegerField(null=True, blank=True)
+    object_crc32c = models.CharField(max_length=8, blank=True, help_text="Base64, as the bucket writes it")
+    object_stored_at = models.DateTimeField(null=True, blank=True, help_text="By the bucket's clock")
+
+    transfer_status = models.CharField(
+        max_length=17, choices=[(s.value, s.value.replace("_", " ")) for s in State], default=State.PENDING
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    upload_started_at = models.DateTimeField(null=True, blank=True)
+    upload_completed_at = models.DateTimeField(null=True, blank=True)
+    cleanup_scheduled_at = models.DateTimeField(null=True, blank=True)
+    cleanup_completed_at = models.DateTimeField(null=True, blank=True)
+
+    error_code = models.CharField(max_length=40, blank=True)
+    error_message = models.TextField(blank=True)
+    retry_count = models.PositiveIntegerField(default=0, help_text="Tries after the first, all in all")
+    failures_in_row = models.PositiveIntegerField(default=0, help_text="Since the last confirmed progress")
+    failing_since = models.DateTimeField(null=True, blank=True)
+    cleanup_failures = models.PositiveIntegerField(default=0)
+    needs_attention = models.BooleanField(default=False, help_text="A person has to look at it")
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+
+    lease_number = models.PositiveBigIntegerField(default=0)
+    lease_owner = models.UUIDField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+
+    # The session URI authorises writes (P10): it appears in no list, page, log or repr.
+    session_uri = models.TextField(blank=True, editable=False)
+    session_started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    session_identity = models.CharField(max_length=120, blank=True, editable=False)
+
+    objects = TransferQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "GCP video transfer"
+        ordering = ("-created_at", "-id")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["transfer_status", "cleanup_scheduled_at"], name="transfer_status_cleanup"),
+            models.Index(fields=["batch", "transfer_status", "next_attempt_at"], name="transfer_batch_due"),
+            models.Index(fields=["-created_at", "-id"], name="transfer_newest_first"),
+            models.Index(fields=["lease_expires_at"], name="transfer_lease_expiry"),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(transfer_status__in=sorted(state.value for state in State)),
+                name="transfer_status_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(transfer_status__in=sorted(state.value for state in UPLOADED))
+                | (
+                    ~Q(gcp_bucket="")
+                    & ~Q(object_crc32c="")
+                    & Q(object_generation__isnull=False, upload_completed_at__isnull=False)
+                ),
+                name="transfer_uploaded_has_proof",
+            ),
+            models.CheckConstraint(
+                condition=~Q(transfer_status="uploading")
+                | Q(lease_owner__isnull=False, lease_expires_at__isnull=False),
+                name="transfer_uploading_has_lease",
+            ),
+            models.CheckConstraint(
+                condition=~Q(transfer_status="pending") | Q(next_attempt_at__isnull=False),
+                name="transfer_pending_has_next_attempt",
+            ),
+            models.CheckConstraint(
+                condition=~Q(transfer_status="cleanup_pending") | Q(cleanup_scheduled_at__isnull=False),
+                name="transfer_cleanup_is_scheduled",
+            ),
+            models.CheckConstraint(
+                condition=~Q(transfer_status="cleanup_completed") | Q(cleanup_completed_at__isnull=False),
+                name="transfer_cleaned_has_time",
+            ),
+            models.CheckConstraint(
+                condition=~Q(transfer_status="failed") | ~Q(error_code=""), name="transfer_failed_has_reason"
+            ),
+            models.CheckConstraint(
+                condition=Q(bytes_uploaded__lte=models.F("file_size_bytes")),
+                name="transfer_progress_within_size",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gcp_storage_path} ({self.transfer_status})"
+
+    @property
+    def file_size_mb(self) -> float:
+        """MiB, two decimals."""
+        return round(self.file_size_bytes / 1024**2, 2)
+
+    @property
+    def progress_percent(self) -> float:
+        """Share of the bytes that the bucket confirmed, one decimal; 100 only when uploaded and verified."""
+        if self.transfer_status in UPLOADED:
+            return 100.0
+        if not self.file_size_bytes:
+            return 0.0
+        return min(99.9, round(100 * self.bytes_uploaded / self.file_size_bytes, 1))
+
+    @property
+    def is_cleanup_due(self) -> bool:
+        return self.cleanup_due_at(timezone.now())
+
+    def cleanup_due_at(self, now: datetime) -> bool:
+        """Whether the waiting period is over at `now` and nothing holds the recording."""
+        return (
+            self.transfer_status == State.CLEANUP_PENDING
+            and self.cleanup_scheduled_at is not None
+            and self.cleanup_scheduled_at <= now
+            and not self.recording.hold_wanted
+        )
+
+    def mark_upload_started(self, *, lease: Lease | None = None, now: datetime | None = None) -> None:
+        """Note the first byte's time. Raises LeaseLost without the current lease."""
+        moment = now or timezone.now()
+        rows = type(self).objects.filter(transfer_status=State.UPLOADING)
+        if (
+            lease is None
+            or lease.transfer_id != self.pk
+            or rows.held_by_lease(lease, moment).update(upload_started_at=moment) != 1
+        ):
+            raise LeaseLost(f"transfer {self.pk} can be marked by the holder of its lease only")
+        self.refresh_from_db()
+
+    def mark_upload_completed(
+        self,
+        *,
+        lease: Lease | None = None,
+        generation: int | None = None,
+        crc32c: str = "",
+        cleanup_at: datetime | None = None,
+        now: datetime | None = None,
+        actor: str = SYSTEM,
+        reason: Reason = Reason.UPLOADED,
+        detail: str = "",
+        **changes: object,
+    ) -> None:
+        """Record a verified upload; `crc32c` is base64. Scheduled for cleanup where `cleanup_at` is given.
+
+        Raises LeaseLost without the current lease, ValueError without generation or CRC32C.
+        """
+        if lease is None or lease.transfer_id != self.pk:
+            raise LeaseLost(f"transfer {self.pk} can be completed by the holder of its lease only")
+        if not generation or not crc32c:
+            raise ValueError("an upload is complete only with the object's generation and CRC32C")
+        moment = now or timezone.now()
+        type(self).objects.move(
+            self.pk,
+            Move.COMPLETE if cleanup_at is None else Move.COMPLETE_SCHEDULED,
+            actor=actor,
+            now=moment,
+            reason=reason,
+            detail=detail,
+            lease=lease,
+            changes={
+                "object_generation": generation,
+                "object_crc32c": crc32c,
+                "upload_completed_at": moment,
+                "cleanup_scheduled_at": cleanup_at,
+                "next_attempt_at": None,
+                "error_code": "",
+                "error_message": "",
+                "failures_in_row": 0,
+                "failing_since": None,
+                "session_uri": "",
+                "session_started_at": None,
+                "session_identity": "",
+                **changes,
+            },
+        )
+        self.refresh_from_db()
+
+    def mark_upload_failed(
+        self,
+        *,
+        lease: Lease | None = None,
+        reason: Reason = Reason.INTERNAL_ERROR,
+        detail: str = "",
+        now: datetime | None = None,
+        actor: str = SYSTEM,
+        **changes: object,
+    ) -> None:
+        """End the attempt for good: `failed`, with its reason. Raises LeaseLost without the current lease."""
+        if lease is None or lease.transfer_id != self.pk:
+            raise LeaseLost(f"transfer {self.pk} can be failed by the holder of its lease only")
+        type(self).objects.move(
+            self.pk,
+            Move.FAIL,
+            actor=actor,
+            now=now or timezone.now(),
+            reason=reason,
+            detail=detail,
+            lease=lease,
+            changes={"error_code": reason, "error_message": detail, "next_attempt_at": None, **changes},
+        )
+        self.refresh_from_db()
+
+    def mark_cleanup_completed(
+        self,
+        *,
+        lease: Lease | None = None,
+        receipt: DeletionReceipt | None = None,
+        now: datetime | None = None,
+        actor: str = SYSTEM,
+        reason: Reason = Reason.CLEANED,
+        detail: str = "",
+    ) -> None:
+        """The local file is gone. Raises LeaseLost without the lease, ValueError without a closed receipt."""
+        if lease is None or lease.transfer_id != self.pk:
+            raise LeaseLost(f"transfer {self.pk} can be cleaned up by the holder of its lease only")
+        if receipt is None or receipt.transfer_id != self.pk or not receipt.closes_cleanup:
+            raise ValueError("a cleanup is complete only with its closed deletion receipt")
+        moment = now or timezone.now()
+        type(self).objects.move(
+            self.pk,
+            Move.FINISH_CLEANUP,
+            actor=actor,
+            now=moment,
+            reason=reason,
+            detail=detail,
+            lease=lease,
+            changes={
+                "cleanup_completed_at": moment,
+                "next_attempt_at": None,
+                "error_code": "",
+                "error_message": "",
+                "needs_attention": False,
+            },
+        )
+        self.refresh_from_db()
+
+
+class TransferEvent(models.Model):
+    """One move of one transfer: the audit log and the history that people see."""
+
+    id = models.BigAutoField(primary_key=True)
+    transfer = models.ForeignKey(GCPVideoTransfer, on_delete=models.PROTECT, related_name="events")
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150)
+    move = models.CharField(max_length=24)
+    from_status = models.CharField(max_length=17, blank=True)
+    to_status = models.CharField(max_length=17)
+    reason = models.CharField(max_length=40)
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("id",)
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["transfer", "id"], name="event_of_transfer")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.from_status} → {self.to_status}: {self.reason}"
+
+
+class DeletionReceipt(models.Model):
+    """What was compared before a local file was unlinked, when, by whom, and how it ended (P1)."""
+
+    class Outcome(models.TextChoices):
+        DELETING = "deleting", "Deleting"
+        DELETED = "deleted", "Deleted"
+        ALREADY_MISSING = "already_missing", "Already missing"
+        PUT_BACK = "put_back", "Put back"
+
+    class Compared(models.TextChoices):
+        IDENTITY = "identity", "Device, inode, size, mtime and ctime"
+        CRC32C = "crc32c", "A fresh CRC32C of the whole file"
+        NOTHING = "nothing", "Nothing: the file was gone already"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    transfer = models.ForeignKey(GCPVideoTransfer, on_delete=models.PROTECT, related_name="receipts")
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.DELETING)
+    actor = models.CharField(max_length=150)
+    forced = models.BooleanField(default=False)
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    local_path = models.TextField()
+    trash_path = models.TextField(blank=True)
+    size_bytes = models.PositiveBigIntegerField()
+    gcp_bucket = models.CharField(max_length=222)
+    gcp_storage_path = models.CharField(max_length=1024)
+    object_generation = models.BigIntegerField()
+    object_crc32c = models.CharField(max_length=8)
+    proof_read_at = models.DateTimeField(help_text="When the bucket last showed that generation, size and CRC32C")
+    compared = models.CharField(max_length=8, choices=Compared.choices)
+    source_identity = models.CharField(max_length=120, blank=True)
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("-opened_at",)
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(outcome__in=["deleting", "deleted", "already_missing", "put_back"]),
+                name="receipt_outcome_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome="deleting", closed_at__isnull=True)
+                | (~Q(outcome="deleting") & Q(closed_at__isnull=False)),
+                name="receipt_open_or_closed",
+            ),
+            models.UniqueConstraint(
+                fields=["transfer"], condition=Q(closed_at__isnull=True), name="receipt_one_open_per_transfer"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.local_path}: {self.get_outcome_display()}"
+
+    @property
+    def closes_cleanup(self) -> bool:
+        return self.closed_at is not None and self.outcome in {
+            self.Outcome.DELETED,
+            self.Outcome.ALREADY_MISSING,
+        }
+
+
+class WorkerProcess(models.Model):
+    """An owner of leases. Its lock file under COLDREEL_HOME is held by `flock` while it lives."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    installation_id = models.CharField(max_length=36)
+    started_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(default=timezone.now)
+    stopped_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "worker processes"
+        ordering = ("-started_at",)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+class PeriodicJob(models.Model):
+    """A job that runs again and again, once across all workers; taken like a lease."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    next_run_at = models.DateTimeField()
+    lease_number = models.PositiveBigIntegerField(default=0)
+    lease_owner = models.UUIDField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    last_started_at = models.DateTimeField(null=True, blank=True)
+    last_finished_at = models.DateTimeField(null=True, blank=True)
+    last_result = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Alarm(models.Model):
+    """Something a person must know. One open row a code and subject, however often it is met."""
+
+    id = models.BigAutoField(primary_key=True)
+    code = models.CharField(max_length=40)
+    subject = models.CharField(max_length=255, blank=True, help_text="A bucket, a site or a transfer")
+    detail = models.TextField()
+    raised_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    seen_count = models.PositiveIntegerField(default=1)
+    cleared_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-raised_at",)
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["code", "subject"], condition=Q(cleared_at__isnull=True), name="alarm_open_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"

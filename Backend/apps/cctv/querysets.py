@@ -1,0 +1,138 @@
+"""The query vocabulary of the transfer table, and its one way to change a status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import models, transaction
+from django.db.models import Count, Q, Sum
+
+from offload.errors import LeaseLost, Reason
+from offload.states import MOVES, Move, State
+
+if TYPE_CHECKING:
+    from apps.cctv.models import GCPVideoTransfer  # noqa: F401 - named in the base class below, as a string
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A right to change one transfer until `expires_at` (UTC); `number` is the fence (P6)."""
+
+    transfer_id: UUID
+    number: int
+    owner_id: UUID
+    expires_at: datetime
+
+
+class MoveRefused(Exception):
+    """The row was not in a status that this move may start from: somebody else was first."""
+
+    def __init__(self, transfer_id: UUID, move: Move, found: str | None) -> None:
+        self.transfer_id = transfer_id
+        self.move = move
+        self.found = found
+        super().__init__(f"Transfer {transfer_id} is {found or 'gone'}: it cannot {move.value.replace('_', ' ')}.")
+
+
+class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
+    def held_by_lease(self, lease: Lease, now: datetime) -> TransferQuerySet:
+        """The lease's row, if the lease is still its own and unexpired."""
+        return self.filter(
+            pk=lease.transfer_id,
+            lease_number=lease.number,
+            lease_owner=lease.owner_id,
+            lease_expires_at__gt=now,
+        )
+
+    def due_for_upload(self, now: datetime) -> TransferQuerySet:
+        return self.filter(transfer_status=State.PENDING, next_attempt_at__lte=now)
+
+    def due_for_cleanup(self, now: datetime) -> TransferQuerySet:
+        """Scheduled time passed and no later try agreed; held recordings are not due."""
+        return self.filter(
+            Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now),
+            transfer_status=State.CLEANUP_PENDING,
+            cleanup_scheduled_at__lte=now,
+            recording__hold_wanted=False,
+        )
+
+    def unleased(self, now: datetime) -> TransferQuerySet:
+        return self.filter(Q(lease_owner__isnull=True) | Q(lease_expires_at__lte=now))
+
+    def status_counts(self) -> dict[str, int]:
+        """Rows per exact status; every status is a key (P9)."""
+        counts = {state.value: 0 for state in State}
+        counts.update(self.order_by().values_list("transfer_status").annotate(n=Count("pk")))
+        return counts
+
+    def waiting_bytes(self) -> int:
+        """Bytes on local disks that wait for their cleanup."""
+        total = self.filter(transfer_status=State.CLEANUP_PENDING).aggregate(n=Sum("file_size_bytes"))["n"]
+        return int(total or 0)
+
+    def move(
+        self,
+        transfer_id: UUID,
+        move: Move,
+        *,
+        actor: str,
+        now: datetime,
+        reason: Reason,
+        detail: str = "",
+        lease: Lease | None = None,
+        only_if: Q | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make one guarded move and append its event, in one transaction.
+
+        `changes` are further columns of the same UPDATE. A lease held on the row ends with the move,
+        unless the target is `uploading`. Raises LeaseLost where `lease` is no longer the row's,
+        MoveRefused where the status (or `only_if`) forbids the move. Nothing is changed then.
+        """
+        rule = MOVES[move]
+        if rule.needs_lease and lease is None:
+            raise LeaseLost(f"{move.value} needs the current lease of transfer {transfer_id}")
+        columns = dict(changes or {})
+        if rule.target is not State.UPLOADING:
+            columns = {"lease_owner": None, "lease_expires_at": None, **columns}
+        with transaction.atomic():
+            found = self.filter(pk=transfer_id).select_for_update().values_list("transfer_status", flat=True).first()
+            if found not in rule.sources:
+                if lease is not None:
+                    raise LeaseLost(f"transfer {transfer_id} is {found} now")
+                raise MoveRefused(transfer_id, move, found)
+            row = self.filter(pk=transfer_id) if lease is None else self.held_by_lease(lease, now)
+            row = row.filter(only_if or Q(), transfer_status=found)
+            # A condition that joins another table makes Django wrap the UPDATE in a sub-select; still one statement.
+            if row.update(transfer_status=rule.target, **columns) != 1:
+                if lease is not None and not self.held_by_lease(lease, now).exists():
+                    raise LeaseLost(f"the lease of transfer {transfer_id} is another's now")
+                raise MoveRefused(transfer_id, move, found)
+            self._events_of(transfer_id, [(move, found, rule.target, reason, detail)], actor=actor, now=now)
+
+    def _events_of(
+        self,
+        transfer_id: UUID,
+        rows: Iterable[tuple[Move, str, str, Reason, str]],
+        *,
+        actor: str,
+        now: datetime,
+    ) -> None:
+        event_model: Any = self.model._meta.get_field("events").related_model  # noqa: SLF001 - Django's documented Model._meta
+        event_model.objects.bulk_create(
+            event_model(
+                transfer_id=transfer_id,
+                at=now,
+                actor=actor,
+                move=move,
+                from_status=from_status,
+                to_status=to_status,
+                reason=reason,
+                detail=detail,
+            )
+            for move, from_status, to_status, reason, detail in rows
+        )

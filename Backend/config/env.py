@@ -1,0 +1,89 @@
+"""Settings from the environment, each refused with its name, its value and what is wanted.
+
+A secret may also be given as a file: ``NAME_FILE`` holds the path of a file with the value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+class Env:
+    """Readers over one mapping of variables. Every reader raises ImproperlyConfigured on nonsense."""
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = os.environ if variables is None else variables
+
+    def text(self, name: str, default: str = "") -> str:
+        return self._variables.get(name, "").strip() or default
+
+    def secret(self, name: str) -> str:
+        """The value of `name`, or the content of the file that ``NAME_FILE`` names; both is refused."""
+        value = self.text(name)
+        path = self.text(f"{name}_FILE")
+        if not path:
+            return value
+        if value:
+            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set: keep one of them.")
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ImproperlyConfigured(
+                f"{name}_FILE={path!r} cannot be read ({error.__class__.__name__}): "
+                "a file with the secret in it is wanted."
+            ) from error
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.text(name, str(default)).lower()
+        if value in _TRUE:
+            return True
+        if value in _FALSE:
+            return False
+        raise _refusal(name, value, "True or False")
+
+    def whole(self, name: str, default: int, *, least: int, most: int) -> int:
+        return self._number(name, default, int, least=least, most=most, wanted="a whole number")
+
+    def number(self, name: str, default: float, *, least: float, most: float) -> float:
+        return self._number(name, default, float, least=least, most=most, wanted="a number")
+
+    def words(self, name: str) -> list[str]:
+        return [word.strip() for word in self.text(name).split(",") if word.strip()]
+
+    def origins(self, name: str) -> list[str]:
+        found = self.words(name)
+        for origin in found:
+            if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:  # noqa: PLR2004
+                raise _refusal(name, origin, "addresses like https://example.org, separated by commas")
+        return found
+
+    def folder(self, name: str, default: Path) -> Path:
+        path = Path(self.text(name, str(default))).expanduser()
+        if not path.is_absolute():
+            raise _refusal(name, str(path), "an absolute path")
+        return path
+
+    def _number(self, name: str, default: T, kind: Callable[[str], T], *, least: T, most: T, wanted: str) -> T:
+        value = self.text(name, str(default))
+        wanted = f"{wanted} from {least} to {most}"
+        try:
+            number = kind(value)
+        except ValueError as error:
+            raise _refusal(name, value, wanted) from error
+        if not least <= number <= most:  # type: ignore[operator]
+            raise _refusal(name, value, wanted)
+        return number
+
+
+def _refusal(name: str, value: str, wanted: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name}={value!r} makes no sense: {wanted} is wanted.")

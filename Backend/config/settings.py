@@ -1,0 +1,221 @@
+"""Django settings, all of them read from the environment here and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from config.env import Env
+from config.logs import logging_config
+from config.secret_key import secret_key_of_home
+
+env = Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Places ---------------------------------------------------------------------------------------
+COLDREEL_HOME = env.folder("COLDREEL_HOME", BASE_DIR.parent / "var")
+MEDIA_ROOT = env.folder("MEDIA_ROOT", COLDREEL_HOME / "media")
+COLDREEL_INSTALLATION_ID = env.text("COLDREEL_INSTALLATION_ID")
+
+# --- Google Cloud Storage -------------------------------------------------------------------------
+GCP_STORAGE_USE_GCS = env.flag("GCP_STORAGE_USE_GCS", default=False)
+GCP_STORAGE_BUCKET_NAME = env.text("GCP_STORAGE_BUCKET_NAME")
+GCP_STORAGE_PROJECT_ID = env.text("GCP_STORAGE_PROJECT_ID")
+GCP_STORAGE_CREDENTIALS_PATH = env.text("GCP_STORAGE_CREDENTIALS_PATH")
+GCP_STORAGE_FORMER_BUCKETS = env.words("GCP_STORAGE_FORMER_BUCKETS")
+GCP_STORAGE_CLASS = env.text("GCP_STORAGE_CLASS")
+STORAGE_EMULATOR_HOST = env.text("STORAGE_EMULATOR_HOST")
+GCP_STORAGE_CLEANUP_LOCAL = env.flag("GCP_STORAGE_CLEANUP_LOCAL", default=True)
+GCP_CLEANUP_DELAY_HOURS = env.number("GCP_CLEANUP_DELAY_HOURS", 24, least=0, most=24 * 365)
+GCP_CLEANUP_BATCH_SIZE = env.whole("GCP_CLEANUP_BATCH_SIZE", 50, least=1, most=1000)
+GCP_CLEANUP_MAX_RETRIES = env.whole("GCP_CLEANUP_MAX_RETRIES", 3, least=0, most=1000)
+GCP_CLEANUP_QUARANTINE_HOURS = env.number("GCP_CLEANUP_QUARANTINE_HOURS", 0, least=0, most=24 * 365)
+
+if GCP_STORAGE_USE_GCS and not GCP_STORAGE_BUCKET_NAME:
+    raise ImproperlyConfigured(
+        "GCP_STORAGE_BUCKET_NAME='' makes no sense with GCP_STORAGE_USE_GCS=True: a bucket's name is wanted."
+    )
+if GCP_STORAGE_CREDENTIALS_PATH and not Path(GCP_STORAGE_CREDENTIALS_PATH).is_file():
+    raise ImproperlyConfigured(
+        f"GCP_STORAGE_CREDENTIALS_PATH={GCP_STORAGE_CREDENTIALS_PATH!r} makes no sense: "
+        "the path of a service account's JSON key is wanted."
+    )
+
+# --- Work: seconds, unless the name says otherwise -------------------------------------------------
+COLDREEL_WORKER_UPLOADS = env.whole("COLDREEL_WORKER_UPLOADS", 20, least=1, most=64)
+COLDREEL_SETTLE_SECONDS = env.number("COLDREEL_SETTLE_SECONDS", 10, least=0, most=86_400)
+COLDREEL_POLL_SECONDS = env.number("COLDREEL_POLL_SECONDS", 1, least=0.01, most=60)
+COLDREEL_HEARTBEAT_SECONDS = env.number("COLDREEL_HEARTBEAT_SECONDS", 10, least=0.05, most=300)
+COLDREEL_LEASE_SECONDS = env.number("COLDREEL_LEASE_SECONDS", 40, least=0.2, most=3600)
+COLDREEL_LEASE_MARGIN_SECONDS = env.number("COLDREEL_LEASE_MARGIN_SECONDS", 10, least=0.05, most=600)
+COLDREEL_SWEEP_SECONDS = env.number("COLDREEL_SWEEP_SECONDS", 15, least=0.05, most=3600)
+COLDREEL_CLEANUP_SECONDS = env.number("COLDREEL_CLEANUP_SECONDS", 3600, least=0.05, most=86_400)
+COLDREEL_PROGRESS_SECONDS = env.number("COLDREEL_PROGRESS_SECONDS", 3, least=0, most=300)
+COLDREEL_RETRY_BASE_SECONDS = env.number("COLDREEL_RETRY_BASE_SECONDS", 2, least=0.01, most=600)
+COLDREEL_RETRY_CAP_SECONDS = env.number("COLDREEL_RETRY_CAP_SECONDS", 45, least=0.01, most=3600)
+COLDREEL_RETRY_LIMIT = env.whole("COLDREEL_RETRY_LIMIT", 20, least=1, most=10_000)
+COLDREEL_RETRY_HOURS = env.number("COLDREEL_RETRY_HOURS", 72, least=0, most=24 * 365)
+COLDREEL_STALL_SECONDS = env.whole("COLDREEL_STALL_SECONDS", 30, least=1, most=600)
+
+if not COLDREEL_HEARTBEAT_SECONDS + COLDREEL_LEASE_MARGIN_SECONDS < COLDREEL_LEASE_SECONDS:
+    raise ImproperlyConfigured(
+        f"COLDREEL_LEASE_SECONDS={COLDREEL_LEASE_SECONDS} makes no sense: more than COLDREEL_HEARTBEAT_SECONDS "
+        "and COLDREEL_LEASE_MARGIN_SECONDS together is wanted."
+    )
+
+# --- Django ---------------------------------------------------------------------------------------
+DEBUG = env.flag("DJANGO_DEBUG", default=False)
+SECRET_KEY = env.secret("DJANGO_SECRET_KEY") or secret_key_of_home(COLDREEL_HOME)
+ALLOWED_HOSTS = env.words("DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = env.origins("DJANGO_CSRF_TRUSTED_ORIGINS")
+CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
+HTTPS_ONLY = env.flag("DJANGO_HTTPS", default=False)
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "axes",
+    "ninja",
+    "ninja_extra",
+    "ninja_jwt",
+    "ninja_jwt.token_blacklist",
+    "apps.users",
+    "apps.cctv",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+def _database(url: str) -> dict[str, Any]:
+    """The default database. SQLite gets the settings that keep many writers from failing."""
+    try:
+        found: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    except (ValueError, KeyError, dj_database_url.ParseError, dj_database_url.UnknownSchemeError) as error:
+        raise ImproperlyConfigured(
+            "DATABASE_URL makes no sense: sqlite:////absolute/path or "
+            "postgres://user:password@host:port/name is wanted."
+        ) from error
+    if found["ENGINE"] == "django.db.backends.sqlite3":
+        # Measured: without IMMEDIATE and WAL, two writers already meet "database is locked".
+        found["CONN_MAX_AGE"] = 0
+        found["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 30,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+        }
+    elif found["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured("DATABASE_URL makes no sense: SQLite or PostgreSQL is wanted.")
+    return found
+
+
+DATABASES = {"default": _database(env.secret("DATABASE_URL") or f"sqlite:///{COLDREEL_HOME / 'coldreel.sqlite3'}")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "users.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+AXES_FAILURE_LIMIT = env.whole("COLDREEL_LOGIN_FAILURE_LIMIT", 5, least=1, most=1000)
+AXES_COOLOFF_TIME = timedelta(minutes=env.number("COLDREEL_LOGIN_COOLOFF_MINUTES", 15, least=0.01, most=100_000))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ADMIN = False
+LOGIN_URL = "admin:login"
+
+NINJA_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "UPDATE_LAST_LOGIN": True,
+    "ALGORITHM": "HS256",
+}
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = COLDREEL_HOME / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
+SECURE_SSL_REDIRECT = HTTPS_ONLY
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("DJANGO_BEHIND_PROXY", default=False) else None
+)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # 100,000 recording ids are about 4 MB
+
+LOGGING_CONFIG = None
+LOG_FORMAT = env.text("COLDREEL_LOG_FORMAT", "console")
+if LOG_FORMAT not in {"console", "json"}:
+    raise ImproperlyConfigured(f"COLDREEL_LOG_FORMAT={LOG_FORMAT!r} makes no sense: console or json is wanted.")
+logging_config(LOG_FORMAT, level=env.text("COLDREEL_LOG_LEVEL", "INFO").upper())
+
+UNFOLD = {
+    "SITE_TITLE": "Coldreel",
+    "SITE_HEADER": "Coldreel",
+    "SITE_SUBHEADER": "Footage, proven in the bucket",
+    "SHOW_HISTORY": False,
+}
