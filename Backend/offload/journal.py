@@ -33,7 +33,7 @@ class Journal(Protocol):
     def session_dropped(self) -> None:
         """The session is of no more use (finished, gone, refused)."""
 
-    def name_taken(self, name: str) -> None:
+    def name_taken(self, take: int, name: str) -> None:
         """The object will be written under `name` from now on (an orphan lies under the former one)."""
 
     def progress(self, bytes_confirmed: int) -> None:
