@@ -146,7 +146,6 @@ class Recording(models.Model):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["camera", "started_at"], name="recording_camera_started"),
             models.Index(fields=["storage_type", "status", "id"], name="recording_storage_status"),
-            models.Index(fields=["local_path"], name="recording_local_path"),
         ]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(
