@@ -1,0 +1,101 @@
+"""Keep a few child processes running: the web server and the worker of `manage.py serve`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+FIRST_RESTART_SECONDS = 1.0
+LONGEST_RESTART_SECONDS = 30.0
+
+
+@dataclass
+class Child:
+    """One command that is started again whenever it ends, with growing pauses."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    pause_seconds: float = FIRST_RESTART_SECONDS
+    start_at: float = field(default=0.0)
+
+    def start(self) -> None:
+        # A session of its own: Ctrl-C reaches the supervisor alone, which ends its children in order.
+        self.process = subprocess.Popen(self.command, env=dict(self.environment), start_new_session=True)  # noqa: S603
+        self.started_at = time.monotonic()
+
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+class Supervisor:
+    """Starts its children, restarts those that end, and ends them all on SIGTERM or SIGINT.
+
+    A first signal asks the children to finish (SIGTERM), a second one to end now; what still runs
+    `grace_seconds` later is killed. `say` gets one line for people per event.
+    """
+
+    def __init__(self, children: Sequence[Child], *, say: Callable[[str], None], grace_seconds: float = 60.0) -> None:
+        self._children = children
+        self._say = say
+        self._grace_seconds = grace_seconds
+        self._signals = 0
+        self._woken = threading.Event()
+
+    def run(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        for child in self._children:
+            child.start()
+        while not self._signals:
+            self._restart_the_ended()
+            self._woken.wait(0.2)
+        self._stop_all()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._signals += 1
+        self._woken.set()
+
+    def _restart_the_ended(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.alive():
+                continue
+            if child.process is not None:
+                self._plan_restart(child, child.process.returncode, now)
+            elif now >= child.start_at:
+                child.start()
+
+    def _plan_restart(self, child: Child, status: int, now: float) -> None:
+        if now - child.started_at > LONGEST_RESTART_SECONDS:
+            child.pause_seconds = FIRST_RESTART_SECONDS
+        self._say(f"The {child.name} ended with status {status}; it is started again in {child.pause_seconds:.0f} s.")
+        child.process = None
+        child.start_at = now + child.pause_seconds
+        child.pause_seconds = min(LONGEST_RESTART_SECONDS, child.pause_seconds * 2)
+
+    def _stop_all(self) -> None:
+        self._say("Stopping: running uploads finish their part and give their lease back (again: stop now).")
+        told = 0
+        deadline = time.monotonic() + self._grace_seconds
+        while running := [child.process for child in self._children if child.process and child.alive()]:
+            if told < self._signals:
+                told += 1
+                _signal_all(running, signal.SIGTERM)
+            if time.monotonic() > deadline:
+                _signal_all(running, signal.SIGKILL)
+            time.sleep(0.05)
+
+
+def _signal_all(processes: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for process in processes:
+        if process.poll() is None:
+            os.kill(process.pid, number)

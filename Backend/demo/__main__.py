@@ -1,0 +1,44 @@
+"""`python -m demo [--once]`: the guided tour of Coldreel, on loopback, without any account."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from demo.stage import Stage, StageError
+from demo.tour import Tour, TourError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo ARGS=…", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end by itself once every recording is verified")
+    parser.add_argument("--megabytes", type=int, default=320, help="footage to make, in MB (320)")
+    arguments = parser.parse_args()
+    home = Path(os.environ.get("COLDREEL_HOME", Path(__file__).resolve().parents[2] / "var")).resolve() / "demo"
+    stage = Stage(home, port=_port())
+    try:
+        with stage:
+            Tour(stage, footage_bytes=arguments.megabytes * 10**6).run()
+            if not arguments.once:
+                stage.serve_until_interrupted()
+    except (StageError, TourError) as error:
+        print(f"\nThe demo stopped: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _port() -> int:
+    text = os.environ.get("PORT", "8000")
+    if not text.isdigit() or not 0 < int(text) < 65536:  # noqa: PLR2004 - TCP's port numbers
+        print(f"PORT={text!r} makes no sense: a number from 1 to 65535 is wanted.", file=sys.stderr)
+        raise SystemExit(2)
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
