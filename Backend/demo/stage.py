@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 BACKEND = Path(__file__).resolve().parents[1]
 BUCKET = "coldreel-demo"
@@ -41,7 +42,7 @@ class Stage:
         self._port = port
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         self._clear_last_run()
         return self
 
