@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, Move, State
 
 if TYPE_CHECKING:
-    from apps.cctv.models import GCPVideoTransfer  # noqa: F401 - named in the base class below, as a string
+    from apps.cctv.models import GCPVideoTransfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +112,56 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
                 if lease is not None and not self.held_by_lease(lease, now).exists():
                     raise LeaseLost(f"the lease of transfer {transfer_id} is another's now")
                 raise MoveRefused(transfer_id, move, found)
-            self._events_of(transfer_id, [(move, found, rule.target, reason, detail)], actor=actor, now=now)
+            self._append_events({transfer_id: found}, move, actor=actor, now=now, reason=reason, detail=detail)
 
-    def _events_of(
+    def move_many(
         self,
-        transfer_id: UUID,
-        rows: Iterable[tuple[Move, str, str, Reason, str]],
+        transfer_ids: Collection[UUID],
+        move: Move,
         *,
         actor: str,
         now: datetime,
+        reason: Reason,
+        detail: str = "",
+        changes: Mapping[str, Any] | None = None,
+    ) -> set[UUID]:
+        """Make one move that needs no lease for those of at most 1,000 rows whose status allows it: which ones.
+
+        One UPDATE for all of them, their events in the same transaction.
+        """
+        rule = MOVES[move]
+        if rule.needs_lease:
+            raise LeaseLost(f"{move.value} needs the current lease of each transfer")
+        columns = {"lease_owner": None, "lease_expires_at": None, **(changes or {})}
+        with transaction.atomic():
+            free = self.filter(pk__in=transfer_ids, transfer_status__in=rule.sources).select_for_update()
+            found = dict(free.values_list("pk", "transfer_status"))
+            self.filter(pk__in=found, transfer_status__in=rule.sources).update(transfer_status=rule.target, **columns)
+            self._append_events(found, move, actor=actor, now=now, reason=reason, detail=detail)
+        return set(found)
+
+    def request_many(
+        self, rows: Sequence[GCPVideoTransfer], *, actor: str, now: datetime, reason: Reason = Reason.REQUESTED
+    ) -> set[UUID]:
+        """Insert at most 1,000 pending rows and their events, in one transaction: the ids of the new ones.
+
+        A recording that has a transfer keeps it, so two requests at the same moment start it once.
+        """
+        with transaction.atomic():
+            self.bulk_create(rows, ignore_conflicts=True)
+            new = set(self.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
+            self._append_events(dict.fromkeys(new, ""), Move.REQUEST, actor=actor, now=now, reason=reason)
+        return new
+
+    def _append_events(
+        self,
+        from_statuses: Mapping[UUID, str],
+        move: Move,
+        *,
+        actor: str,
+        now: datetime,
+        reason: Reason,
+        detail: str = "",
     ) -> None:
         event_model: Any = self.model._meta.get_field("events").related_model  # noqa: SLF001 - Django's documented Model._meta
         event_model.objects.bulk_create(
@@ -130,9 +171,9 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
                 actor=actor,
                 move=move,
                 from_status=from_status,
-                to_status=to_status,
+                to_status=MOVES[move].target,
                 reason=reason,
                 detail=detail,
             )
-            for move, from_status, to_status, reason, detail in rows
+            for transfer_id, from_status in from_statuses.items()
         )
