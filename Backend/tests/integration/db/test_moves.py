@@ -1,0 +1,180 @@
+"""`TransferQuerySet.move`, the one way to change a status, on the database that the suite runs with."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, connection
+from django.db.models import Q
+
+from apps.cctv.models import GCPVideoTransfer, Lease, MoveRefused, TransferEvent
+from offload.errors import LeaseLost, Reason
+from offload.states import MOVES, UPLOADED, Move, State
+from tests.integration.db import rows
+
+T = GCPVideoTransfer.objects
+AFTER = {
+    State.PENDING: {"next_attempt_at": rows.NOW},
+    State.UPLOADING: {"lease_owner": rows.OWNER, "lease_expires_at": rows.NOW + timedelta(seconds=40)},
+    State.FAILED: {"error_code": "cancelled"},
+    State.CLEANUP_PENDING: {"cleanup_scheduled_at": rows.NOW},
+    State.CLEANUP_COMPLETED: {"cleanup_completed_at": rows.NOW},
+}
+PROOF = {"object_generation": 11, "object_crc32c": "AAAAAA==", "upload_completed_at": rows.NOW}
+ALLOWED = [(move, source) for move, rule in MOVES.items() for source in sorted(rule.sources)]
+FORBIDDEN = [(move, source) for move, rule in MOVES.items() for source in State if source not in rule.sources]
+
+
+def make(move: Move, row: GCPVideoTransfer, lease: Lease | None = None, **more: object) -> None:
+    target = MOVES[move].target
+    changes = {**AFTER.get(target, {}), **(PROOF if target in UPLOADED else {})}
+    T.move(
+        row.pk, move, actor="ada", now=rows.NOW, reason=Reason.REQUESTED, detail="why", lease=lease, changes=changes, **more
+    )  # fmt: skip
+
+
+def everything(row: GCPVideoTransfer) -> tuple[object, object]:
+    return T.filter(pk=row.pk).values().get(), list(TransferEvent.objects.filter(transfer=row).values())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("move", "source"), ALLOWED)
+def test_each_move_of_the_table_leads_where_it_says_and_is_written_down(move: Move, source: State) -> None:
+    row = rows.transfer(source)
+    make(move, row, rows.lease(row) if MOVES[move].needs_lease else None)
+    row.refresh_from_db()
+    assert row.transfer_status == MOVES[move].target
+    event = row.events.get()
+    assert (event.move, event.from_status, event.to_status) == (move, source, MOVES[move].target)
+    assert (event.actor, event.at, event.reason, event.detail) == ("ada", rows.NOW, "requested", "why")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("move", "source"), FORBIDDEN)
+def test_a_move_from_any_other_state_changes_nothing(move: Move, source: State) -> None:
+    row = rows.transfer(source)
+    lease = rows.lease(row) if MOVES[move].needs_lease else None
+    before = everything(row)
+    with pytest.raises(LeaseLost if lease else MoveRefused):
+        make(move, row, lease)
+    assert everything(row) == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("move", [move for move, rule in MOVES.items() if rule.needs_lease])
+def test_a_move_that_needs_a_lease_is_refused_without_one(move: Move) -> None:
+    row = rows.transfer(min(MOVES[move].sources))
+    before = everything(row)
+    with pytest.raises(LeaseLost):
+        make(move, row)
+    assert everything(row) == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("lost", ["number", "owner", "expired", "released"])
+def test_worker_that_lost_its_lease_changes_nothing(lost: str) -> None:
+    row = rows.transfer(State.UPLOADING)
+    lease = rows.lease(row)
+    later = {
+        "number": {"lease_number": row.lease_number + 1},
+        "owner": {"lease_owner": rows.uuid.UUID(int=8)},
+        "expired": {"lease_expires_at": rows.NOW},
+        "released": {
+            "lease_owner": None,
+            "lease_expires_at": None,
+            "transfer_status": "pending",
+            **AFTER[State.PENDING],
+        },
+    }[lost]
+    T.filter(pk=row.pk).update(**later)
+    before = everything(row)
+    for move in (Move.COMPLETE, Move.COMPLETE_SCHEDULED, Move.PUT_BACK, Move.FAIL):
+        with pytest.raises(LeaseLost):
+            make(move, row, lease)
+    assert everything(row) == before
+
+
+@pytest.mark.django_db
+def test_a_lease_ends_with_the_move_that_it_made() -> None:
+    row = rows.transfer(State.UPLOADING)
+    make(Move.COMPLETE, row, rows.lease(row))
+    row.refresh_from_db()
+    assert (row.lease_owner, row.lease_expires_at) == (None, None)
+
+
+@pytest.mark.django_db
+def test_a_condition_that_does_not_hold_refuses_the_move() -> None:
+    row = rows.transfer(State.CLEANUP_PENDING, of=rows.recording(hold_wanted=True))
+    before = everything(row)
+    with pytest.raises(MoveRefused):
+        make(Move.FINISH_CLEANUP, row, rows.lease(row), only_if=Q(recording__hold_wanted=False))
+    assert everything(row)[1] == before[1]
+    assert T.get(pk=row.pk).transfer_status == State.CLEANUP_PENDING
+
+
+@pytest.mark.django_db
+def test_a_transfer_that_is_gone_cannot_move() -> None:
+    row = GCPVideoTransfer(pk=rows.uuid.uuid4())
+    with pytest.raises(MoveRefused, match="gone"):
+        make(Move.RETRY, row)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_move_whose_event_cannot_be_written_is_not_made() -> None:
+    row = rows.transfer(State.FAILED)
+    before = everything(row)
+    with pytest.raises(IntegrityError):
+        T.move(row.pk, Move.RETRY, actor=None, now=rows.NOW, reason=Reason.RETRIED, changes=AFTER[State.PENDING])  # type: ignore[arg-type]
+    assert everything(row) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_threads_racing_for_one_move_have_one_winner() -> None:
+    contenders, rounds = 2, 12
+    ids = [rows.transfer(State.FAILED).pk for _ in range(rounds)]
+    start = threading.Barrier(contenders, timeout=30)
+    outcomes: list[tuple[rows.uuid.UUID, str]] = []
+
+    def contend(name: str) -> None:
+        for transfer_id in ids:
+            start.wait()
+            try:
+                T.move(
+                    transfer_id, Move.RETRY, actor=name, now=rows.NOW, reason=Reason.RETRIED, changes=AFTER[State.PENDING]
+                )  # fmt: skip
+            except MoveRefused:
+                outcomes.append((transfer_id, "refused"))
+            else:
+                outcomes.append((transfer_id, name))
+        connection.close()
+
+    threads = [threading.Thread(target=contend, args=(f"worker {n}",)) for n in range(contenders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    for transfer_id in ids:
+        winners = [name for key, name in outcomes if key == transfer_id and name != "refused"]
+        assert len(winners) == 1
+        assert [event.actor for event in TransferEvent.objects.filter(transfer_id=transfer_id)] == winners
+    assert len(outcomes) == contenders * rounds
+
+
+@pytest.mark.django_db
+def test_counts_by_status_and_bytes_waiting_equal_the_rows() -> None:
+    for state in [*State, State.CLEANUP_PENDING]:
+        rows.transfer(state)
+    assert T.all().status_counts() == {state.value: 2 if state is State.CLEANUP_PENDING else 1 for state in State}
+    assert T.all().waiting_bytes() == 2000
+    assert T.none().waiting_bytes() == 0
+
+
+@pytest.mark.django_db
+def test_a_held_recording_is_never_due_for_cleanup() -> None:
+    held = rows.transfer(State.CLEANUP_PENDING, of=rows.recording(hold_wanted=True))
+    free = rows.transfer(State.CLEANUP_PENDING)
+    later = rows.NOW + timedelta(days=2)
+    assert list(T.due_for_cleanup(later)) == [free]
+    assert (held.cleanup_due_at(later), free.cleanup_due_at(later)) == (False, True)
