@@ -61,6 +61,19 @@ COLDREEL_RETRY_LIMIT = env.whole("COLDREEL_RETRY_LIMIT", 20, least=1, most=10_00
 COLDREEL_RETRY_HOURS = env.number("COLDREEL_RETRY_HOURS", 72, least=0, most=24 * 365)
 COLDREEL_STALL_SECONDS = env.whole("COLDREEL_STALL_SECONDS", 30, least=1, most=600)
 
+COLDREEL_SMALL_LIMIT_BYTES = env.whole("COLDREEL_SMALL_LIMIT_BYTES", 8 * 2**20, least=0, most=2**30)
+COLDREEL_CHUNK_MIN_BYTES = env.whole("COLDREEL_CHUNK_MIN_BYTES", 8 * 2**20, least=2**18, most=2**32)
+COLDREEL_CHUNK_MAX_BYTES = env.whole("COLDREEL_CHUNK_MAX_BYTES", 256 * 2**20, least=2**18, most=2**32)
+
+for _name, _bytes in (
+    ("COLDREEL_CHUNK_MIN_BYTES", COLDREEL_CHUNK_MIN_BYTES),
+    ("COLDREEL_CHUNK_MAX_BYTES", COLDREEL_CHUNK_MAX_BYTES),
+):
+    if _bytes % 2**18 or _bytes < COLDREEL_CHUNK_MIN_BYTES:
+        raise ImproperlyConfigured(
+            f"{_name}={_bytes} makes no sense: a multiple of 262144 is wanted, and the greatest chunk no smaller "
+            "than the least."
+        )
 if not COLDREEL_HEARTBEAT_SECONDS + COLDREEL_LEASE_MARGIN_SECONDS < COLDREEL_LEASE_SECONDS:
     raise ImproperlyConfigured(
         f"COLDREEL_LEASE_SECONDS={COLDREEL_LEASE_SECONDS} makes no sense: more than COLDREEL_HEARTBEAT_SECONDS "

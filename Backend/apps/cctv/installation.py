@@ -1,0 +1,77 @@
+"""Which installation this is. Kept outside the database on purpose.
+
+A database restored on a staging machine must not make that machine the owner of the real one's
+objects: objects carry this id, and hold, release and delete refuse another installation's.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+
+from django.conf import settings
+
+from apps.cctv.models import GCPVideoTransfer
+
+FILE_NAME = "installation-id"
+_MOST_CHARACTERS = 36  # the columns that keep it
+
+
+class InstallationUnknown(Exception):
+    """There are transfers, but nothing says whose. `detail` tells the operator what to do."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+def installation_id() -> str:
+    """The id from `COLDREEL_INSTALLATION_ID`, or from the file in `COLDREEL_HOME`, made on first use.
+
+    Raises InstallationUnknown where the file is missing although transfers exist, and where the id
+    is empty or longer than 36 characters.
+    """
+    if settings.COLDREEL_INSTALLATION_ID:
+        return _checked(settings.COLDREEL_INSTALLATION_ID, "COLDREEL_INSTALLATION_ID")
+    path = Path(settings.COLDREEL_HOME) / FILE_NAME
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        pass
+    if GCPVideoTransfer.objects.exists():
+        raise InstallationUnknown(
+            f"There are transfers, but {path} is missing. Put the file back from a backup of COLDREEL_HOME, or set "
+            "COLDREEL_INSTALLATION_ID to the id that the objects in the bucket carry."
+        )
+    _write_once(path, str(uuid.uuid4()))
+    return _read(path)
+
+
+def _read(path: Path) -> str:
+    return _checked(path.read_text(encoding="utf-8").strip(), str(path))
+
+
+def _checked(found: str, where: str) -> str:
+    if not 0 < len(found) <= _MOST_CHARACTERS or not found.isprintable():
+        raise InstallationUnknown(f"{where} holds no installation id: 1 to {_MOST_CHARACTERS} characters are wanted.")
+    return found
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Two processes may start at once: a hard link has one winner, and nobody reads half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{FILE_NAME}-", encoding="utf-8") as draft:
+        draft.write(f"{text}\n")
+        draft.flush()
+        os.fsync(draft.fileno())
+        try:
+            os.link(draft.name, path)
+        except FileExistsError:
+            return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

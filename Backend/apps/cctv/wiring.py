@@ -1,0 +1,61 @@
+"""Everything that is built from settings. The only module that speaks to `offload.gcs`."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from django.conf import settings
+
+from apps.cctv.services import NotConfigured
+from offload.source import MediaRoot
+from offload.store import ObjectStore
+from offload.uploader import UploadSettings
+
+_lock = threading.Lock()
+_stores: dict[tuple[object, ...], ObjectStore] = {}
+
+
+def object_store() -> ObjectStore:
+    """The bucket's store, made once for all threads. Raises NotConfigured where there is none to speak to."""
+    if not settings.GCP_STORAGE_USE_GCS or not settings.GCP_STORAGE_BUCKET_NAME:
+        raise NotConfigured("GCP storage is not configured")
+    key = (
+        settings.GCP_STORAGE_PROJECT_ID,
+        settings.GCP_STORAGE_CREDENTIALS_PATH,
+        settings.STORAGE_EMULATOR_HOST,
+        settings.COLDREEL_WORKER_UPLOADS,
+        settings.COLDREEL_STALL_SECONDS,
+    )
+    with _lock:
+        if key not in _stores:
+            _stores[key] = _google_store()
+        return _stores[key]
+
+
+def _google_store() -> ObjectStore:
+    # Imported on first use: commands that need no bucket start without Google's libraries.
+    from offload.gcs import GoogleStore
+
+    return GoogleStore(
+        project=settings.GCP_STORAGE_PROJECT_ID or None,
+        credentials_path=settings.GCP_STORAGE_CREDENTIALS_PATH or None,
+        emulator_host=settings.STORAGE_EMULATOR_HOST or None,
+        upload_handles=settings.COLDREEL_WORKER_UPLOADS,
+        stall_seconds=settings.COLDREEL_STALL_SECONDS,
+    )
+
+
+def media_root() -> MediaRoot:
+    """The only tree that recordings are read from and deleted in."""
+    return MediaRoot(Path(settings.MEDIA_ROOT))
+
+
+def upload_settings() -> UploadSettings:
+    return UploadSettings(
+        settle_seconds=settings.COLDREEL_SETTLE_SECONDS,
+        progress_seconds=settings.COLDREEL_PROGRESS_SECONDS,
+        small_limit_bytes=settings.COLDREEL_SMALL_LIMIT_BYTES,
+        chunk_min_bytes=settings.COLDREEL_CHUNK_MIN_BYTES,
+        chunk_max_bytes=settings.COLDREEL_CHUNK_MAX_BYTES,
+    )
