@@ -1,0 +1,62 @@
+"""The engine's journal in the transfer's own row: every note is one guarded UPDATE (P6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.cctv.leases import Claim, lease_time
+from apps.cctv.models import GCPVideoTransfer
+from offload.clock import Clock
+from offload.errors import LeaseLost
+from offload.journal import StoredSession
+from offload.naming import public_url
+from offload.states import State
+
+_NO_SESSION: dict[str, Any] = {
+    "session_uri": "",
+    "session_started_at": None,
+    "session_identity": "",
+    "bytes_uploaded": 0,
+}
+
+
+class OrmJournal:
+    """`offload.journal.Journal` for one claim. Raises LeaseLost once the lease is another's or ran out."""
+
+    def __init__(self, claim: Claim, clock: Clock) -> None:
+        self._lease = claim.lease
+        self._bucket = claim.transfer.gcp_bucket
+        self._clock = clock
+        self._most_confirmed_bytes = claim.transfer.bytes_uploaded
+
+    def session_started(self, session: StoredSession) -> None:
+        self._most_confirmed_bytes = 0
+        self._note(
+            session_uri=session.uri,
+            session_started_at=session.started_at,
+            session_identity=session.identity.encode(),
+            file_size_bytes=session.identity.size_bytes,
+            bytes_uploaded=0,
+        )
+
+    def session_dropped(self) -> None:
+        """What a dropped session had committed is gone with it."""
+        self._most_confirmed_bytes = 0
+        self._note(**_NO_SESSION)
+
+    def name_taken(self, take: int, name: str) -> None:
+        self._note(name_take=take, gcp_storage_path=name, gcp_public_url=public_url(self._bucket, name))
+
+    def progress(self, bytes_confirmed: int) -> None:
+        """Bytes never confirmed before refresh the retry budget: a slow line is no failing one."""
+        refreshed: dict[str, Any] = {}
+        if bytes_confirmed > self._most_confirmed_bytes:
+            self._most_confirmed_bytes = bytes_confirmed
+            refreshed = {"failures_in_row": 0, "failing_since": None, "error_code": "", "error_message": ""}
+        self._note(bytes_uploaded=bytes_confirmed, **refreshed)
+
+    def _note(self, **columns: Any) -> None:
+        rows = GCPVideoTransfer.objects.filter(transfer_status=State.UPLOADING)
+        held = rows.held_by_lease(self._lease, lease_time(self._clock.now()))
+        if held.update(**columns) != 1:
+            raise LeaseLost(f"the lease of transfer {self._lease.transfer_id} is another's now")

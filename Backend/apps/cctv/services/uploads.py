@@ -1,0 +1,309 @@
+"""What an upload is made from, and how its end is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from apps.cctv.installation import installation_id
+from apps.cctv.leases import Claim, lease_time
+from apps.cctv.models import GCPVideoTransfer, Recording
+from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
+from offload import store
+from offload.digest import to_base64
+from offload.errors import Disposition, LeaseLost, OffloadError, Reason, StopAndTell, TryAgain
+from offload.journal import StoredSession
+from offload.naming import object_name, public_url
+from offload.retry import delay_seconds
+from offload.source import SourceIdentity
+from offload.states import Move
+from offload.uploader import UploadJob, UploadResult
+
+log = structlog.get_logger("coldreel.upload")
+
+# Not from the machine's own table of types, which differs from one box to the next.
+_CONTENT_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".mkv": "video/x-matroska",
+    ".webm": "video/webm",
+    ".avi": "video/x-msvideo",
+    ".ts": "video/mp2t",
+    ".mts": "video/mp2t",
+    ".mpg": "video/mpeg",
+    ".mpeg": "video/mpeg",
+}
+
+# --- What to upload -----------------------------------------------------------------------------------
+
+
+def upload_job(claim: Claim) -> UploadJob:
+    """The engine's view of a claimed transfer. Raises InstallationUnknown."""
+    transfer, recording = claim.transfer, claim.transfer.recording
+    registered = recording.file_mtime_ns is not None
+    return UploadJob(
+        transfer_id=str(transfer.pk),
+        bucket=transfer.gcp_bucket,
+        relative_path=transfer.original_local_path,
+        content_type=_CONTENT_TYPES.get(_path(transfer).suffix.lower(), "application/octet-stream"),
+        storage_class=settings.GCP_STORAGE_CLASS or None,
+        metadata=_metadata(transfer),
+        temporary_hold=recording.hold_wanted,
+        object_name=partial(_object_name, transfer),
+        take=transfer.name_take,
+        session=_session(transfer),
+        expected_size_bytes=recording.file_size_bytes if registered else None,
+        expected_mtime_ns=recording.file_mtime_ns,
+    )
+
+
+def _path(transfer: GCPVideoTransfer) -> PurePosixPath:
+    return PurePosixPath(transfer.original_local_path)
+
+
+def _object_name(transfer: GCPVideoTransfer, take: int) -> str:
+    """The row's own name where it has one: a later release may name objects otherwise."""
+    if take == transfer.name_take and transfer.gcp_storage_path:
+        return transfer.gcp_storage_path
+    return object_name(
+        camera_id=str(transfer.recording.camera_id),
+        recording_id=str(transfer.recording_id),
+        file_name=_path(transfer).name,
+        take=take,
+    )
+
+
+def _metadata(transfer: GCPVideoTransfer) -> dict[str, str]:
+    recording = transfer.recording
+    return {
+        store.META_INSTALLATION: installation_id(),
+        store.META_TRANSFER: str(transfer.pk),
+        store.META_RECORDING: str(recording.pk),
+        store.META_CAMERA: str(recording.camera_id),
+        store.META_STARTED_AT: recording.started_at.isoformat(),
+        store.META_ENDED_AT: recording.ended_at.isoformat() if recording.ended_at else "",
+        store.META_LOCAL_PATH: transfer.original_local_path,
+        store.META_SIZE: str(recording.file_size_bytes),
+    }
+
+
+def _session(transfer: GCPVideoTransfer) -> StoredSession | None:
+    if not transfer.session_uri or transfer.session_started_at is None:
+        return None
+    return StoredSession(
+        uri=transfer.session_uri,
+        started_at=transfer.session_started_at,
+        identity=SourceIdentity.decode(transfer.session_identity),
+    )
+
+
+# --- Uploaded -----------------------------------------------------------------------------------------
+
+
+def upload_record(*, claim: Claim, result: UploadResult, now: datetime) -> None:
+    """Record a verified upload: the row, the catalogue, the cleanup's time and the event, or none of them.
+
+    Raises LeaseLost, and changes nothing then.
+    """
+    now = lease_time(now)
+    with transaction.atomic():
+        recording = Recording.objects.select_for_update().get(pk=claim.transfer.recording_id)
+        if result.found_in_bucket:
+            _record_found(claim, result, now)
+        else:
+            _record_uploaded(claim, result, recording, now)
+        recording.storage_type = Recording.StorageType.GCP
+        recording.file_path = result.info.name
+        recording.hold_confirmed = result.info.temporary_hold
+        recording.save(update_fields=["storage_type", "file_path", "hold_confirmed"])
+        alarms_clear(codes=STOP_CODES, subject=result.info.bucket, now=now)
+        alarms_clear(codes=[Reason.MEDIA_ROOT_NOT_MOUNTED], subject=str(claim.transfer.site_id), now=now)
+    log.info(
+        "upload_completed",
+        size_bytes=result.info.size_bytes,
+        sent_bytes=result.bytes_sent,
+        resumed_from_bytes=result.resumed_from_bytes,
+        status=claim.transfer.transfer_status,
+        **_log_fields(claim),
+    )
+
+
+def _record_uploaded(claim: Claim, result: UploadResult, recording: Recording, now: datetime) -> None:
+    if result.identity is None:
+        raise ValueError("an upload is complete only with the identity of its file")
+    stays = recording.hold_wanted or not settings.GCP_STORAGE_CLEANUP_LOCAL
+    claim.transfer.mark_upload_completed(
+        lease=claim.lease,
+        generation=result.info.generation,
+        crc32c=to_base64(result.crc32c),
+        cleanup_at=None if stays else now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS),
+        now=now,
+        actor=claim.actor,
+        reason=Reason.ADOPTED if result.adopted else Reason.UPLOADED,
+        source_identity=result.identity.encode(),
+        **_object_columns(claim, result, now),
+    )
+
+
+def _record_found(claim: Claim, result: UploadResult, now: datetime) -> None:
+    """The local file is gone already, and the bucket has it whole: there is nothing to clean up."""
+    GCPVideoTransfer.objects.move(
+        claim.transfer.pk,
+        Move.FIND_IN_BUCKET,
+        actor=claim.actor,
+        now=now,
+        reason=Reason.FOUND_IN_BUCKET,
+        lease=claim.lease,
+        changes={
+            "object_generation": result.info.generation,
+            "object_crc32c": to_base64(result.crc32c),
+            "upload_completed_at": now,
+            "cleanup_completed_at": now,
+            "cleanup_scheduled_at": None,
+            "next_attempt_at": None,
+            "error_code": "",
+            "error_message": "",
+            "failures_in_row": 0,
+            "failing_since": None,
+            "session_uri": "",
+            "session_started_at": None,
+            "session_identity": "",
+            **_object_columns(claim, result, now),
+        },
+    )
+    claim.transfer.refresh_from_db()
+
+
+def _object_columns(claim: Claim, result: UploadResult, now: datetime) -> dict[str, Any]:
+    """What the bucket said of the object; every later operation goes by these columns alone."""
+    info = result.info
+    return {
+        "installation_id": installation_id(),
+        "gcp_bucket": info.bucket,
+        "gcp_storage_path": info.name,
+        "gcp_public_url": public_url(info.bucket, info.name),
+        "name_take": result.take,
+        "object_stored_at": info.stored_at,
+        "file_size_bytes": info.size_bytes,
+        "bytes_uploaded": info.size_bytes,
+        "upload_started_at": claim.transfer.upload_started_at or now,
+    }
+
+
+# --- Not uploaded -------------------------------------------------------------------------------------
+
+
+def upload_record_failure(
+    *, claim: Claim, error: OffloadError, now: datetime, random: Callable[[], float]
+) -> GCPVideoTransfer | None:
+    """Put the transfer back, or fail it, as the error's disposition says; the row as it is then.
+
+    None where the error says that it is no longer ours. Raises LeaseLost, and changes nothing then.
+    """
+    if error.disposition is Disposition.ABANDON:
+        return None
+    now = lease_time(now)
+    with transaction.atomic():
+        row = GCPVideoTransfer.objects.held_by_lease(claim.lease, now).select_for_update().first()
+        if row is None:
+            raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
+        _raise_alarm(claim, error, now)
+        if error.disposition is Disposition.FAIL:
+            _fail(claim, row, error.code, error.detail, now)
+        elif error.disposition is Disposition.RELEASE:
+            _give_back(claim, row, now)
+        elif error.disposition is Disposition.WAIT:
+            _wait(claim, row, error, now, random)
+        else:
+            _retry(claim, row, error, now, random)
+    log.info("upload_put_back" if row.next_attempt_at else "upload_failed", reason=error.code, **_log_fields(claim))
+    return row
+
+
+def _raise_alarm(claim: Claim, error: OffloadError, now: datetime) -> None:
+    """One alarm, not one a file: the transfers themselves only wait."""
+    if isinstance(error, StopAndTell):
+        alarm_raise(code=error.code, subject=claim.transfer.gcp_bucket, detail=error.detail, now=now)
+    elif error.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
+        alarm_raise(code=error.code, subject=str(claim.transfer.site_id), detail=error.detail, now=now)
+
+
+def _retry(
+    claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, random: Callable[[], float]
+) -> None:
+    failures = row.failures_in_row + 1
+    failing_since = row.failing_since or now
+    long_enough = now - failing_since >= timedelta(hours=settings.COLDREEL_RETRY_HOURS)
+    columns = {"failures_in_row": failures, "failing_since": failing_since}
+    if failures >= settings.COLDREEL_RETRY_LIMIT and long_enough:
+        detail = f"{failures} tries in a row since {failing_since:%Y-%m-%d %H:%M} failed; the last one: {error.detail}"
+        _fail(claim, row, Reason.RETRIES_EXHAUSTED, detail, now, **columns)
+        return
+    at = now + timedelta(seconds=_delay(failures, error, random))
+    _put_back(claim, row, error, now, next_attempt_at=at, retry_count=F("retry_count") + 1, **columns)
+
+
+def _wait(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, random: Callable[[], float]) -> None:
+    """Nothing that the transfer or its file did wrong: it burns no retry."""
+    at = now + timedelta(seconds=_delay(1, error, random))
+    _put_back(claim, row, error, now, next_attempt_at=at)
+
+
+def _delay(failures: int, error: OffloadError, random: Callable[[], float]) -> float:
+    return delay_seconds(
+        failures,
+        base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS,
+        cap_seconds=settings.COLDREEL_RETRY_CAP_SECONDS,
+        random=random,
+        retry_after_seconds=error.retry_after_seconds if isinstance(error, TryAgain) else None,
+    )
+
+
+def _put_back(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, **columns: Any) -> None:
+    _move_back(
+        claim, row, error.code, now, detail=error.detail, error_code=error.code, error_message=error.detail, **columns
+    )
+
+
+def _give_back(claim: Claim, row: GCPVideoTransfer, now: datetime) -> None:
+    _move_back(claim, row, Reason.LEASE_RETURNED, now, next_attempt_at=now)
+
+
+def _move_back(
+    claim: Claim, row: GCPVideoTransfer, reason: Reason, now: datetime, *, detail: str = "", **columns: Any
+) -> None:
+    GCPVideoTransfer.objects.move(
+        row.pk,
+        Move.PUT_BACK,
+        actor=claim.actor,
+        now=now,
+        reason=reason,
+        detail=detail,
+        lease=claim.lease,
+        changes=columns,
+    )
+    row.refresh_from_db()
+
+
+def _fail(claim: Claim, row: GCPVideoTransfer, reason: Reason, detail: str, now: datetime, **columns: Any) -> None:
+    row.mark_upload_failed(lease=claim.lease, reason=reason, detail=detail, now=now, actor=claim.actor, **columns)
+
+
+def _log_fields(claim: Claim) -> dict[str, str | int]:
+    recording = claim.transfer.recording
+    return {
+        "transfer": str(claim.transfer.pk),
+        "recording": str(recording.pk),
+        "camera": str(recording.camera_id),
+        "site": str(claim.transfer.site_id),
+        "attempt": claim.lease.number,
+    }
