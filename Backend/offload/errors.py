@@ -120,11 +120,13 @@ class OffloadError(Exception):
     code: Reason = Reason.INTERNAL_ERROR
     disposition: Disposition = Disposition.RETRY
 
-    def __init__(self, detail: str, *, code: Reason | None = None) -> None:
+    def __init__(self, detail: str, *, code: Reason | None = None, disposition: Disposition | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         if code is not None:
             self.code = code
+        if disposition is not None:
+            self.disposition = disposition
 
 
 class TryAgain(OffloadError):

@@ -1,8 +1,39 @@
-"""Open a settled recording below the media root, and detect change. (Implementation: see the design.)"""
+"""Open a settled recording below the media root, and detect change.
+
+Every component is opened by itself, relative to its folder and without following links, so a path that
+is swapped between check and use leads nowhere else (P7). Only the root may be a link: it is the
+operator's own setting. No OSError leaves this module.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+from offload.errors import Disposition, FileProblem, Reason
+
+MARKER_NAME = ".coldreel-media-root"
+TRASH_NAME = ".coldreel-trash"
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Without O_NONBLOCK, opening a FIFO that nobody writes to would hang the worker.
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+_CODES = {
+    errno.ENOENT: Reason.FILE_MISSING,
+    errno.ENOTDIR: Reason.FILE_MISSING,
+    errno.ENAMETOOLONG: Reason.FILE_MISSING,
+    errno.ELOOP: Reason.FILE_IS_LINK,
+    errno.ENXIO: Reason.FILE_NOT_REGULAR,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +55,243 @@ class SourceIdentity:
         """Inverse of `encode`. Raises ValueError where `text` is none."""
         device, inode, size_bytes, mtime_ns, ctime_ns = (int(part) for part in text.split(":"))
         return cls(device, inode, size_bytes, mtime_ns, ctime_ns)
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> SourceIdentity:
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def same_content_as(self, other: SourceIdentity) -> bool:
+        """Equal but for ctime, which a rename, a chmod or a hard link changes as well."""
+        return (self.device, self.inode, self.size_bytes, self.mtime_ns) == (
+            other.device,
+            other.inode,
+            other.size_bytes,
+            other.mtime_ns,
+        )
+
+
+def file_problem(error: OSError, shown: str) -> FileProblem:
+    """What an OSError says about the file `shown`. A disk that fails may recover: such a file is tried again."""
+    code = _CODES.get(error.errno or 0, Reason.FILE_UNREADABLE)
+    reason = os.strerror(error.errno) if error.errno else "input/output error"
+    disposition = Disposition.RETRY if code is Reason.FILE_UNREADABLE else None
+    return FileProblem(f"{shown!r}: {reason}", code=code, disposition=disposition)
+
+
+@contextlib.contextmanager
+def translated(shown: str) -> Iterator[None]:
+    """Turns an OSError of the block into a FileProblem about `shown`."""
+    try:
+        yield
+    except OSError as error:
+        raise file_problem(error, shown) from error
+
+
+def identity_in(folder: int, name: str, shown: str) -> SourceIdentity:
+    """The identity of a regular file in an open folder; a link is not followed."""
+    with translated(shown):
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return _regular(found, shown)
+
+
+def open_in(folder: int, name: str, shown: str) -> tuple[int, SourceIdentity]:
+    """A descriptor and the identity of a regular file in an open folder."""
+    identity_in(folder, name, shown)  # opening a device may already do something to it
+    with translated(shown):
+        descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
+    try:
+        with translated(shown):
+            found = os.fstat(descriptor)
+        return descriptor, _regular(found, shown)
+    except FileProblem:
+        os.close(descriptor)
+        raise
+
+
+def _regular(found: os.stat_result, shown: str) -> SourceIdentity:
+    if stat.S_ISLNK(found.st_mode):
+        raise FileProblem(f"{shown!r} is a link", code=Reason.FILE_IS_LINK)
+    if not stat.S_ISREG(found.st_mode):
+        raise FileProblem(f"{shown!r} is not a regular file", code=Reason.FILE_NOT_REGULAR)
+    return SourceIdentity.of(found)
+
+
+class Source:
+    """An open recording. `identity` is what it was when it was opened."""
+
+    def __init__(
+        self, descriptor: int, identity: SourceIdentity, shown: str, identity_now: Callable[[], SourceIdentity]
+    ) -> None:
+        self.identity = identity
+        self._descriptor = descriptor
+        self._shown = shown
+        self._identity_now = identity_now
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):  # advice only
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+    def read_at(self, offset_bytes: int, length_bytes: int) -> bytes:
+        """Up to `length_bytes`; fewer, or ``b""``, only at the end of the file. Raises FileProblem."""
+        with translated(self._shown):
+            return os.pread(self._descriptor, length_bytes, offset_bytes)
+
+    def identity_now(self) -> SourceIdentity:
+        """Of whatever lies under the path now. Raises FileProblem: it may be gone, or a link."""
+        return self._identity_now()
+
+    def identity_open(self) -> SourceIdentity:
+        """Of the opened file as it is now, whatever its path leads to."""
+        with translated(self._shown):
+            return SourceIdentity.of(os.fstat(self._descriptor))
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class MediaRoot:
+    """The only tree that recordings are read from and deleted in.
+
+    A relative path has ``/`` between its components, none of which is ``..``. Every method raises
+    FileProblem: FILE_OUTSIDE_MEDIA_ROOT, FILE_MISSING, FILE_IS_LINK, FILE_NOT_REGULAR,
+    FILE_UNREADABLE (tried again), NAME_NOT_UTF8, MEDIA_ROOT_NOT_MOUNTED (waits).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the root's own link
+
+    def relative(self, path: str) -> str:
+        """`path`, relative or absolute, as a path below the root. Looks at its text only, not at the disk."""
+        return "/".join(self._parts(path))
+
+    def open(self, relative_path: str) -> Source:
+        """Open a regular file without following links. The caller closes it."""
+        *folders, name = self._parts(relative_path)
+        with self.folder(folders) as folder:
+            descriptor, identity = open_in(folder, name, relative_path)
+        return Source(descriptor, identity, relative_path, lambda: self.stat(relative_path))
+
+    def stat(self, relative_path: str) -> SourceIdentity:
+        """The identity of a regular file, without opening it."""
+        *folders, name = self._parts(relative_path)
+        with self.folder(folders) as folder:
+            return identity_in(folder, name, relative_path)
+
+    def has_marker(self) -> bool:
+        """Whether this is the media root and not the empty folder that it is mounted over."""
+        try:
+            with self.folder(()) as folder:
+                identity_in(folder, MARKER_NAME, MARKER_NAME)
+        except FileProblem:
+            return False
+        return True
+
+    def write_marker(self, text: str) -> None:
+        """Mark the folder as the media root, durably. `text` is for people who find the file."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self.folder(()) as folder, translated(MARKER_NAME):
+            descriptor = os.open(MARKER_NAME, flags, 0o644, dir_fd=folder)
+            with open(descriptor, "w", encoding="utf-8") as marker:  # noqa: PTH123 - a descriptor has no Path
+                marker.write(text)
+                marker.flush()
+                os.fsync(descriptor)
+            os.fsync(folder)
+
+    @contextlib.contextmanager
+    def folder(self, parts: Sequence[str], *, create: bool = False, mode: int = 0o755) -> Iterator[int]:
+        """A descriptor of the folder `parts` below the root, links not followed.
+
+        `create` makes what lacks, with `mode`.
+        """
+        folder = self._open_root()
+        try:
+            for depth, part in enumerate(parts):
+                below = _open_folder(folder, part, "/".join(parts[: depth + 1]), create_mode=mode if create else None)
+                os.close(folder)
+                folder = below
+            yield folder
+        finally:
+            os.close(folder)
+
+    def split(self, relative_path: str) -> tuple[list[str], str]:
+        """Folders and file name of a path below the root."""
+        *folders, name = self._parts(relative_path)
+        return folders, name
+
+    def _open_root(self) -> int:
+        try:
+            return os.open(self.path, _FOLDER_FLAGS)
+        except OSError as error:
+            raise FileProblem(
+                f"the media root cannot be opened: {os.strerror(error.errno or errno.EIO)}",
+                code=Reason.MEDIA_ROOT_NOT_MOUNTED,
+                disposition=Disposition.WAIT,
+            ) from error
+
+    def _parts(self, path: str) -> tuple[str, ...]:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise FileProblem(f"{path!r} is not UTF-8", code=Reason.NAME_NOT_UTF8) from error
+        pure = PurePosixPath(path)
+        if pure.is_absolute():
+            if not pure.is_relative_to(self.path):
+                raise _outside(pure.name)
+            pure = pure.relative_to(self.path)
+        if not pure.parts or ".." in pure.parts or "\0" in path or pure.parts[0] in {MARKER_NAME, TRASH_NAME}:
+            raise _outside(str(pure))
+        return pure.parts
+
+
+def _outside(shown: str) -> FileProblem:
+    return FileProblem(f"{shown!r} is no recording below the media root", code=Reason.FILE_OUTSIDE_MEDIA_ROOT)
+
+
+def _open_folder(folder: int, name: str, shown: str, *, create_mode: int | None) -> int:
+    try:
+        if create_mode is not None:
+            _make_folder(folder, name, create_mode)
+        return os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError as error:
+        # Linux answers ENOTDIR for a link as well.
+        if error.errno in {errno.ENOTDIR, errno.ELOOP} and _is_link(folder, name):
+            raise FileProblem(f"{shown!r} is a link", code=Reason.FILE_IS_LINK) from error
+        raise file_problem(error, shown) from error
+
+
+def _make_folder(folder: int, name: str, mode: int) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, mode, dir_fd=folder)
+        os.fsync(folder)
+
+
+def _is_link(folder: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
+def check_settled(identity: SourceIdentity, *, now: datetime, settle_seconds: float) -> None:
+    """Refuse an empty file and one touched less than `settle_seconds` ago, by mtime.
+
+    A file dated in the future (a recorder's clock was wrong) is judged by its ctime, which is the
+    kernel's own. Raises FileProblem: FILE_EMPTY, FILE_NOT_SETTLED (tried again).
+    """
+    now_ns = int(now.timestamp() * 1_000_000_000)
+    touched_ns = identity.mtime_ns if identity.mtime_ns <= now_ns else identity.ctime_ns
+    if now_ns - touched_ns < settle_seconds * 1_000_000_000:
+        raise FileProblem(
+            "the file was written to a moment ago", code=Reason.FILE_NOT_SETTLED, disposition=Disposition.RETRY
+        )
+    if identity.size_bytes == 0:
+        raise FileProblem("the file is empty", code=Reason.FILE_EMPTY)

@@ -1,0 +1,65 @@
+"""Streaming CRC32C, the checksum that Cloud Storage keeps of every object.
+
+https://cloud.google.com/storage/docs/data-validation: Castagnoli polynomial, base64 of the big-endian value.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import google_crc32c
+
+from offload.errors import FileChanged
+from offload.source import Source
+from offload.store import Abort, never_abort
+
+PIECE_BYTES = 1024 * 1024
+"""What is read at once: larger pieces gain nothing, and twenty uploads hold one each."""
+
+
+class Crc32c:
+    """A running sum; `value` is the unsigned 32-bit checksum of what went in so far."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+    def update(self, data: bytes) -> None:
+        self.value = google_crc32c.extend(self.value, data)
+
+
+def crc32c_of(
+    source: Source, length_bytes: int, *, offset_bytes: int = 0, initial: int = 0, abort: Abort = never_abort
+) -> int:
+    """The checksum of `length_bytes` from `offset_bytes` on, continuing the sum `initial`.
+
+    Raises FileChanged where the file is shorter, FileProblem where it cannot be read.
+    """
+    running = Crc32c(initial)
+    end_bytes = offset_bytes + length_bytes
+    while offset_bytes < end_bytes:
+        abort()
+        piece = source.read_at(offset_bytes, min(PIECE_BYTES, end_bytes - offset_bytes))
+        if not piece:
+            raise FileChanged(f"the file ends at byte {offset_bytes} of {end_bytes}")
+        running.update(piece)
+        offset_bytes += len(piece)
+    return running.value
+
+
+def to_base64(value: int) -> str:
+    """As the bucket writes it: 8 characters, of 4 bytes, big end first."""
+    return base64.b64encode(value.to_bytes(4, "big")).decode()
+
+
+def from_base64(text: str) -> int:
+    """Inverse of `to_base64`. Raises ValueError where `text` is none."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{text!r} is no base64") from error
+    if len(raw) != 4:  # noqa: PLR2004 - 32 bits
+        raise ValueError(f"{text!r} holds {len(raw)} bytes, not 4")
+    return int.from_bytes(raw, "big")

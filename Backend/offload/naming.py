@@ -1,0 +1,62 @@
+"""Object names: ``recordings/<camera>/<recording>/<file name>``.
+
+What Cloud Storage forbids or its tools trip over is percent-escaped:
+https://cloud.google.com/storage/docs/objects#naming. The recording's id makes a name unique, so the
+escaping need not be reversible.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from urllib.parse import quote
+
+from offload.errors import FileProblem, Reason
+
+NAME_LIMIT_BYTES = 1024
+
+_ESCAPED_CATEGORIES = frozenset({"Cc", "Cn", "Zl", "Zp"})
+"""Control characters, unassigned ones (with the non-characters that XML forbids), line and paragraph separators."""
+
+
+def object_name(*, camera_id: str, recording_id: str, file_name: str, take: int = 0) -> str:
+    """The name of a recording's object, at most 1024 bytes of UTF-8.
+
+    `take` above 0 names a further object of the same recording: an orphan lies under the earlier name.
+    Raises FileProblem NAME_NOT_UTF8.
+    """
+    prefix = f"recordings/{_escaped(camera_id)}/{_escaped(recording_id)}/{f'{take}-' if take else ''}"
+    return prefix + _shortened(file_name, NAME_LIMIT_BYTES - len(prefix.encode()))
+
+
+def public_url(bucket: str, name: str) -> str:
+    """The object's address. It grants nothing: the bucket stays private."""
+    return f"https://storage.googleapis.com/{quote(bucket, safe='')}/{quote(name, safe='/~')}"
+
+
+def _escaped(text: str) -> str:
+    return (
+        "".join(_escaped_character(character) for character in text) if text not in {".", ".."} else "%2E" * len(text)
+    )
+
+
+def _escaped_character(character: str) -> str:
+    if character == "/" or unicodedata.category(character) in _ESCAPED_CATEGORIES:
+        return quote(character, safe="")
+    return character
+
+
+def _shortened(file_name: str, limit_bytes: int) -> str:
+    """The escaped file name, cut in the middle of its stem where it is too long; its ending stays."""
+    try:
+        file_name.encode()
+    except UnicodeEncodeError as error:
+        raise FileProblem(f"{file_name!r} is not UTF-8", code=Reason.NAME_NOT_UTF8) from error
+    escaped = _escaped(file_name)
+    stem, dot, ending = escaped.rpartition(".")
+    if len(escaped.encode()) <= limit_bytes or len(ending.encode()) >= limit_bytes:
+        return _cut(escaped, limit_bytes)
+    return _cut(stem, limit_bytes - len((dot + ending).encode())) + dot + ending
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    return text.encode()[:limit_bytes].decode(errors="ignore")

@@ -1,0 +1,196 @@
+"""The trash folder below the media root: the only place in the product that unlinks recordings.
+
+A file due for deletion is first renamed to ``.coldreel-trash/<transfer id>``, which nobody else writes
+to: what is verified there cannot be swapped before it goes. Every step is fsynced before it returns, so
+that a crash leaves the file under one name or the other, or, while it is put back, under both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+
+from offload.errors import FileChanged, FileProblem, Reason
+from offload.source import (
+    TRASH_NAME,
+    MediaRoot,
+    Source,
+    SourceIdentity,
+    identity_in,
+    open_in,
+    translated,
+)
+
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+class Trash:
+    """Recordings on their way off the disk; `key` is the transfer's id, a UUID as text.
+
+    Every method raises FileProblem; none follows a link or overwrites a file.
+    """
+
+    def __init__(self, root: MediaRoot) -> None:
+        self._root = root
+
+    def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
+        """Rename a recording into the trash and return its identity there (a rename changes ctime).
+
+        Raises FileChanged, with the file back in its place, where it is not the `expected` one in
+        device, inode, size and mtime; FileProblem BUSY where the key is taken.
+        """
+        _checked(key)
+        folders, name = self._root.split(relative_path)
+        with self._root.folder(folders) as origin, self._locked() as trash:
+            if _exists(trash, key):
+                raise FileProblem(f"the trash already holds {key}", code=Reason.BUSY)
+            _demand(identity_in(origin, name, relative_path), expected, relative_path)
+            with translated(relative_path):
+                os.rename(name, key, src_dir_fd=origin, dst_dir_fd=trash)
+                os.fsync(trash)
+                os.fsync(origin)
+        return self._verified(relative_path, key, expected)
+
+    def find(self, key: str) -> SourceIdentity | None:
+        """The identity of what lies under `key`; None where nothing does."""
+        _checked(key)
+        try:
+            with self._folder() as trash:
+                return identity_in(trash, key, _shown(key))
+        except FileProblem as problem:
+            if problem.code is Reason.FILE_MISSING:
+                return None
+            raise
+
+    def keys(self) -> list[str]:
+        """Every key in use, sorted. What is not named by a UUID was not put there by `take`."""
+        try:
+            with self._folder() as trash, translated(TRASH_NAME):
+                return sorted(name for name in os.listdir(trash) if _is_key(name))  # noqa: PTH208 - a descriptor
+        except FileProblem as problem:
+            if problem.code is Reason.FILE_MISSING:
+                return []
+            raise
+
+    def open(self, key: str) -> Source:
+        """Open what lies under `key`. The caller closes it."""
+        _checked(key)
+        with self._folder() as trash:
+            descriptor, identity = open_in(trash, key, _shown(key))
+        return Source(descriptor, identity, _shown(key), lambda: self._stat(key))
+
+    def put_back(self, key: str, relative_path: str) -> None:
+        """Move a file back to its place, whose folders are made again where they are gone.
+
+        Raises FileProblem DUPLICATE where another file lies there; it stays, and so does ours. After a
+        crash in between, the second call finishes the first.
+        """
+        _checked(key)
+        folders, name = self._root.split(relative_path)
+        with (
+            self._folder() as trash,
+            self._root.folder(folders, create=True) as origin,
+            translated(relative_path),
+        ):
+            ours = os.stat(key, dir_fd=trash, follow_symlinks=False)
+            if not _is_same_file(origin, name, ours):
+                _link(trash, key, origin, name, relative_path)
+                os.fsync(origin)
+            with contextlib.suppress(FileNotFoundError):  # renamed, where there are no hard links
+                os.unlink(key, dir_fd=trash)
+            os.fsync(trash)
+
+    def unlink(self, key: str) -> None:
+        """Delete what lies under `key`, durably. Raises FileProblem FILE_MISSING where nothing does."""
+        _checked(key)
+        with self._folder() as trash:
+            identity_in(trash, key, _shown(key))
+            with translated(_shown(key)):
+                os.unlink(key, dir_fd=trash)
+                os.fsync(trash)
+
+    def _verified(self, relative_path: str, key: str, expected: SourceIdentity) -> SourceIdentity:
+        """What the rename really took: the file may have been swapped just before it."""
+        try:
+            taken = self._stat(key)
+            _demand(taken, expected, relative_path)
+        except FileProblem:
+            self.put_back(key, relative_path)
+            raise
+        return taken
+
+    def _stat(self, key: str) -> SourceIdentity:
+        with self._folder() as trash:
+            return identity_in(trash, key, _shown(key))
+
+    def _folder(self, *, create: bool = False) -> contextlib.AbstractContextManager[int]:
+        return self._root.folder((TRASH_NAME,), create=create, mode=0o700)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[int]:
+        """The trash folder, locked: a rename replaces what has the name, so looking and renaming are one."""
+        with self._folder(create=True) as trash:
+            with translated(TRASH_NAME):
+                fcntl.flock(trash, fcntl.LOCK_EX)
+            yield trash
+
+
+def _is_key(name: str) -> bool:
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False
+
+
+def _checked(key: str) -> None:
+    if not _is_key(key):
+        raise FileProblem(f"{key!r} is no transfer's id", code=Reason.FILE_OUTSIDE_MEDIA_ROOT)
+
+
+def _shown(key: str) -> str:
+    return f"{TRASH_NAME}/{key}"
+
+
+def _exists(folder: int, name: str) -> bool:
+    with translated(name):
+        try:
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def _demand(found: SourceIdentity, expected: SourceIdentity, shown: str) -> None:
+    if not found.same_content_as(expected):
+        raise FileChanged(f"{shown!r} is not the file that was verified", code=Reason.LOCAL_CHANGED)
+
+
+def _is_same_file(folder: int, name: str, ours: os.stat_result) -> bool:
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _link(trash: int, key: str, origin: int, name: str, shown: str) -> None:
+    """Give the file its old name too. Unlike a rename, a hard link never replaces what is there."""
+    try:
+        try:
+            os.link(key, name, src_dir_fd=trash, dst_dir_fd=origin, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            _rename_over_own_placeholder(trash, key, origin, name)
+    except FileExistsError as error:
+        raise FileProblem(f"another file lies at {shown!r}", code=Reason.DUPLICATE) from error
+
+
+def _rename_over_own_placeholder(trash: int, key: str, origin: int, name: str) -> None:
+    """For exFAT and network shares: creating exclusively fails where a file is, and ours is empty."""
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=origin))
+    os.rename(key, name, src_dir_fd=trash, dst_dir_fd=origin)
