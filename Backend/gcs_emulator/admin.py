@@ -1,0 +1,168 @@
+"""``/_emulator/``: faults, the request log, the clock, and changes behind the client's back."""
+
+from __future__ import annotations
+
+import os
+import resource as os_resource
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gcs_emulator.answers import Answer, Resource, invalid, json_answer, object_missing, public
+from gcs_emulator.checksum import crc_of_file, encode_crc
+from gcs_emulator.clock import EmulatorClock
+from gcs_emulator.disk import write_all
+from gcs_emulator.faults import ACTIONS, KINDS, Fault, Faults
+from gcs_emulator.limits import RateLimit
+from gcs_emulator.preconditions import Preconditions
+from gcs_emulator.request import Request
+from gcs_emulator.requestlog import RequestLog
+from gcs_emulator.sessions import Sessions
+from gcs_emulator.storage import Storage, check_name
+
+
+class Admin:
+    def __init__(
+        self,
+        storage: Storage,
+        sessions: Sessions,
+        *,
+        faults: Faults,
+        log: RequestLog,
+        clock: EmulatorClock,
+        limit: RateLimit,
+    ) -> None:
+        self._storage = storage
+        self._sessions = sessions
+        self._faults = faults
+        self._log = log
+        self._clock = clock
+        self._limit = limit
+
+    def faults(self, request: Request) -> Answer:
+        if request.method == "DELETE":
+            self._faults.clear()
+        if request.method == "POST":
+            try:
+                fault = Fault.parse(request.json())
+            except TypeError as error:
+                raise invalid(str(error)) from error
+            self._faults.add(fault)
+            return json_answer(asdict(fault))
+        return json_answer({"faults": self._faults.show(), "actions": ACTIONS, "kinds": sorted(KINDS)})
+
+    def requests(self, request: Request) -> Answer:
+        if request.method == "DELETE":
+            self._log.clear()
+        return json_answer({"requests": self._log.show()})
+
+    def stats(self, request: Request) -> Answer:
+        """Counts, and the memory of this process."""
+        del request
+        objects = [one for bucket in self._storage.buckets() for one in bucket.everything()]
+        requests = self._log.show()
+        return json_answer(
+            {
+                "objects": len(objects),
+                "object_bytes": sum(int(one["size"]) for one in objects),
+                "sessions": self._sessions.counts(),
+                "requests": len(requests),
+                "received_bytes": sum(one["received_bytes"] for one in requests),
+                "resident_bytes": _resident_bytes(),
+                "peak_resident_bytes": os_resource.getrusage(os_resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
+        )
+
+    def clock(self, request: Request) -> Answer:
+        if request.method == "POST":
+            self._clock.offset_seconds = float(request.json()["offset_seconds"])
+        return json_answer({"offset_seconds": self._clock.offset_seconds, "now": self._clock.http_date()})
+
+    def rate(self, request: Request) -> Answer:
+        if request.method == "POST":
+            self._limit.mbytes_per_second = float(request.json()["mbytes_per_second"])
+        return json_answer({"mbytes_per_second": self._limit.mbytes_per_second})
+
+    def bucket(self, request: Request) -> Answer:
+        """Any setting of a bucket, and ``deniedPermissions``."""
+        bucket = self._storage.bucket(request.bucket)
+        settings = bucket.change_settings(request.json()) if request.method == "PATCH" else bucket.settings
+        return json_answer(public(settings) | {"deniedPermissions": settings["_deniedPermissions"]})
+
+    def expire_sessions(self, request: Request) -> Answer:
+        """Forget every open session, as the service may at any time; they answer 410 (or the given status)."""
+        return json_answer({"expired": self._sessions.expire(int(request.json().get("status", 410)))})
+
+    def objects(self, request: Request) -> Answer:
+        """Every object, or those of one bucket."""
+        wanted = request.query.get("bucket")
+        buckets = [self._storage.bucket(wanted)] if wanted else self._storage.buckets()
+        return json_answer({"objects": [public(one) for bucket in buckets for one in bucket.everything()]})
+
+    def object_put(self, request: Request) -> Answer:
+        """Another object under that name: a new generation with the body as its bytes, holds ignored."""
+        bucket = self._storage.bucket(request.bucket)
+        name = check_name(request.name)
+        path = self._sessions.temporary_path()
+        try:
+            length = _store(request, path)
+            wanted: Resource = {"name": name, "size": str(length), "crc32c": encode_crc(crc_of_file(path, length))}
+            if kind := request.headers.get("Content-Type"):
+                wanted["contentType"] = kind
+            if former := bucket.live(name):
+                bucket.forget(former)
+            return json_answer(public(bucket.put(wanted, path, Preconditions())))
+        finally:
+            path.unlink(missing_ok=True)
+
+    def object_patch(self, request: Request) -> Answer:
+        """Any field of the resource as it is, unchecked: size, crc32c, generation, holds, times."""
+        with self._storage.lock:
+            bucket = self._storage.bucket(request.bucket)
+            live = bucket.live(request.name)
+            if live is None:
+                raise object_missing(request.bucket, request.name)
+            changes: dict[str, Any] = request.json()
+            flipped = changes.pop("flip_byte_at", None)
+            resource = {key: value for key, value in (live | changes).items() if value is not None}
+            if flipped is not None:
+                _flip(bucket.data_path(live), int(flipped))
+            bucket.save(resource)
+            return json_answer(public(resource))
+
+    def object_delete(self, request: Request) -> Answer:
+        bucket = self._storage.bucket(request.bucket)
+        live = bucket.live(request.name)
+        if live is None:
+            raise object_missing(request.bucket, request.name)
+        bucket.forget(live)
+        return Answer(204)
+
+
+def _store(request: Request, path: Path) -> int:
+    length = 0
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        for piece in request.body.pieces():
+            write_all(descriptor, piece, length)
+            length += len(piece)
+    finally:
+        os.close(descriptor)
+    return length
+
+
+def _flip(path: Path, at: int) -> None:
+    """Rot: the stored byte changes, the metadata does not."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        byte = os.pread(descriptor, 1, at)
+        if not byte:
+            raise invalid(f"The object has no byte {at}.")
+        write_all(descriptor, bytes([byte[0] ^ 0xFF]), at)
+    finally:
+        os.close(descriptor)
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,32 @@
+"""A rate that all uploads share."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class RateLimit:
+    """At most `mbytes_per_second` (10^6 bytes) through `spend`, over all threads; 0 is no limit."""
+
+    def __init__(self, mbytes_per_second: float = 0) -> None:
+        self._lock = threading.Lock()
+        self._free_at = 0.0
+        self.mbytes_per_second = mbytes_per_second
+
+    def spend(self, byte_count: int) -> None:
+        """Wait until `byte_count` more bytes fit the rate."""
+        if self.mbytes_per_second <= 0:
+            return
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._free_at)
+            self._free_at = start + byte_count / (self.mbytes_per_second * 1e6)
+        if start > now:
+            time.sleep(start - now)
+
+    def piece_bytes(self, most: int) -> int:
+        """How much to read at once, so that a slow line moves smoothly: a tenth of a second's worth."""
+        if self.mbytes_per_second <= 0:
+            return most
+        return max(4096, min(most, int(self.mbytes_per_second * 1e5)))
