@@ -1,0 +1,196 @@
+"""Holds: what is held is never deleted, locally or in the cloud (P5).
+
+What the operator wants (`hold_wanted`) is written at once. What the bucket has (`hold_confirmed`) follows
+by `holds_reconcile`, which the sweep calls until both agree.
+
+The row of the transfer is locked before the recording's wish is written. A cleanup commits its receipt by
+an UPDATE of that same row, guarded by the wish: so one of the two always sees the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from apps.cctv.installation import installation_id
+from apps.cctv.models import GCPVideoTransfer, Recording
+from apps.cctv.selectors import recordings_visible_to
+from apps.cctv.services import NotFound
+from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.users.models import User
+from offload.errors import ObjectProblem, OffloadError, PreconditionFailed, Reason, StopAndTell
+from offload.states import UPLOADED, Move, State
+from offload.store import META_INSTALLATION, ObjectStore
+
+log = structlog.get_logger("coldreel.transfer")
+
+
+@dataclass(frozen=True, slots=True)
+class HoldReport:
+    """The recording after the change, and what that means, in words for the person who asked."""
+
+    recording: Recording
+    message: str
+    local_copy_remains: bool
+
+
+# --- Setting and lifting --------------------------------------------------------------------------
+def hold_set(*, recording_id: UUID, user: User, reason: str, now: datetime) -> HoldReport:
+    """Hold a recording: from now on neither its local file nor its object goes.
+
+    A scheduled cleanup is called off. Where one has already committed its receipt, only the copy in the
+    bucket remains, and the message says so. A recording that is held stays as it is. Raises NotFound.
+    """
+    with transaction.atomic():
+        recording, transfer = _locked(recording_id, user)
+        if recording.hold_wanted:
+            return HoldReport(recording, "The recording was held already.", _local_copy_remains(transfer))
+        recording.hold_wanted, recording.hold_reason = True, reason
+        recording.held_by, recording.held_at = user, now
+        recording.save(update_fields=["hold_wanted", "hold_reason", "held_by", "held_at"])
+        remains = _local_copy_remains(transfer)
+        if transfer is not None and remains and transfer.transfer_status == State.CLEANUP_PENDING:
+            _unschedule(transfer, user, reason, now)
+    _log_hold("hold_set", recording, transfer, user, Reason.HOLD_SET)
+    return HoldReport(recording, _message_of_set(transfer, remains=remains), remains)
+
+
+def hold_lift(*, recording_id: UUID, user: User, now: datetime) -> HoldReport:
+    """Lift a recording's hold; the waiting period of its local file starts anew. Raises NotFound."""
+    with transaction.atomic():
+        recording, transfer = _locked(recording_id, user)
+        remains = _local_copy_remains(transfer)
+        if not recording.hold_wanted:
+            return HoldReport(recording, "The recording was not held.", remains)
+        recording.hold_wanted, recording.hold_reason = False, ""
+        recording.held_by, recording.held_at = None, None
+        recording.save(update_fields=["hold_wanted", "hold_reason", "held_by", "held_at"])
+        message = "The hold is lifted."
+        if transfer is not None and transfer.transfer_status == State.COMPLETED and settings.GCP_STORAGE_CLEANUP_LOCAL:
+            cleanup_at = _schedule(transfer, user, now)
+            message = f"The hold is lifted. The local file goes after {cleanup_at:%Y-%m-%d %H:%M} UTC."
+    _log_hold("hold_lifted", recording, transfer, user, Reason.HOLD_LIFTED)
+    return HoldReport(recording, message, remains)
+
+
+def _locked(recording_id: UUID, user: User) -> tuple[Recording, GCPVideoTransfer | None]:
+    """The transfer first, then the recording: the order in which everybody locks them."""
+    transfer = GCPVideoTransfer.objects.select_for_update().filter(recording_id=recording_id).first()
+    recordings = recordings_visible_to(user).select_for_update(of=("self",))
+    recording = recordings.filter(pk=recording_id).first()
+    if recording is None:
+        raise NotFound("There is no such recording.")
+    return recording, transfer
+
+
+def _local_copy_remains(transfer: GCPVideoTransfer | None) -> bool:
+    if transfer is None:
+        return True
+    if transfer.transfer_status == State.CLEANUP_COMPLETED:
+        return False
+    return not transfer.receipts.filter(closed_at__isnull=True).exists()
+
+
+def _unschedule(transfer: GCPVideoTransfer, user: User, reason: str, now: datetime) -> None:
+    GCPVideoTransfer.objects.move(
+        transfer.pk,
+        Move.UNSCHEDULE_CLEANUP,
+        actor=user.get_username(),
+        now=now,
+        reason=Reason.HOLD_SET,
+        detail=reason,
+        changes={"cleanup_scheduled_at": None, "next_attempt_at": None},
+    )
+
+
+def _schedule(transfer: GCPVideoTransfer, user: User, now: datetime) -> datetime:
+    cleanup_at = now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS)
+    GCPVideoTransfer.objects.move(
+        transfer.pk,
+        Move.SCHEDULE_CLEANUP,
+        actor=user.get_username(),
+        now=now,
+        reason=Reason.HOLD_LIFTED,
+        changes={"cleanup_scheduled_at": cleanup_at, "next_attempt_at": None, "cleanup_failures": 0},
+    )
+    return cleanup_at
+
+
+def _message_of_set(transfer: GCPVideoTransfer | None, *, remains: bool) -> str:
+    if not remains:
+        return "The recording is held. Only the copy in the bucket remains: the local file is gone or going."
+    if transfer is None or transfer.transfer_status not in UPLOADED:
+        return "The recording is held. Its object will be held as soon as it is in the bucket."
+    return "The recording is held. The object in the bucket is held within a minute."
+
+
+def _log_hold(event: str, recording: Recording, transfer: GCPVideoTransfer | None, user: User, reason: Reason) -> None:
+    log.info(
+        event,
+        recording=str(recording.pk),
+        camera=str(recording.camera_id),
+        transfer=str(transfer.pk) if transfer else None,
+        actor=user.get_username(),
+        reason=reason.value,
+    )
+
+
+# --- Telling the bucket ---------------------------------------------------------------------------
+def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> int:
+    """Bring the bucket's holds to what is wanted, `limit` objects at most; how many agree now.
+
+    Another installation's object is never touched. An object that cannot be held or released raises an
+    alarm and hinders no other; a bucket that does not answer ends the round, and the next one goes on.
+    """
+    agreed = 0
+    own_id = installation_id()
+    for transfer in _in_disagreement(limit):
+        try:
+            agreed += _reconcile(transfer, store, own_id, now)
+        except PreconditionFailed:
+            continue  # somebody changed the object in this instant: the next round reads it again
+        except ObjectProblem as problem:
+            _alarm(transfer, problem.code, problem.detail, now)
+        except StopAndTell as problem:
+            _alarm(transfer, problem.code, problem.detail, now, subject=transfer.gcp_bucket)
+            break
+        except OffloadError as error:
+            log.warning("holds_postponed", reason=error.code.value)
+            break
+    return agreed
+
+
+def _in_disagreement(limit: int) -> list[GCPVideoTransfer]:
+    """In no order, so that objects which refuse for ever do not stand before the others."""
+    rows = GCPVideoTransfer.objects.select_related("recording").defer("session_uri")
+    rows = rows.filter(transfer_status__in=UPLOADED).exclude(recording__hold_wanted=F("recording__hold_confirmed"))
+    return list(rows.order_by("?")[:limit])
+
+
+def _reconcile(transfer: GCPVideoTransfer, store: ObjectStore, own_id: str, now: datetime) -> bool:
+    wanted = transfer.recording.hold_wanted
+    found = store.get(transfer.gcp_bucket, transfer.gcp_storage_path, generation=transfer.object_generation)
+    if found is None:
+        raise ObjectProblem("The object to be held or released is not in the bucket.", code=Reason.OBJECT_MISSING)
+    if found.metadata.get(META_INSTALLATION) != own_id:
+        raise ObjectProblem("The object belongs to another installation.", code=Reason.OTHER_INSTALLATION)
+    if found.temporary_hold != wanted:
+        store.set_hold(found, held=wanted)
+    Recording.objects.filter(pk=transfer.recording_id).update(hold_confirmed=wanted)
+    for code in _HOLD_ALARMS:
+        alarm_clear(code=code, subject=str(transfer.pk), now=now)
+    log.info("hold_confirmed", transfer=str(transfer.pk), recording=str(transfer.recording_id), held=wanted)
+    return True
+
+
+_HOLD_ALARMS = (Reason.OBJECT_MISSING, Reason.OTHER_INSTALLATION, Reason.HOLD_NOT_RELEASED)
+
+
+def _alarm(transfer: GCPVideoTransfer, code: Reason, detail: str, now: datetime, *, subject: str | None = None) -> None:
+    alarm_raise(code=code, subject=subject or str(transfer.pk), detail=detail, now=now)
