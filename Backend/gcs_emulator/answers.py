@@ -54,7 +54,7 @@ class Refusal(Exception):
 
     def answer(self) -> Answer:
         if self.plain:
-            headers = {"Content-Type": "text/html; charset=UTF-8"}
+            headers = {"Content-Type": "text/plain; charset=utf-8"}
             return Answer(self.status, self.message.encode(), headers | self.headers)
         one: Resource = {"message": self.message, "domain": "global", "reason": self.reason}
         if self.location:
@@ -112,11 +112,12 @@ def permission_denied(permission: str) -> Refusal:
 
 
 def under_hold(bucket: str, name: str, kind: str) -> Refusal:
+    """The documented reason is objectUnderActiveHold; the service itself sends ``forbidden`` and this sentence."""
     message = (
         f"Object '{bucket}/{name}' is under active {kind} hold and cannot be deleted, overwritten or archived "
         "until hold is removed."
     )
-    return Refusal(403, "objectUnderActiveHold", message)
+    return Refusal(403, "forbidden", message)
 
 
 def retained(bucket: str, name: str, until: str) -> Refusal:

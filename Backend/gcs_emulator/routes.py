@@ -52,8 +52,10 @@ SIGNED_PREFIXES = frozenset({"storage", "download", "upload", "_emulator", "batc
 def route(request: Request) -> str:
     """The call's name; sets the request's kind, bucket and name. Refuses with 501 what is unknown."""
     segments = tuple(unquote(part) for part in request.path.strip("/").split("/"))
-    for (method, pattern), call in API.items():
+    for (method, pattern), named in API.items():
         if method == request.method and _fits(pattern, segments, request):
+            # A POST to a session is a PUT by another name.
+            call = "put" if named == "insert" and "upload_id" in request.query else named
             request.kind = _kind(call, request)
             return call
     if request.method == "GET" and len(segments) > 1 and segments[0] not in SIGNED_PREFIXES:

@@ -135,10 +135,19 @@ class Bucket:
                     self.settings.pop(key, None)
                 else:
                     self.settings[key] = value
+            if "retentionPolicy" in changes:
+                self._retain_anew()
             self.settings["metageneration"] = str(int(self.settings["metageneration"]) + 1)
             self.settings["updated"] = rfc3339(self._storage.clock.now())
             write_json(self._folder / "bucket.json", self.settings)
             return self.settings
+
+    def _retain_anew(self) -> None:
+        """A retention policy holds for objects old and new."""
+        for resource in self._objects.values():
+            resource.pop("retentionExpirationTime", None)
+            self._set_retention(resource, resource.get("_retained_from", from_rfc3339(resource["timeCreated"])))
+            self.save(resource)
 
     def require(self, permission: str) -> None:
         """Refuse with 403 what the bucket was told to deny."""
@@ -230,6 +239,7 @@ class Bucket:
 
     def _set_retention(self, resource: Resource, since: float) -> None:
         """An event-based hold keeps the period from starting."""
+        resource["_retained_from"] = since
         period = (self.settings.get("retentionPolicy") or {}).get("retentionPeriod")
         if period is not None and not resource.get("eventBasedHold"):
             resource["retentionExpirationTime"] = rfc3339(since + int(period))
@@ -257,7 +267,9 @@ class Bucket:
             released = resource.get("eventBasedHold") and changes.get("eventBasedHold") is False
             for key in set(WRITABLE) & set(changes):
                 _change(resource, key, changes[key], replace=replace)
-            if released:
+            if resource.get("eventBasedHold"):
+                resource.pop("retentionExpirationTime", None)
+            elif released:
                 self._set_retention(resource, now)
             resource["metageneration"] = str(int(resource["metageneration"]) + 1)
             resource["updated"] = rfc3339(now)

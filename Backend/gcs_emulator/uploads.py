@@ -53,6 +53,8 @@ class ContentRange:
         self.total: int | None = length_bytes
         if header is None:
             return
+        if re.fullmatch(r"bytes \d+-\*/(\d+|\*)", header.strip()):
+            raise not_emulated("chunks that do not say where they end")
         found = re.fullmatch(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)", header.strip())
         if not found:
             raise Refusal(400, "invalid", "Failed to parse Content-Range header.", plain=True)
@@ -176,10 +178,8 @@ class Uploads:
 
     def _query(self, request: Request, session: Session, wanted: ContentRange) -> Answer:
         with session.lock:
-            if wanted.total is None or session.committed_bytes < wanted.total:
+            if session.committed_bytes != wanted.total:
                 return _incomplete(session)
-            if session.committed_bytes > wanted.total:
-                raise invalid("Upload has more bytes than the total in Content-Range.")
             session.writer = None
             session.settle()
             return self._finish(request, session, session.crc())
@@ -188,8 +188,7 @@ class Uploads:
         self._refuse_small_chunk(wanted, request.body.length_bytes)
         with session.lock:
             if wanted.first > session.committed_bytes:
-                # A gap cannot be stored: the client learns where to go on.
-                return _incomplete(session)
+                raise _gap(wanted.first, session.committed_bytes)
             writer = ChunkWriter(session, wanted.first)
         try:
             for piece in request.body.pieces():
@@ -276,6 +275,15 @@ def _checked(request: Request, wanted: Resource, path: Path, crc: int) -> str:
         if provided is not None and provided != (found := md5_of_file(path)):
             raise md5_mismatch(provided, found)
     return calculated
+
+
+def _gap(offset_bytes: int, committed_bytes: int) -> Refusal:
+    """As the service words it, two blanks and all; clients tell it from a passing 503 by that."""
+    message = (
+        f"Invalid request.  According to the Content-Range header, the upload offset is {offset_bytes} byte(s), "
+        f"which exceeds already uploaded size of {committed_bytes} byte(s)."
+    )
+    return Refusal(503, "backendError", message, plain=True)
 
 
 def _incomplete(session: Session) -> Answer:
