@@ -1,0 +1,130 @@
+"""GoogleStore: an `ObjectStore` over Google Cloud Storage, and the only code that speaks to Google.
+
+    transport     one HTTP request through libcurl
+    data          upload sessions and small uploads: the way of the bytes
+    control       everything else, through google-cloud-storage
+    credentials   google-auth, one token for all threads
+    answers       what was answered, and the object it describes
+    sorting       refusals and failures → `offload.errors`
+
+Why two ways: docs/decisions/0002-data-path.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import certifi
+
+from offload.gcs.control import CREATE, Control
+from offload.gcs.credentials import Identity
+from offload.gcs.data import Uploads
+from offload.gcs.sorting import Probe
+from offload.gcs.transport import Transport
+from offload.store import Abort, Body, BucketReport, ObjectInfo, ObjectSpec, SessionStatus, never_abort
+
+GOOGLE = "https://storage.googleapis.com"
+
+
+class GoogleStore:
+    """Methods and errors are those of `offload.store.ObjectStore`.
+
+    `credentials_path` names a service account's key or a workload identity configuration; without it
+    Application Default Credentials are used. `emulator_host` (``http://127.0.0.1:PORT``) means an emulator and
+    no credentials. `ca_file` is a PEM file of trusted authorities, certifi's without one. `upload_handles` is
+    how many threads upload at once: their buffers share 16 MiB. Nothing is sent, and no key read, before the
+    first call.
+    """
+
+    def __init__(
+        self,
+        *,
+        project: str | None,
+        credentials_path: str | None,
+        emulator_host: str | None,
+        ca_file: str | None = None,
+        upload_handles: int = 20,
+        stall_seconds: int = 30,
+        connect_seconds: int = 15,
+    ) -> None:
+        endpoint = _endpoint(emulator_host)
+        trusted = ca_file or certifi.where()
+        identity = Identity(path=credentials_path, anonymous=bool(emulator_host), ca_file=trusted)
+        self._control = Control(
+            endpoint=endpoint,
+            project=project,
+            identity=identity,
+            ca_file=trusted,
+            connections=upload_handles,
+            connect_seconds=connect_seconds,
+        )
+        transport = Transport(
+            ca_file=trusted,
+            upload_handles=upload_handles,
+            stall_seconds=stall_seconds,
+            connect_seconds=connect_seconds,
+        )
+        self._uploads = Uploads(endpoint=endpoint, transport=transport, identity=identity)
+
+    def start_session(self, spec: ObjectSpec) -> str:
+        return self._uploads.start(spec, self._create_probe(spec))
+
+    def session_status(self, uri: str, spec: ObjectSpec) -> SessionStatus:
+        return self._uploads.status(uri, self._create_probe(spec))
+
+    def send(
+        self,
+        uri: str,
+        spec: ObjectSpec,
+        body: Body,
+        *,
+        offset_bytes: int,
+        crc32c: int | None = None,
+        abort: Abort = never_abort,
+    ) -> SessionStatus:
+        return self._uploads.send(
+            uri, spec, body, self._create_probe(spec), offset_bytes=offset_bytes, crc32c=crc32c, abort=abort
+        )
+
+    def cancel_session(self, uri: str) -> None:
+        self._uploads.cancel(uri)
+
+    def put_small(self, spec: ObjectSpec, body: Body, *, crc32c: int, abort: Abort = never_abort) -> ObjectInfo:
+        return self._uploads.put_small(spec, body, self._create_probe(spec), crc32c=crc32c, abort=abort)
+
+    def get(self, bucket: str, name: str, *, generation: int | None = None) -> ObjectInfo | None:
+        return self._control.get(bucket, name, generation=generation)
+
+    def list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        return self._control.list_prefix(bucket, prefix)
+
+    def set_hold(self, info: ObjectInfo, *, held: bool) -> ObjectInfo:
+        return self._control.set_hold(info, held=held)
+
+    def delete(self, bucket: str, name: str, *, generation: int) -> None:
+        self._control.delete(bucket, name, generation=generation)
+
+    def read_range(
+        self, info: ObjectInfo, *, offset_bytes: int = 0, length_bytes: int | None = None
+    ) -> Iterator[bytes]:
+        return self._control.read_range(info, offset_bytes=offset_bytes, length_bytes=length_bytes)
+
+    def signed_url(self, info: ObjectInfo, *, expires_seconds: int) -> str:
+        return self._control.signed_url(info, expires_seconds=expires_seconds)
+
+    def bucket_time(self, bucket: str) -> datetime:
+        return self._control.bucket_time(bucket)
+
+    def probe(self, bucket: str) -> BucketReport:
+        return self._control.report(bucket)
+
+    def _create_probe(self, spec: ObjectSpec) -> Probe:
+        return self._control.probe(spec.bucket, CREATE)
+
+
+def _endpoint(emulator_host: str | None) -> str:
+    """Google's own variable for emulators holds an address with its scheme; people leave it out."""
+    if not emulator_host:
+        return GOOGLE
+    return (emulator_host if "://" in emulator_host else f"http://{emulator_host}").rstrip("/")

@@ -1,0 +1,316 @@
+"""Everything but the bytes: metadata, listings, holds, deletes, reads, signing, through google-cloud-storage.
+
+The library is imported when first used. It makes one attempt a call (``retry=None``): our own callers retry,
+and they know leases and stops, which the library does not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+from offload.digest import from_base64
+from offload.errors import ObjectProblem, Reason, StopAndTell, TryAgain
+from offload.gcs.answers import Answer
+from offload.gcs.credentials import Identity, sorted_auth_errors
+from offload.gcs.sorting import On, Probe, answer_of_library, line_error, sort
+from offload.store import BucketReport, ObjectInfo
+
+ANSWER_SECONDS = 20
+"""How long to wait for the next byte of an answer."""
+READ_PIECE_BYTES = 1024 * 1024
+SIGNED_URL_MOST_SECONDS = 7 * 86_400
+"""https://cloud.google.com/storage/docs/access-control/signed-urls#limitations"""
+
+CREATE, GET, LIST, UPDATE, DELETE = (
+    f"storage.objects.{verb}" for verb in ("create", "get", "list", "update", "delete")
+)
+PERMISSIONS = (CREATE, GET, LIST, UPDATE, DELETE)
+"""What Coldreel uses; without the last, an object of a file that changed under way stays as an orphan."""
+
+
+class Control:
+    """`endpoint` is ``scheme://host[:port]``; `connections` is how many threads call at once."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        project: str | None,
+        identity: Identity,
+        ca_file: str,
+        connections: int,
+        connect_seconds: int,
+    ) -> None:
+        self._endpoint = endpoint
+        self._project = project
+        self._identity = identity
+        self._ca_file = ca_file
+        self._connections = connections
+        self._patience = {"timeout": (connect_seconds, ANSWER_SECONDS)}
+        self._once = {**self._patience, "retry": None}
+        self._lock = threading.Lock()
+        self._made: tuple[Any, Any] | None = None
+
+    def probe(self, bucket: str, permission: str) -> Probe:
+        """The second look at `bucket` that sorting an error may need."""
+        return _Probe(self, bucket, permission)
+
+    def get(self, bucket: str, name: str, *, generation: int | None) -> ObjectInfo | None:
+        blob = self._bucket(bucket).blob(name, generation=generation)
+        try:
+            with self._sorted(On.OBJECT, self.probe(bucket, GET)):
+                blob.reload(**self._once)
+        except ObjectProblem as problem:
+            if problem.code is Reason.OBJECT_MISSING:
+                return None
+            raise
+        # A versioned bucket still shows a generation that was deleted or replaced: that one is on its way out.
+        return None if blob.time_deleted else _info(blob)
+
+    def list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        with self._sorted(On.BUCKET, self.probe(bucket, LIST)):
+            for blob in self._client().list_blobs(bucket, prefix=prefix, **self._once):
+                yield _info(blob)
+
+    def set_hold(self, info: ObjectInfo, *, held: bool) -> ObjectInfo:
+        blob = self._bucket(info.bucket).blob(info.name, generation=info.generation)
+        blob.temporary_hold = held
+        with self._sorted(On.OBJECT, self.probe(info.bucket, UPDATE)):
+            blob.patch(if_generation_match=info.generation, if_metageneration_match=info.metageneration, **self._once)
+        return _info(blob)
+
+    def delete(self, bucket: str, name: str, *, generation: int) -> None:
+        blob = self._bucket(bucket).blob(name, generation=generation)
+        try:
+            with self._sorted(On.OBJECT, _DeletionProbe(self, bucket, DELETE)):
+                blob.delete(if_generation_match=generation, **self._once)
+        except ObjectProblem as problem:
+            if problem.code is Reason.OBJECT_EXISTS:  # another generation lives under the name
+                raise ObjectProblem(problem.detail, code=Reason.OBJECT_MISSING) from None
+            raise
+
+    def read_range(self, info: ObjectInfo, *, offset_bytes: int, length_bytes: int | None) -> Iterator[bytes]:
+        """One streamed request; the library's own reader makes one for each piece."""
+        left = info.size_bytes - offset_bytes if length_bytes is None else length_bytes
+        left = max(0, min(left, info.size_bytes - offset_bytes))
+        if left == 0:
+            return
+        path = f"/download/storage/v1/b/{_quoted(info.bucket)}/o/{_quoted(info.name)}"
+        asked = {"Range": f"bytes={offset_bytes}-{offset_bytes + left - 1}", "Accept-Encoding": "identity"}
+        where = {"alt": "media", "generation": str(info.generation)}
+        probe = self.probe(info.bucket, GET)
+        with (
+            self._sorted(On.OBJECT, probe),
+            self._session().get(
+                self._endpoint + path, params=where, headers=asked, stream=True, **self._patience
+            ) as response,
+        ):
+            self._check(response, On.OBJECT, probe)
+            for piece in response.iter_content(READ_PIECE_BYTES):
+                left -= len(piece)
+                yield piece
+        if left:
+            raise TryAgain("The bucket sent another number of bytes than was asked for.")
+
+    def signed_url(self, info: ObjectInfo, *, expires_seconds: int) -> str:
+        credentials = self._identity.credentials()
+        if not _can_sign(credentials):
+            raise StopAndTell(
+                "Signed URLs need the key of a service account, and there is none.", code=Reason.NOT_CONFIGURED
+            )
+        blob = self._bucket(info.bucket).blob(info.name, generation=info.generation)
+        with sorted_auth_errors():
+            url: str = blob.generate_signed_url(
+                version="v4",
+                expiration=timedelta(seconds=min(expires_seconds, SIGNED_URL_MOST_SECONDS)),
+                method="GET",
+                generation=info.generation,
+                credentials=credentials,
+            )
+        return url
+
+    def bucket_time(self, bucket: str) -> datetime:
+        """A listing of one object, asked for its kind only: the cheapest answer that needs the bucket."""
+        probe = self.probe(bucket, LIST)
+        with self._sorted(On.BUCKET, probe):
+            response = self._session().get(
+                f"{self._endpoint}/storage/v1/b/{_quoted(bucket)}/o",
+                params={"maxResults": "1", "fields": "kind"},
+                **self._patience,
+            )
+            self._check(response, On.BUCKET, probe)
+        try:
+            return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
+        except (KeyError, ValueError):
+            raise TryAgain("The bucket's answer carried no date.") from None
+
+    def report(self, bucket: str) -> BucketReport:
+        try:
+            missing = self.missing_permissions(bucket, PERMISSIONS)
+        except StopAndTell as error:
+            if error.code is Reason.BUCKET_NOT_FOUND:
+                return BucketReport(exists=False, missing_permissions=PERMISSIONS)
+            raise
+        found = self._bucket(bucket)
+        try:
+            with self._sorted(On.BUCKET, self.probe(bucket, "storage.buckets.get")):
+                found.reload(**self._once)
+        except StopAndTell as error:
+            if error.code is Reason.PERMISSION_DENIED:
+                return BucketReport(exists=True, missing_permissions=missing)
+            raise
+        return BucketReport(
+            exists=True,
+            missing_permissions=missing,
+            lifecycle_deletes=any(rule["action"]["type"] == "Delete" for rule in found.lifecycle_rules),
+            retention_period_seconds=found.retention_period,
+            default_event_based_hold=bool(found.default_event_based_hold),
+            soft_delete_seconds=found.soft_delete_policy.retention_duration_seconds,
+            autoclass=found.autoclass_enabled,
+            location=found.location,
+            storage_class=found.storage_class,
+        )
+
+    def missing_permissions(self, bucket: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """Which of `wanted` the bucket does not grant us; asking needs no permission.
+
+        https://cloud.google.com/storage/docs/json_api/v1/buckets/testIamPermissions
+        """
+        with self._sorted(On.BUCKET, self.probe(bucket, LIST)):
+            granted = self._bucket(bucket).test_iam_permissions(list(wanted), **self._once)
+        return tuple(permission for permission in wanted if permission not in granted)
+
+    def confirm_bucket(self, bucket: str) -> None:
+        with self._sorted(On.BUCKET, self.probe(bucket, LIST)):
+            for _blob in self._client().list_blobs(bucket, max_results=1, **self._once):
+                break
+
+    def _bucket(self, name: str) -> Any:
+        try:
+            return self._client().bucket(name)
+        except ValueError:
+            raise StopAndTell(f"{name!r} cannot be the name of a bucket.", code=Reason.BUCKET_NOT_FOUND) from None
+
+    def _client(self) -> Any:
+        return self._library()[0]
+
+    def _session(self) -> Any:
+        return self._library()[1]
+
+    def _library(self) -> tuple[Any, Any]:
+        """The library's client and the session it speaks through, with a token that is not about to expire.
+
+        google-auth would renew the token by itself, but in each thread.
+        """
+        self._identity.headers()
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _make(self) -> tuple[Any, Any]:
+        from google.auth.transport.requests import AuthorizedSession
+        from google.cloud.storage import Client
+        from requests.adapters import HTTPAdapter
+
+        credentials = self._identity.credentials()
+        authorized: Any = AuthorizedSession
+        session = authorized(credentials, auth_request=self._identity.channel())
+        session.verify = self._ca_file
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=self._connections))
+        client = Client(
+            project=self._project,
+            credentials=credentials,
+            _http=session,
+            client_options={"api_endpoint": self._endpoint},
+        )
+        return client, session
+
+    def _check(self, response: Any, on: On, probe: Probe) -> None:
+        if not response.ok:
+            raise sort(Answer(response.status_code, _lower(response.headers), response.content), on, probe)
+
+    @contextmanager
+    def _sorted(self, on: On, probe: Probe) -> Iterator[None]:
+        """Whatever the libraries raise leaves as one of `offload.errors`, without their texts (P10)."""
+        import requests
+        from google.api_core.exceptions import GoogleAPIError
+
+        try:
+            with sorted_auth_errors():
+                yield
+        except GoogleAPIError as error:
+            answer = answer_of_library(error)
+            if answer is None:
+                raise TryAgain("The bucket's answer could not be read.") from None
+            raise sort(answer, on, probe) from None
+        except requests.exceptions.SSLError:
+            raise StopAndTell(
+                "The other side's certificate is not to be trusted. Check the clock, the CA file and any proxy.",
+                code=Reason.BUCKET_REFUSED,
+            ) from None
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+            raise line_error("the connection could not be made, broke or stalled") from None
+        except requests.RequestException:
+            raise TryAgain("The bucket's answer could not be read.") from None
+
+
+class _Probe:
+    def __init__(self, control: Control, bucket: str, permission: str) -> None:
+        self._control = control
+        self._bucket = bucket
+        self._permission = permission
+
+    def confirm_bucket(self) -> None:
+        self._control.confirm_bucket(self._bucket)
+
+    def lacks_permission(self) -> bool:
+        return bool(self._control.missing_permissions(self._bucket, (self._permission,)))
+
+
+class _DeletionProbe(_Probe):
+    """The right to delete is optional: without it an orphan stays, and nothing else stops."""
+
+    def lacks_permission(self) -> bool:
+        return False
+
+
+def _info(blob: Any) -> ObjectInfo:
+    if blob.crc32c is None:  # stored under a key that only its owner has
+        raise ObjectProblem("The bucket shows no CRC32C of the object.", code=Reason.OBJECT_DIFFERS)
+    return ObjectInfo(
+        bucket=blob.bucket.name,
+        name=blob.name,
+        generation=blob.generation,
+        metageneration=blob.metageneration,
+        size_bytes=blob.size,
+        crc32c=from_base64(blob.crc32c),
+        stored_at=blob.time_created,
+        metadata=dict(blob.metadata or {}),
+        temporary_hold=bool(blob.temporary_hold),
+        event_based_hold=bool(blob.event_based_hold),
+        retention_expires_at=blob.retention_expiration_time,
+        storage_class=blob.storage_class,
+        content_type=blob.content_type,
+    )
+
+
+def _can_sign(credentials: Any) -> bool:
+    from google.auth.credentials import Signing
+
+    return isinstance(credentials, Signing)
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -1,0 +1,163 @@
+"""Who we are to Google: google-auth's credentials, loaded when first needed, and one token for all threads.
+
+google-auth is imported late: with an emulator no upload needs it, and it costs memory.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from offload.errors import OffloadError, Reason, StopAndTell, TryAgain
+from offload.gcs.sorting import line_error
+
+SCOPES = ("https://www.googleapis.com/auth/devstorage.full_control",)
+"""Setting a hold is a change of metadata, which read_write does not allow ("Provided scope(s) are not
+authorized", https://github.com/talkiq/gcloud-aio/issues/928). What the account may really do is IAM's matter."""
+TOKEN_SECONDS = 20
+"""How long to wait for Google's token service."""
+
+
+class Identity:
+    """The credentials, and headers made from them. Safe to share between threads.
+
+    `path` names a key file, of a service account or of workload identity federation; without one
+    Application Default Credentials are looked for. `anonymous` is for an emulator.
+    """
+
+    def __init__(self, *, path: str | None, anonymous: bool, ca_file: str) -> None:
+        self._path = path
+        self._anonymous = anonymous
+        self._ca_file = ca_file
+        self._lock = threading.RLock()
+        self._loaded: Any = None
+        self._channel: Any = None
+
+    def credentials(self) -> Any:
+        """google-auth's object. Raises StopAndTell CREDENTIALS_REFUSED where there is none to be had."""
+        with self._lock:
+            if self._loaded is None:
+                with sorted_auth_errors():
+                    self._loaded = self._load()
+            return self._loaded
+
+    def headers(self) -> dict[str, str]:
+        """What authorises a request, with a token that is not about to expire."""
+        if self._anonymous:
+            return {}
+        with self._lock:
+            made: dict[str, str] = {}
+            credentials = self.credentials()
+            with sorted_auth_errors():
+                credentials.before_request(self.channel(), "POST", "https://storage.googleapis.com/", made)
+            return made
+
+    def renewed_headers(self, refused: dict[str, str]) -> dict[str, str] | None:
+        """Headers with another token than the `refused` ones; None where there can be no other.
+
+        Of many threads whose token was refused, one fetches the next.
+        """
+        if self._anonymous:
+            return None
+        with self._lock:
+            now = self.headers()
+            if now.get("authorization") == refused.get("authorization"):
+                with sorted_auth_errors():
+                    self.credentials().refresh(self.channel())
+                now = self.headers()
+            return now
+
+    def channel(self) -> Any:
+        """google-auth's way to its token service."""
+        from google.auth.transport.requests import Request
+
+        with self._lock:
+            if self._channel is None:
+                self._channel = Request(self._session())
+            return _Patient(self._channel)
+
+    def _session(self) -> Any:
+        import requests
+
+        session = requests.Session()
+        session.verify = self._ca_file
+        return session
+
+    def _load(self) -> Any:
+        from google.auth import credentials, default
+
+        if self._anonymous:
+            nobody: Any = credentials.AnonymousCredentials
+            return nobody()
+        if self._path:
+            return _load_file(Path(self._path))
+        return default(scopes=SCOPES, request=self.channel())[0]
+
+
+class _Patient:
+    """google-auth waits two minutes for a token, longer than any lease: this asks it to give up sooner."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def __call__(self, *args: Any, timeout: float = TOKEN_SECONDS, **kwargs: Any) -> Any:
+        return self._channel(*args, timeout=min(timeout, TOKEN_SECONDS), **kwargs)
+
+
+def _load_file(path: Path) -> Any:
+    """Credentials of a JSON file. An error names the file, never what is in it (P10)."""
+    try:
+        info = json.loads(path.read_bytes())
+        kind = info["type"]
+        if kind == "service_account":
+            from google.oauth2 import service_account
+
+            account: Any = service_account.Credentials
+            return account.from_service_account_info(info, scopes=SCOPES)
+        if kind == "external_account":
+            return _external_account(info)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise _refused(f"The credentials file {path.name} cannot be read as a Google key.") from None
+    raise _refused(
+        f"The credentials file {path.name} is neither a service account's key nor a workload identity configuration."
+    )
+
+
+def _external_account(info: dict[str, Any]) -> Any:
+    """https://google.aip.dev/auth/4117: AWS says who it is in its own way, all others by a token."""
+    from google.auth import aws, identity_pool
+
+    source = info.get("credential_source") or {}
+    kind = aws if str(source.get("environment_id", "")).startswith("aws") else identity_pool
+    return kind.Credentials.from_info(info, scopes=SCOPES)
+
+
+@contextmanager
+def sorted_auth_errors() -> Iterator[None]:
+    """google-auth's exceptions, sorted; their texts quote addresses and answers, so none is repeated."""
+    from google.auth import exceptions
+
+    try:
+        yield
+    except exceptions.GoogleAuthError as error:
+        raise _sorted(error) from None
+
+
+def _sorted(error: Any) -> OffloadError:
+    from google.auth import exceptions
+
+    if isinstance(error, (exceptions.TransportError, exceptions.TimeoutError)):
+        return line_error("Google's token service was not reached")
+    if error.retryable:
+        return TryAgain("Google's token service asked to try again.")
+    if isinstance(error, exceptions.DefaultCredentialsError):
+        return _refused("No usable Google credentials were found.")
+    return _refused("Google refused the credentials.")
+
+
+def _refused(detail: str) -> StopAndTell:
+    return StopAndTell(detail, code=Reason.CREDENTIALS_REFUSED)

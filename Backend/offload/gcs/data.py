@@ -1,0 +1,215 @@
+"""The way of the bytes: upload sessions and small uploads of the JSON API, over libcurl.
+
+https://cloud.google.com/storage/docs/performing-resumable-uploads
+https://cloud.google.com/storage/docs/uploading-objects#uploading-an-object (multipart)
+
+Requests to a session carry no token: the session URI is the authorisation, and "the PUT requests that use it
+don't need to be signed" (https://cloud.google.com/storage/docs/resumable-uploads#session-uris). So a token
+that expires in mid-upload stops nothing, and a URI from the database can never draw our token elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from offload.digest import to_base64
+from offload.errors import OffloadError, Reason, SessionGone, StopAndTell, TryAgain
+from offload.gcs.answers import Answer, object_info
+from offload.gcs.credentials import Identity
+from offload.gcs.sorting import NoProbe, On, Probe, sort
+from offload.gcs.transport import SHORT_REQUEST_SECONDS, HeldBytes, Request, Transport
+from offload.store import SESSION_QUANTUM_BYTES, Abort, Body, ObjectInfo, ObjectSpec, SessionStatus, never_abort
+
+_OK, _CREATED, _RESUME_INCOMPLETE, _UNAUTHORIZED = 200, 201, 308, 401
+_SESSION_ENDED = frozenset({200, 204, 401, 404, 410, 499})
+"""499 is what a session that we cancel answers: https://cloud.google.com/storage/docs/performing-resumable-uploads#cancel-upload"""
+_RANGE = re.compile(r"bytes=0-(\d+)")
+
+
+class Uploads:
+    """Everything that writes bytes. `endpoint` is ``scheme://host[:port]``."""
+
+    def __init__(self, *, endpoint: str, transport: Transport, identity: Identity) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._identity = identity
+
+    def start(self, spec: ObjectSpec, probe: Probe) -> str:
+        """A new session's URI."""
+        request = Request(
+            "POST",
+            self._upload_url(spec.bucket, "resumable"),
+            {
+                "Content-Type": "application/json; charset=UTF-8",
+                "X-Upload-Content-Type": _header_text(spec.content_type),
+                "X-Upload-Content-Length": str(spec.size_bytes),
+            },
+            HeldBytes(_json(_resource(spec))),
+            SHORT_REQUEST_SECONDS,
+        )
+        answer = self._authorised(request, never_abort)
+        if answer.status not in {_OK, _CREATED}:
+            raise sort(answer, On.NEW_OBJECT, probe)
+        location = answer.headers.get("location", "")
+        if not self._is_ours(location):
+            raise StopAndTell("The bucket named an upload session at another place.", code=Reason.BUCKET_REFUSED)
+        return location
+
+    def status(self, uri: str, probe: Probe) -> SessionStatus:
+        """``bytes */*`` only asks; with the size in it, the question could finalise."""
+        request = Request("PUT", self._checked(uri), {"Content-Range": "bytes */*"}, seconds=SHORT_REQUEST_SECONDS)
+        return _session_status(self._transport.perform(request), probe)
+
+    def send(
+        self,
+        uri: str,
+        spec: ObjectSpec,
+        body: Body,
+        probe: Probe,
+        *,
+        offset_bytes: int,
+        crc32c: int | None,
+        abort: Abort,
+    ) -> SessionStatus:
+        """One chunk; with `crc32c`, the last one.
+
+        The whole object's checksum in the last request makes the bucket refuse a wrong object before it
+        exists, as Google's own libraries do: https://github.com/googleapis/python-storage/pull/1654
+        """
+        end_bytes = offset_bytes + body.length_bytes
+        headers = {"Content-Range": f"bytes {offset_bytes}-{end_bytes - 1}/{spec.size_bytes}"}
+        if crc32c is not None:
+            headers["X-Goog-Hash"] = f"crc32c={to_base64(crc32c)}"
+        elif end_bytes >= spec.size_bytes or body.length_bytes % SESSION_QUANTUM_BYTES:
+            # It would finalise an object that nobody has compared.
+            raise ValueError("a chunk without a checksum ends on a multiple of 256 KiB, before the object's end")
+        request = Request("PUT", self._checked(uri), headers, body)
+        return _session_status(self._transport.perform(request, abort=abort), probe)
+
+    def cancel(self, uri: str) -> None:
+        if not self._is_ours(uri):
+            return
+        answer = self._transport.perform(Request("DELETE", uri, seconds=SHORT_REQUEST_SECONDS))
+        if answer.status not in _SESSION_ENDED:
+            raise sort(answer, On.SESSION, NoProbe())
+
+    def put_small(self, spec: ObjectSpec, body: Body, probe: Probe, *, crc32c: int, abort: Abort) -> ObjectInfo:
+        parts = _TwoParts(spec, body, crc32c)
+        request = Request(
+            "POST",
+            self._upload_url(spec.bucket, "multipart"),
+            {"Content-Type": f"multipart/related; boundary={parts.boundary}"},
+            parts,
+        )
+        answer = self._authorised(request, abort)
+        if answer.status not in {_OK, _CREATED}:
+            raise sort(answer, On.NEW_OBJECT, probe)
+        return object_info(answer.document())
+
+    def _authorised(self, request: Request, abort: Abort) -> Answer:
+        """Send with our token; where it is refused, once more with a new one: nothing was written by then."""
+        headers = self._identity.headers()
+        answer = self._transport.perform(_with(request, headers), abort=abort)
+        renewed = self._identity.renewed_headers(headers) if answer.status == _UNAUTHORIZED else None
+        if renewed is None:
+            return answer
+        request.body.rewind()
+        return self._transport.perform(_with(request, renewed), abort=abort)
+
+    def _upload_url(self, bucket: str, kind: str) -> str:
+        return f"{self._endpoint}/upload/storage/v1/b/{quote(bucket, safe='')}/o?uploadType={kind}&ifGenerationMatch=0"
+
+    def _checked(self, uri: str) -> str:
+        if not self._is_ours(uri):
+            raise SessionGone("The stored session is at another place than the bucket.")
+        return uri
+
+    def _is_ours(self, uri: str) -> bool:
+        """The endpoint itself, or Google's by TLS: footage goes nowhere else."""
+        if not uri.isascii() or not uri.isprintable():
+            return False
+        try:
+            at, endpoint = urlsplit(uri), urlsplit(self._endpoint)
+            same_place = (at.scheme, at.hostname, at.port) == (endpoint.scheme, endpoint.hostname, endpoint.port)
+        except ValueError:
+            return False
+        google = at.scheme == "https" and (at.hostname or "").endswith(".googleapis.com") and at.port in {None, 443}
+        return at.username is None and (same_place or google)
+
+
+class _TwoParts:
+    """The body of a multipart upload: what the object is to be, then its bytes as they are read."""
+
+    def __init__(self, spec: ObjectSpec, body: Body, crc32c: int) -> None:
+        self.boundary = secrets.token_hex(16)
+        described = _json({**_resource(spec), "crc32c": to_base64(crc32c)})
+        self._head = HeldBytes(
+            f"--{self.boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode()
+            + described
+            + f"\r\n--{self.boundary}\r\nContent-Type: {_header_text(spec.content_type)}\r\n\r\n".encode()
+        )
+        self._body = body
+        self._tail = HeldBytes(f"\r\n--{self.boundary}--\r\n".encode())
+        self.length_bytes = self._head.length_bytes + body.length_bytes + self._tail.length_bytes
+
+    def read(self, max_bytes: int) -> bytes:
+        return self._head.read(max_bytes) or self._body.read(max_bytes) or self._tail.read(max_bytes)
+
+    def rewind(self) -> None:
+        for part in (self._head, self._body, self._tail):
+            part.rewind()
+
+
+def _with(request: Request, headers: dict[str, str]) -> Request:
+    return Request(request.method, request.url, {**request.headers, **headers}, request.body, request.seconds)
+
+
+def _resource(spec: ObjectSpec) -> dict[str, Any]:
+    """https://cloud.google.com/storage/docs/json_api/v1/objects#resource; what is left out is the bucket's default."""
+    described: dict[str, Any] = {
+        "name": spec.name,
+        "contentType": spec.content_type,
+        "metadata": dict(spec.metadata),
+    }
+    if spec.storage_class:
+        described["storageClass"] = spec.storage_class
+    if spec.temporary_hold:
+        described["temporaryHold"] = True
+    return described
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _header_text(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("a content type is printable ASCII")
+    return text
+
+
+def _session_status(answer: Answer, probe: Probe) -> SessionStatus:
+    if answer.status in {_OK, _CREATED}:
+        finished = object_info(answer.document())
+        return SessionStatus(finished.size_bytes, finished)
+    if answer.status == _RESUME_INCOMPLETE:
+        return SessionStatus(_committed_bytes(answer.headers.get("range")))
+    error: OffloadError = sort(answer, On.SESSION, probe)
+    raise error
+
+
+def _committed_bytes(committed_range: str | None) -> int:
+    """A 308 without ``Range`` has nothing yet.
+
+    https://cloud.google.com/storage/docs/performing-resumable-uploads#status-check
+    """
+    if committed_range is None:
+        return 0
+    found = _RANGE.fullmatch(committed_range.strip())
+    if found is None:
+        raise TryAgain("The bucket's answer to a chunk could not be read.")
+    return int(found[1]) + 1

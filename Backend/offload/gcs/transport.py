@@ -1,0 +1,273 @@
+"""One HTTP request through libcurl: the bytes go from the file to the socket with one copy in between.
+
+Facts about libcurl that this rests on, each held by a test:
+
+- An answer of 300 or more that comes before the whole body was sent ends the sending and is reported as an
+  answer, if it can still be read.
+- A reused connection that turns out to be closed is replaced silently, and the body asked to start again
+  (https://curl.se/libcurl/c/CURLOPT_SEEKFUNCTION.html).
+- A callback's exception is printed and forgotten by pycurl, so ours keep it and raise it afterwards.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import pycurl
+
+from offload.errors import OffloadError, Reason, StopAndTell, TryAgain
+from offload.gcs.answers import Answer
+from offload.gcs.sorting import line_error
+from offload.store import Abort, Body, never_abort
+
+MIB = 1024 * 1024
+ALL_BUFFERS_BYTES = 16 * MIB
+"""What the upload buffers of all handles may take together; libcurl allows 2 MiB for one."""
+ANSWER_LIMIT_BYTES = 64 * 1024
+SHORT_REQUEST_SECONDS = 60
+"""For requests without a file in them; those with one end by the low-speed limit alone."""
+SLOWEST_BYTES_PER_SECOND = 1
+UNSENT_LIMIT_BYTES = 256 * 1024
+"""How much the kernel may hold back unsent: it keeps an abort prompt, and a slow line from looking stalled
+while megabytes that libcurl has already handed over still drain."""
+
+_TLS_ERRORS = frozenset(
+    {
+        pycurl.E_PEER_FAILED_VERIFICATION,
+        pycurl.E_SSL_CACERT_BADFILE,
+        pycurl.E_SSL_CERTPROBLEM,
+        pycurl.E_SSL_ISSUER_ERROR,
+    }
+)
+_LINE_ERRORS = {
+    pycurl.E_COULDNT_RESOLVE_PROXY: "the proxy's name was not resolved",
+    pycurl.E_COULDNT_RESOLVE_HOST: "its name was not resolved",
+    pycurl.E_COULDNT_CONNECT: "no connection",
+    pycurl.E_OPERATION_TIMEDOUT: "time ran out or the line stalled",
+    pycurl.E_GOT_NOTHING: "the connection was closed without an answer",
+    pycurl.E_SEND_ERROR: "the connection broke while sending",
+    pycurl.E_RECV_ERROR: "the connection broke while receiving",
+    pycurl.E_PARTIAL_FILE: "the answer was cut short",
+    pycurl.E_SSL_CONNECT_ERROR: "the TLS handshake failed",
+    pycurl.E_SEND_FAIL_REWIND: "the connection was closed in mid-request",
+}
+
+
+class NoBytes:
+    """The body of a request that has none."""
+
+    length_bytes = 0
+
+    def read(self, max_bytes: int) -> bytes:
+        del max_bytes
+        return b""
+
+    def rewind(self) -> None:
+        """Already at its first byte."""
+
+
+class HeldBytes:
+    """A short body that is in memory anyway."""
+
+    def __init__(self, data: bytes) -> None:
+        self.length_bytes = len(data)
+        self._data = data
+        self._at = 0
+
+    def read(self, max_bytes: int) -> bytes:
+        piece = self._data[self._at : self._at + max_bytes]
+        self._at += len(piece)
+        return piece
+
+    def rewind(self) -> None:
+        self._at = 0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Request:
+    """What to send. It has no `repr` of its own fields: `url` may be a session URI (P10)."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body = field(default_factory=NoBytes)
+    seconds: float = 0
+    """At most so long, altogether; 0 is without end."""
+
+
+class Transport:
+    """One kept-alive libcurl handle for each thread that sends."""
+
+    def __init__(self, *, ca_file: str, upload_handles: int, stall_seconds: int, connect_seconds: int) -> None:
+        self._ca_file = ca_file
+        self._buffer_bytes = min(2 * MIB, ALL_BUFFERS_BYTES // max(1, upload_handles))
+        self._stall_seconds = stall_seconds
+        self._connect_seconds = connect_seconds
+        self._threads = threading.local()
+
+    def perform(self, request: Request, *, abort: Abort = never_abort) -> Answer:
+        """Send `request` and return whatever was answered.
+
+        Raises what `abort` or the body raised; LineDown where there was no answer, StopAndTell where the
+        other side's certificate is not to be trusted, TryAgain for what else libcurl cannot do.
+        """
+        handle = self._handle()
+        exchange = _Exchange(request.body, abort, self._buffer_bytes)
+        try:
+            self._prepare(handle, request, exchange)
+            handle.perform()
+        except pycurl.error as error:
+            # A refusal counts although the connection broke after it. A success must have come whole; and
+            # what a proxy said to CONNECT is no answer of the bucket, nor a response code to libcurl.
+            code = 0 if exchange.refused_with(handle.getinfo(pycurl.RESPONSE_CODE)) else error.args[0]
+        else:
+            code = 0
+        finally:
+            handle.reset()  # forgets the body, the address and the callbacks; keeps the connection
+        exchange.raise_failure()
+        if code:
+            _raise_for(code)
+        return Answer(exchange.status, exchange.headers, bytes(exchange.received))
+
+    def _handle(self) -> pycurl.Curl:
+        if not hasattr(self._threads, "handle"):
+            self._threads.handle = pycurl.Curl()
+        handle: pycurl.Curl = self._threads.handle
+        return handle
+
+    def _prepare(self, handle: pycurl.Curl, request: Request, exchange: _Exchange) -> None:
+        for option, value in {
+            pycurl.URL: request.url,
+            pycurl.HTTPHEADER: [*(f"{name}: {value}" for name, value in request.headers.items()), "Expect:"],
+            pycurl.USERAGENT: "coldreel",
+            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
+            pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+            pycurl.FOLLOWLOCATION: 0,
+            pycurl.CAINFO: self._ca_file,
+            pycurl.PROXY_CAINFO: self._ca_file,
+            pycurl.CONNECTTIMEOUT: self._connect_seconds,
+            pycurl.TIMEOUT_MS: round(request.seconds * 1000),
+            pycurl.LOW_SPEED_LIMIT: SLOWEST_BYTES_PER_SECOND,
+            pycurl.LOW_SPEED_TIME: self._stall_seconds,
+            pycurl.NOSIGNAL: 1,
+            pycurl.TCP_NODELAY: 1,
+            pycurl.TCP_KEEPALIVE: 1,
+            pycurl.UPLOAD_BUFFERSIZE: self._buffer_bytes,
+            pycurl.SOCKOPTFUNCTION: _limit_unsent,
+            pycurl.NOPROGRESS: 0,
+            pycurl.XFERINFOFUNCTION: exchange.tick,
+            pycurl.READFUNCTION: exchange.read,
+            pycurl.SEEKFUNCTION: exchange.seek,
+            pycurl.HEADERFUNCTION: exchange.header,
+            pycurl.WRITEFUNCTION: exchange.write,
+            # A PUT in libcurl's terms, whatever it is called: a body of known length from the read callback.
+            pycurl.UPLOAD: 1,
+            pycurl.INFILESIZE_LARGE: request.body.length_bytes,
+            pycurl.CUSTOMREQUEST: request.method,
+        }.items():
+            handle.setopt(option, value)
+
+
+class _Exchange:
+    """The callbacks of one request. `failure` is what one of them raised."""
+
+    def __init__(self, body: Body, abort: Abort, buffer_bytes: int) -> None:
+        self.failure: BaseException | None = None
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.received = bytearray()
+        self._header_bytes = 0
+        self._headers_complete = False
+        self._body = body
+        self._abort = abort
+        self._buffer_bytes = buffer_bytes
+        self._read_bytes = 0
+
+    def refused_with(self, status: int) -> bool:
+        return self._headers_complete and self.status == status >= 300  # noqa: PLR2004 - not a success
+
+    def raise_failure(self) -> None:
+        """Raise what a callback raised, once; kept longer, it and its frames would hold each other."""
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    def tick(self, *_progress: int) -> int:
+        """Called all the time, at least once a second. Non-zero ends the request."""
+        try:
+            self._abort()
+        except BaseException as error:  # noqa: BLE001 - carried across C, raised again in perform
+            self.failure = error
+            return 1
+        return 0
+
+    def read(self, max_bytes: int) -> bytes | int:
+        try:
+            self._abort()
+            piece = self._body.read(max_bytes)
+        except BaseException as error:  # noqa: BLE001 - as above
+            self.failure = error
+            abort: int = pycurl.READFUNC_ABORT
+            return abort
+        self._read_bytes += len(piece)
+        return piece
+
+    def seek(self, offset_bytes: int, _origin: int) -> int:
+        """Start again, if hardly anything was sent: what more was sent may be committed already (P3)."""
+        try:
+            if offset_bytes != 0 or self._read_bytes > self._buffer_bytes:
+                return int(pycurl.SEEKFUNC_FAIL)
+            self._body.rewind()
+        except BaseException as error:  # noqa: BLE001 - as above
+            self.failure = error
+            return int(pycurl.SEEKFUNC_FAIL)
+        self._read_bytes = 0
+        return int(pycurl.SEEKFUNC_OK)
+
+    def header(self, line: bytes) -> int | None:
+        self._header_bytes += len(line)
+        if self._header_bytes > ANSWER_LIMIT_BYTES:
+            return 0
+        text = line.decode("latin-1").strip()
+        if text.startswith("HTTP/"):
+            # A proxy's CONNECT and a 100 have headers of their own; the last block is the answer's.
+            self.status, self.headers, self._headers_complete = int(text.split(maxsplit=2)[1]), {}, False
+        elif text:
+            name, _, value = text.partition(":")
+            self.headers[name.strip().lower()] = value.strip()
+        else:
+            self._headers_complete = True
+        return None
+
+    def write(self, piece: bytes) -> int | None:
+        self.received += piece
+        return None if len(self.received) <= ANSWER_LIMIT_BYTES else 0
+
+
+def _limit_unsent(descriptor: int, _purpose: int) -> int:
+    connection = socket.socket(fileno=descriptor)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES)
+    finally:
+        connection.detach()
+    return int(pycurl.SOCKOPT_OK)
+
+
+def _raise_for(code: int) -> NoReturn:
+    """Without the texts of libcurl: they name hosts and addresses (P10)."""
+    error: OffloadError
+    if code in _TLS_ERRORS:
+        error = StopAndTell(
+            "The other side's certificate is not to be trusted. Check the machine's clock, the CA file and any "
+            "proxy that opens TLS.",
+            code=Reason.BUCKET_REFUSED,
+        )
+    elif code in _LINE_ERRORS:
+        error = line_error(_LINE_ERRORS[code])
+    else:
+        error = TryAgain(f"The request failed (libcurl error {code}).")
+    raise error from None
