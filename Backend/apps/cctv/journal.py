@@ -12,13 +12,6 @@ from offload.journal import StoredSession
 from offload.naming import public_url
 from offload.states import State
 
-_NO_SESSION: dict[str, Any] = {
-    "session_uri": "",
-    "session_started_at": None,
-    "session_identity": "",
-    "bytes_uploaded": 0,
-}
-
 
 class OrmJournal:
     """`offload.journal.Journal` for one claim. Raises LeaseLost once the lease is another's or ran out."""
@@ -40,9 +33,8 @@ class OrmJournal:
         )
 
     def session_dropped(self) -> None:
-        """What a dropped session had committed is gone with it."""
-        self._most_confirmed_bytes = 0
-        self._note(**_NO_SESSION)
+        """`bytes_uploaded` stays: of a finished session it is true, after any other the attempt's end decides."""
+        self._note(session_uri="", session_started_at=None, session_identity="")
 
     def name_taken(self, take: int, name: str) -> None:
         self._note(name_take=take, gcp_storage_path=name, gcp_public_url=public_url(self._bucket, name))

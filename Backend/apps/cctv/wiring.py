@@ -8,6 +8,7 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.cctv.services import NotConfigured
+from apps.cctv.worker import Timings
 from offload.source import MediaRoot
 from offload.store import ObjectStore
 from offload.uploader import UploadSettings
@@ -58,4 +59,19 @@ def upload_settings() -> UploadSettings:
         small_limit_bytes=settings.COLDREEL_SMALL_LIMIT_BYTES,
         chunk_min_bytes=settings.COLDREEL_CHUNK_MIN_BYTES,
         chunk_max_bytes=settings.COLDREEL_CHUNK_MAX_BYTES,
+        reconnect_base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS / 2,
+        reconnect_cap_seconds=min(8.0, settings.COLDREEL_RETRY_CAP_SECONDS),
+    )
+
+
+def timings() -> Timings:
+    return Timings(
+        poll_seconds=settings.COLDREEL_POLL_SECONDS,
+        heartbeat_seconds=settings.COLDREEL_HEARTBEAT_SECONDS,
+        lease_seconds=settings.COLDREEL_LEASE_SECONDS,
+        margin_seconds=settings.COLDREEL_LEASE_MARGIN_SECONDS,
+        sweep_seconds=settings.COLDREEL_SWEEP_SECONDS,
+        cleanup_seconds=settings.COLDREEL_CLEANUP_SECONDS,
+        retry_base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS,
+        retry_cap_seconds=settings.COLDREEL_RETRY_CAP_SECONDS,
     )

@@ -116,6 +116,7 @@ def upload_record(*, claim: Claim, result: UploadResult, now: datetime) -> None:
     """
     now = lease_time(now)
     with transaction.atomic():
+        _locked(claim, now)
         recording = Recording.objects.select_for_update().get(pk=claim.transfer.recording_id)
         if result.found_in_bucket:
             _record_found(claim, result, now)
@@ -125,8 +126,7 @@ def upload_record(*, claim: Claim, result: UploadResult, now: datetime) -> None:
         recording.file_path = result.info.name
         recording.hold_confirmed = result.info.temporary_hold
         recording.save(update_fields=["storage_type", "file_path", "hold_confirmed"])
-        alarms_clear(codes=STOP_CODES, subject=result.info.bucket, now=now)
-        alarms_clear(codes=[Reason.MEDIA_ROOT_NOT_MOUNTED], subject=str(claim.transfer.site_id), now=now)
+        upload_works(claim=claim, now=now)
     log.info(
         "upload_completed",
         size_bytes=result.info.size_bytes,
@@ -135,6 +135,14 @@ def upload_record(*, claim: Claim, result: UploadResult, now: datetime) -> None:
         status=claim.transfer.transfer_status,
         **_log_fields(claim),
     )
+
+
+def _locked(claim: Claim, now: datetime) -> GCPVideoTransfer:
+    """The transfer's row is locked before its recording's: the order in which everybody locks them."""
+    row = GCPVideoTransfer.objects.held_by_lease(claim.lease, now).select_for_update().first()
+    if row is None:
+        raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
+    return row
 
 
 def _record_uploaded(claim: Claim, result: UploadResult, recording: Recording, now: datetime) -> None:
@@ -199,6 +207,12 @@ def _object_columns(claim: Claim, result: UploadResult, now: datetime) -> dict[s
     }
 
 
+def upload_works(*, claim: Claim, now: datetime) -> None:
+    """The bucket took bytes, so what kept all uploads from working is over."""
+    alarms_clear(codes=STOP_CODES, subject=claim.transfer.gcp_bucket, now=now)
+    alarms_clear(codes=[Reason.MEDIA_ROOT_NOT_MOUNTED], subject=str(claim.transfer.site_id), now=now)
+
+
 # --- Not uploaded -------------------------------------------------------------------------------------
 
 
@@ -213,9 +227,9 @@ def upload_record_failure(
         return None
     now = lease_time(now)
     with transaction.atomic():
-        row = GCPVideoTransfer.objects.held_by_lease(claim.lease, now).select_for_update().first()
-        if row is None:
-            raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
+        row = _locked(claim, now)
+        if not row.session_uri:
+            _forget_progress(row)
         _raise_alarm(claim, error, now)
         if error.disposition is Disposition.FAIL:
             _fail(claim, row, error.code, error.detail, now)
@@ -229,12 +243,17 @@ def upload_record_failure(
     return row
 
 
+def _forget_progress(row: GCPVideoTransfer) -> None:
+    """What a dropped session had taken is confirmed no more (P9)."""
+    GCPVideoTransfer.objects.filter(pk=row.pk).update(bytes_uploaded=0)
+
+
 def _raise_alarm(claim: Claim, error: OffloadError, now: datetime) -> None:
     """One alarm, not one a file: the transfers themselves only wait."""
     if isinstance(error, StopAndTell):
-        alarm_raise(code=error.code, subject=claim.transfer.gcp_bucket, detail=error.detail, now=now)
-    elif error.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
-        alarm_raise(code=error.code, subject=str(claim.transfer.site_id), detail=error.detail, now=now)
+        of_the_site = error.code is Reason.MEDIA_ROOT_NOT_MOUNTED
+        subject = str(claim.transfer.site_id) if of_the_site else claim.transfer.gcp_bucket
+        alarm_raise(code=error.code, subject=subject, detail=error.detail, now=now)
 
 
 def _retry(

@@ -1,0 +1,133 @@
+"""The sweep: every few seconds, bring what is stuck, expired or in disagreement back in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
+
+from apps.cctv.leases import expire_leases, free_dead_owners
+from apps.cctv.models import SYSTEM, DeletionReceipt, GCPVideoTransfer, WorkerProcess
+from apps.cctv.querysets import TransferQuerySet
+from apps.cctv.services.cleanup import trash_recover
+from apps.cctv.services.holds import holds_reconcile
+from offload.clock import Clock
+from offload.errors import OffloadError, Reason
+from offload.source import MediaRoot
+from offload.states import Move, State
+from offload.store import ObjectStore
+
+log = structlog.get_logger("coldreel.upload")
+
+SESSION_MAX_AGE = timedelta(days=6)
+"""Sessions end after seven days: https://cloud.google.com/storage/docs/resumable-uploads"""
+
+_ROWS_A_SWEEP = 1000
+_SESSIONS_A_SWEEP = 20  # each is a request to the bucket
+_FORGET_WORKERS_AFTER = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """How many of each were put in order."""
+
+    owners_leases: int = 0
+    expired_leases: int = 0
+    sessions_dropped: int = 0
+    cleanups_scheduled: int = 0
+    cleanups_called_off: int = 0
+    holds_agreed: int = 0
+    trash_recovered: int = 0
+
+    def __str__(self) -> str:
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return ", ".join(f"{name}={count}" for name, count in found.items() if count) or "nothing to do"
+
+
+def sweep(*, store: ObjectStore, clock: Clock, home: Path, root: MediaRoot) -> SweepReport:
+    """One round. What needs no bucket comes first, so that a bucket that is away keeps nothing stuck (P4)."""
+    now = clock.now()
+    owners_leases = free_dead_owners(home=home, now=now)
+    expired_leases = expire_leases(now=now)
+    WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
+    report = SweepReport(
+        owners_leases=owners_leases,
+        expired_leases=expired_leases,
+        cleanups_scheduled=_schedule_cleanups(now) if settings.GCP_STORAGE_CLEANUP_LOCAL else 0,
+        cleanups_called_off=0 if settings.GCP_STORAGE_CLEANUP_LOCAL else _call_off_cleanups(now),
+        trash_recovered=trash_recover(root, now),
+        sessions_dropped=_drop_old_sessions(store, now),
+        holds_agreed=holds_reconcile(store=store, now=now),
+    )
+    if str(report) != str(SweepReport()):
+        log.info("swept", **{name: getattr(report, name) for name in report.__slots__})
+    return report
+
+
+# --- Cleanup switched on or off -----------------------------------------------------------------------
+
+
+def _schedule_cleanups(now: datetime) -> int:
+    """Kept only because cleanup was off: a full waiting period from now.
+
+    What a person has to look at stays: a file that is another one now is no copy of what was uploaded.
+    """
+    kept = GCPVideoTransfer.objects.filter(
+        transfer_status=State.COMPLETED, recording__hold_wanted=False, needs_attention=False, error_code=""
+    )
+    cleanup_at = now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS)
+    return _move_all(kept, Move.SCHEDULE_CLEANUP, Reason.CLEANUP_SCHEDULED, now, cleanup_at)
+
+
+def _call_off_cleanups(now: datetime) -> int:
+    """Not those whose receipt is open: their file is in the trash or gone, and the next run finishes them."""
+    waiting = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING).unleased(now)
+    waiting = waiting.filter(~Exists(DeletionReceipt.objects.filter(transfer=OuterRef("pk"), closed_at__isnull=True)))
+    return _move_all(waiting, Move.UNSCHEDULE_CLEANUP, Reason.CLEANUP_OFF, now, None)
+
+
+def _move_all(rows: TransferQuerySet, move: Move, reason: Reason, now: datetime, cleanup_at: datetime | None) -> int:
+    found = list(rows.order_by("created_at").values_list("pk", flat=True)[:_ROWS_A_SWEEP])
+    if not found:
+        return 0
+    moved = rows.move_many(
+        found,
+        move,
+        actor=SYSTEM,
+        now=now,
+        reason=reason,
+        changes={"cleanup_scheduled_at": cleanup_at, "next_attempt_at": None},
+    )
+    return len(moved)
+
+
+# --- Sessions that are of no more use -----------------------------------------------------------------
+
+
+def _drop_old_sessions(store: ObjectStore, now: datetime) -> int:
+    """Sessions of waiting and failed transfers that the bucket will forget soon. An upload drops its own."""
+    old = GCPVideoTransfer.objects.filter(
+        transfer_status__in=[State.PENDING, State.FAILED], session_started_at__lte=now - SESSION_MAX_AGE
+    ).exclude(session_uri="")
+    return sum(_drop(old, store, found.pk, found.session_uri) for found in _first(old))
+
+
+def _first(rows: TransferQuerySet) -> QuerySet[GCPVideoTransfer]:
+    return rows.order_by().only("pk", "session_uri")[:_SESSIONS_A_SWEEP]
+
+
+def _drop(old: TransferQuerySet, store: ObjectStore, transfer_id: UUID, uri: str) -> bool:
+    """The row first: a worker that claims it now must not find a session that is about to go."""
+    columns = {"session_uri": "", "session_started_at": None, "session_identity": "", "bytes_uploaded": 0}
+    if old.filter(pk=transfer_id, session_uri=uri).update(**columns) != 1:
+        return False
+    try:
+        store.cancel_session(uri)
+    except OffloadError as error:  # it expires by itself
+        log.info("session_not_cancelled", transfer=str(transfer_id), reason=error.code)
+    return True

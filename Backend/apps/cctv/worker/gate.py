@@ -1,0 +1,65 @@
+"""The gate: while nothing gets through, one upload at a time tries the door."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from uuid import UUID
+
+from apps.cctv.worker.timings import Timings
+from offload.clock import Clock
+from offload.retry import delay_seconds
+
+
+class Gate:
+    """Closed by an error that has nothing to do with one file: no line, no permission, no disk.
+
+    Without it, a backlog of 100,000 transfers would be claimed and put back all through an outage.
+    """
+
+    def __init__(self, clock: Clock, timings: Timings, random: Callable[[], float], *, closed: bool) -> None:
+        self._clock = clock
+        self._timings = timings
+        self._random = random
+        self._lock = threading.Lock()
+        self._closed = closed
+        self._failures = 0
+        self._next_try_at = clock.monotonic()
+        self._trying: UUID | None = None
+
+    def may_claim(self) -> bool:
+        with self._lock:
+            if not self._closed:
+                return True
+            return self._trying is None and self._clock.monotonic() >= self._next_try_at
+
+    def claimed(self, transfer_id: UUID) -> None:
+        with self._lock:
+            if self._closed:
+                self._trying = transfer_id
+
+    def ended(self, transfer_id: UUID) -> None:
+        """That upload is over, however it ended."""
+        with self._lock:
+            if self._trying == transfer_id:
+                self._trying = None
+
+    def close(self, transfer_id: UUID) -> None:
+        """It could not get through. Uploads that ran beside it and fail as well do not make the pause longer."""
+        with self._lock:
+            if self._closed and self._trying != transfer_id:
+                return
+            self._closed = True
+            self._failures += 1
+            self._next_try_at = self._clock.monotonic() + delay_seconds(
+                self._failures,
+                base_seconds=self._timings.retry_base_seconds,
+                cap_seconds=self._timings.retry_cap_seconds,
+                random=self._random,
+            )
+
+    def open(self) -> bool:
+        """The bucket took bytes. True where the gate was closed."""
+        with self._lock:
+            was_closed, self._closed, self._failures = self._closed, False, 0
+            return was_closed

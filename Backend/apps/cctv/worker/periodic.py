@@ -1,0 +1,126 @@
+"""Periodic jobs: rows with a time to run next, taken like a lease, so that each runs once across workers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+from django.db import DatabaseError, connection
+from django.db.models import F, Q
+
+from apps.cctv.leases import lease_time
+from apps.cctv.models import SYSTEM, PeriodicJob
+from apps.cctv.worker.attempt import Tools, log_crash
+from offload.errors import OffloadError
+
+log = structlog.get_logger("coldreel.upload")
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """A job by name. `run` returns what to note as its result."""
+
+    name: str
+    every_seconds: Callable[[Tools], float]
+    run: Callable[[Tools, Path], object]
+
+
+def _sweep(tools: Tools, home: Path) -> object:
+    from apps.cctv.services.sweep import sweep
+
+    return sweep(store=tools.store, clock=tools.clock, home=home, root=tools.root)
+
+
+def _cleanup(tools: Tools, home: Path) -> object:
+    from apps.cctv.services.cleanup import cleanup_run
+
+    del home
+    return cleanup_run(store=tools.store, root=tools.root, clock=tools.clock, actor=SYSTEM)
+
+
+PERIODIC = (
+    Periodic("sweep", lambda tools: tools.timings.sweep_seconds, _sweep),
+    Periodic("cleanup", lambda tools: tools.timings.cleanup_seconds, _cleanup),
+)
+
+
+class PeriodicThread(threading.Thread):
+    """Runs one job whenever it is due, until the worker stops."""
+
+    def __init__(self, job: Periodic, tools: Tools, *, home: Path, owner_id: UUID) -> None:
+        super().__init__(name=f"periodic-{job.name}", daemon=True)
+        self._job = job
+        self._tools = tools
+        self._home = home
+        self._owner_id = owner_id
+        self._every = timedelta(seconds=job.every_seconds(tools))
+
+    def run(self) -> None:
+        known = False
+        while not self._tools.stopping.wait(self._tools.timings.poll_seconds):
+            try:
+                known = known or self._make_known()
+                self.run_if_due()
+            except DatabaseError as error:
+                log_crash("periodic_missed", error, job=self._job.name)
+                connection.close()
+        connection.close()
+
+    def _make_known(self) -> bool:
+        """The row is there, and runs no later than the interval of today's settings."""
+        latest = self._now() + self._every
+        row, created = PeriodicJob.objects.get_or_create(name=self._job.name, defaults={"next_run_at": self._now()})
+        if not created and row.next_run_at > latest:
+            PeriodicJob.objects.filter(pk=row.pk).update(next_run_at=latest)
+        return True
+
+    def run_if_due(self) -> bool:
+        """Take the job if it is due and nobody has it, run it, note how it ended. True where it ran."""
+        number = self._take(self._now())
+        if number is None:
+            return False
+        result = self._result()
+        now = self._now()
+        mine = PeriodicJob.objects.filter(name=self._job.name, lease_owner=self._owner_id, lease_number=number)
+        mine.update(
+            next_run_at=now + self._every,
+            last_finished_at=now,
+            last_result=result,
+            lease_owner=None,
+            lease_expires_at=None,
+        )
+        return True
+
+    def _take(self, now: datetime) -> int | None:
+        free = PeriodicJob.objects.filter(
+            Q(lease_owner__isnull=True) | Q(lease_expires_at__lte=now), name=self._job.name, next_run_at__lte=now
+        )
+        number = free.values_list("lease_number", flat=True).first()
+        if number is None:
+            return None
+        taken = free.filter(lease_number=number).update(
+            lease_number=F("lease_number") + 1,
+            lease_owner=self._owner_id,
+            lease_expires_at=now + timedelta(seconds=self._tools.timings.lease_seconds),
+            last_started_at=now,
+        )
+        return number + 1 if taken else None
+
+    def _result(self) -> str:
+        try:
+            return str(self._job.run(self._tools, self._home))
+        except OffloadError as error:
+            log.warning("periodic_failed", job=self._job.name, reason=error.code, detail=error.detail)
+            return f"failed: {error.code}: {error.detail}"
+        except Exception as error:  # noqa: BLE001 - the top of the job's loop: the next run may do better
+            log_crash("periodic_crashed", error, job=self._job.name)
+            connection.close()
+            return f"failed: {type(error).__name__}"
+
+    def _now(self) -> datetime:
+        return lease_time(self._tools.clock.now())

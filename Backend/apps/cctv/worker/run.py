@@ -1,0 +1,92 @@
+"""A worker process from its start to its end."""
+
+from __future__ import annotations
+
+import random as randomness
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from apps.cctv.leases import Owner, free_dead_owners
+from apps.cctv.models import Alarm, Site
+from apps.cctv.services.alarms import STOP_CODES
+from apps.cctv.worker.attempt import Tools
+from apps.cctv.worker.dispatch import Dispatcher
+from apps.cctv.worker.gate import Gate
+from apps.cctv.worker.heartbeat import Heartbeat
+from apps.cctv.worker.periodic import PERIODIC, PeriodicThread
+from apps.cctv.worker.stopping import StopSignals, Waker
+from apps.cctv.worker.timings import Timings
+from offload.clock import Clock, SystemClock
+from offload.source import MediaRoot
+from offload.store import ObjectStore
+from offload.uploader import UploadSettings
+
+log = structlog.get_logger("coldreel.upload")
+
+_LAST_JOB_SECONDS = 10.0
+
+
+def run_worker(
+    *,
+    store: ObjectStore,
+    root: MediaRoot,
+    home: Path,
+    upload_settings: UploadSettings,
+    timings: Timings,
+    uploads: int,
+    site: Site | None = None,
+    until_idle: bool = False,
+    periodic: bool = True,
+    clock: Clock | None = None,
+    random: Callable[[], float] = randomness.random,
+) -> None:
+    """Upload what is due until SIGTERM or SIGINT, or with `until_idle` until nothing is left.
+
+    Runs in the main thread, which gets the signals. Raises InstallationUnknown at once.
+    """
+    clock = clock or SystemClock()
+    gate = Gate(clock, timings, random, closed=_stopped_by_an_alarm())
+    tools = Tools(
+        store=store,
+        root=root,
+        clock=clock,
+        random=random,
+        upload_settings=upload_settings,
+        timings=timings,
+        gate=gate,
+        stopping=threading.Event(),
+    )
+    waker = Waker()
+    owner = Owner.start(home, site, clock.now())
+    log.info("worker_started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
+    try:
+        with StopSignals(tools.stopping, waker):
+            free_dead_owners(home=home, now=clock.now())
+            dispatcher = Dispatcher(owner, tools, waker, site_id=site.pk if site else None, uploads=uploads)
+            heartbeat = Heartbeat(owner, dispatcher.running, clock=clock, timings=timings)
+            heartbeat.start()
+            jobs = _start_jobs(tools, home, owner.id) if periodic else []
+            dispatcher.run(until_idle=until_idle)
+            tools.stopping.set()
+            heartbeat.finish()
+            for job in jobs:
+                job.join(_LAST_JOB_SECONDS)
+    finally:
+        owner.stop(clock.now())
+        log.info("worker_stopped", worker=owner.name)
+
+
+def _stopped_by_an_alarm() -> bool:
+    """What stopped all uploads before this process began may still do so."""
+    return Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
+
+
+def _start_jobs(tools: Tools, home: Path, owner_id: UUID) -> list[PeriodicThread]:
+    threads = [PeriodicThread(job, tools, home=home, owner_id=owner_id) for job in PERIODIC]
+    for thread in threads:
+        thread.start()
+    return threads
