@@ -46,6 +46,7 @@ class Reason(StrEnum):
     FILE_CHANGED = "file_changed"
     FILE_UNREADABLE = "file_unreadable"
     NAME_NOT_UTF8 = "name_not_utf8"
+    PATH_NOT_MATCHED = "path_not_matched"
     # the recording
     RECORDING_NOT_FOUND = "recording_not_found"
     RECORDING_NOT_READY = "recording_not_ready"

@@ -16,6 +16,7 @@ MEANING: dict[Reason, str] = {
     R.FILE_CHANGED: "The file is not the one that was registered, or it changed during the upload.",
     R.FILE_UNREADABLE: "The disk or its permissions did not let the file be read. Check both.",
     R.NAME_NOT_UTF8: "The file's name is no valid UTF-8. Rename it.",
+    R.PATH_NOT_MATCHED: "The path does not match the template of the import, so nobody knows whose recording it is.",
     R.RECORDING_NOT_FOUND: "There is no recording with that id.",
     R.RECORDING_NOT_READY: "The recording is still being made, or was marked damaged.",
     R.CAMERA_NOT_FOUND: "There is no camera with that name. Create it, or allow the import to.",
