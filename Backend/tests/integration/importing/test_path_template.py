@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.cctv.path_template import PathMatch, PathTemplate, TemplateError
+
+NOON = datetime(2026, 11, 22, 12, 30, 5)  # noqa: DTZ001 - local
+NOON_TO_THE_MINUTE = NOON.replace(second=0)
+
+
+@pytest.mark.parametrize("date", ["2026-11-22", "20261122", "2026_11_22", "2026.11.22"])
+@pytest.mark.parametrize("time_of_day", ["12-30-05", "123005", "12.30.05", "12_30_05", "12:30:05", "12h30m05s"])
+def test_dates_and_times_of_all_spellings_are_read(date: str, time_of_day: str) -> None:
+    assert PathTemplate("{camera}/{date}/{time}.mp4").match(f"Gate 1/{date}/{time_of_day}.mp4") == PathMatch(
+        camera="Gate 1", local_start=NOON
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "expected"),
+    [
+        ("{camera}/{date}/{time}.mp4", "a/2026-11-22/12-30.mp4", PathMatch("a", None, NOON_TO_THE_MINUTE)),
+        ("{camera}/{date}/{time}.mp4", "a/20261122/1230.mp4", PathMatch("a", None, NOON_TO_THE_MINUTE)),
+        ("{camera}_{datetime}.mp4", "a_b_20261122123005.mp4", PathMatch("a_b", None, NOON)),
+        ("{camera}/{datetime}{any}.mkv", "a/2026-11-22 12.30.05 motion.mkv", PathMatch("a", None, NOON)),
+        ("{site}/{camera}/{year}/{month}/{day}/{hour}{minute}{second}.mp4", "N/a/2026/11/22/123005.mp4", PathMatch("a", "N", NOON)),
+        ("{camera}/{year}{month}{day}/{hour}/{minute}.{any}", "a/20261122/12/30.MP4", PathMatch("a", None, NOON_TO_THE_MINUTE)),
+        ("{camera}/{date}/{any}.mp4", "a/2026-11-22/17.mp4", PathMatch("a")),
+        ("{any}/{camera}/{camera}-{datetime}.mp4", "x/a/a-2026-11-22T12-30-05.mp4", PathMatch("a", None, NOON)),
+        ("{{x}}{camera}.mp4", "{x}a.mp4", PathMatch("a")),
+        ("{camera}/{any}.mp4", "a/new\nline \"'é.mp4", PathMatch("a")),
+    ],
+)  # fmt: skip
+def test_templates_of_recorders_are_understood(template: str, path: str, expected: PathMatch) -> None:
+    assert PathTemplate(template).match(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"), [("20261122T123005Z", 12), ("2026-11-22T12:30:05+01:00", 11), ("2026-11-22_12.30.05-0500", 17)]
+)
+def test_a_time_with_an_offset_needs_no_time_zone(text: str, hour: int) -> None:
+    found = PathTemplate("{camera}/{datetime}.mp4").match(f"a/{text}.mp4")
+
+    assert found is not None
+    assert found.start == datetime(2026, 11, 22, hour, 30, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("{camera}/{date}/{time}.mp4", "a/2026-11-22/12-30-05.avi"),
+        ("{camera}/{date}/{time}.mp4", "a/2026-11-22/12-30-05.mp4.part"),
+        ("{camera}/{date}/{time}.mp4", "a/b/2026-11-22/12-30-05.mp4"),
+        ("{camera}/{date}/{time}.mp4", "a/2026-13-22/12-30-05.mp4"),
+        ("{camera}/{date}/{time}.mp4", "a/2026-11-31/12-30-05.mp4"),
+        ("{camera}/{date}/{time}.mp4", "a/2026-11-22/25-30-05.mp4"),
+        ("{camera}/{date}/{time}.mp4", "a/2026-11-22/12-30.05.mp4"),
+        ("{camera}/{date}/{time}.mp4", "a/2026-1122/12-30-05.mp4"),
+        ("{camera}/{date}/{time}.mp4", "a/0001-11-22/12-30-05.mp4"),
+        ("{camera}/{date}/{time}.mp4", "a/\uff12\uff10\uff12\uff161122/12-30-05.mp4"),
+        ("{camera}/{date}/{time}.mp4", "/2026-11-22/12-30-05.mp4"),
+        ("{camera}/{camera}-{datetime}.mp4", "a/b-2026-11-22T12-30-05.mp4"),
+        ("{date}/{camera}-{datetime}.mp4", "2026-11-21/b-2026-11-22T12-30-05.mp4"),
+        ("{camera}/{datetime}.mp4", "a/99991231T235959-2300.mp4"),
+    ],
+)
+def test_a_path_that_tells_something_else_does_not_match(template: str, path: str) -> None:
+    assert PathTemplate(template).match(path) is None
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("", "a path below FOLDER is wanted"),
+        ("/{camera}.mp4", "a path below FOLDER is wanted"),
+        ("../{camera}.mp4", "a path below FOLDER is wanted"),
+        ("{kamera}.mp4", "{kamera} is no placeholder; known are {camera}"),
+        ("{camera:>5}.mp4", "is no placeholder"),
+        ("{camera.mp4", "write {{ for a brace"),
+        ("{camera}{any}.mp4", "nothing tells where {camera} ends and {any} begins"),
+        ("{any}_{any}_{any}_{camera}.mp4", "at most 3"),
+    ],
+)
+def test_a_template_that_makes_no_sense_is_refused_with_what_is_wanted(template: str, said: str) -> None:
+    with pytest.raises(TemplateError) as refused:
+        PathTemplate(template)
+
+    assert said in str(refused.value)
+
+
+@given(st.text(max_size=60), st.sampled_from(["{camera}/{date}/{time}.mp4", "{any}-{camera}-{datetime}.{any}"]))
+def test_no_path_makes_a_template_raise(path: str, template: str) -> None:
+    PathTemplate(template).match(path)
+
+
+@given(st.text(max_size=30))
+def test_no_text_makes_a_template_fail_otherwise_than_refused(text: str) -> None:
+    with contextlib.suppress(TemplateError):
+        PathTemplate(text).match("a/2026-11-22/12-30-05.mp4")
+
+
+@given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2199, 1, 1)))  # noqa: DTZ001 - local
+def test_every_moment_that_is_written_is_read_back(moment: datetime) -> None:
+    moment = moment.replace(microsecond=0)
+
+    found = PathTemplate("{camera}/{date}/{time}.mp4").match(f"Gate/{moment:%Y-%m-%d/%H-%M-%S}.mp4")
+
+    assert found is not None
+    assert found.local_start == moment
+
+
+def test_a_hostile_name_is_refused_before_anybody_notices() -> None:
+    template = PathTemplate("{any}_{any}_{camera}/{any}_{any}_{any}/{any}_{any}_{date}.mp4")
+    path = "/".join("_" * 255 for _ in range(3))
+    before = time.process_time()
+
+    assert template.match(path) is None
+    assert time.process_time() - before < 20
