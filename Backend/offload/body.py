@@ -1,0 +1,99 @@
+"""The bytes of one request, straight from the file and summed as they pass."""
+
+from __future__ import annotations
+
+from offload.digest import PIECE_BYTES, Crc32c, crc32c_of
+from offload.errors import FileChanged
+from offload.source import Source
+from offload.store import Abort
+
+
+class SourceBody:
+    """A `Body` of `length_bytes` from `offset_bytes` on; `crc32c` is the sum of all that precedes.
+
+    Reads at most 1 MiB at once. `crc32c` continues with every byte read and is taken back by `rewind`;
+    `bytes_read` counts what was handed out, twice where the transport asked twice.
+    """
+
+    def __init__(self, source: Source, *, offset_bytes: int, length_bytes: int, crc32c: int = 0) -> None:
+        self.length_bytes = length_bytes
+        self.bytes_read = 0
+        self._source = source
+        self._start_bytes = offset_bytes
+        self._crc32c_at_start = crc32c
+        self._position_bytes = 0
+        self._sum = Crc32c(crc32c)
+
+    @property
+    def position_bytes(self) -> int:
+        """How far into the file the sum has come."""
+        return self._start_bytes + self._position_bytes
+
+    @property
+    def crc32c(self) -> int:
+        """Of the file's first `position_bytes`."""
+        return self._sum.value
+
+    def read(self, max_bytes: int) -> bytes:
+        wanted_bytes = min(max_bytes, PIECE_BYTES, self.length_bytes - self._position_bytes)
+        if wanted_bytes <= 0:
+            return b""
+        piece = self._source.read_at(self.position_bytes, wanted_bytes)
+        if not piece:
+            raise FileChanged(f"the file ends at byte {self.position_bytes}, before the promised one")
+        self._sum.update(piece)
+        self._position_bytes += len(piece)
+        self.bytes_read += len(piece)
+        return piece
+
+    def rewind(self) -> None:
+        self._position_bytes = 0
+        self._sum = Crc32c(self._crc32c_at_start)
+
+
+class TailBody:
+    """The last part, held in memory: what was hashed for its header is what is sent."""
+
+    def __init__(self, data: bytes) -> None:
+        self.length_bytes = len(data)
+        self.bytes_read = 0
+        self._data = data
+        self._position_bytes = 0
+
+    def read(self, max_bytes: int) -> bytes:
+        piece = self._data[self._position_bytes : self._position_bytes + max_bytes]
+        self._position_bytes += len(piece)
+        self.bytes_read += len(piece)
+        return piece
+
+    def rewind(self) -> None:
+        self._position_bytes = 0
+
+
+class PrefixSum:
+    """The CRC32C of the file's first `length_bytes`: those that the bucket has committed."""
+
+    def __init__(self, source: Source, abort: Abort) -> None:
+        self.length_bytes = 0
+        self.crc32c = 0
+        self._source = source
+        self._abort = abort
+
+    def move_to(self, length_bytes: int, passed: SourceBody | None = None) -> None:
+        """Follow the bucket to `length_bytes`, by the sum of what just `passed` where that ends there or before.
+
+        The bucket may commit less than it was sent; then the file is read again up to there. Raises as
+        `crc32c_of`.
+        """
+        if passed is not None and self.length_bytes < passed.position_bytes <= length_bytes:
+            self.length_bytes, self.crc32c = passed.position_bytes, passed.crc32c
+        if length_bytes < self.length_bytes:
+            self.length_bytes, self.crc32c = 0, 0
+        self.crc32c = crc32c_of(
+            self._source,
+            length_bytes - self.length_bytes,
+            offset_bytes=self.length_bytes,
+            initial=self.crc32c,
+            abort=self._abort,
+        )
+        self.length_bytes = length_bytes

@@ -1,0 +1,276 @@
+"""Get a file's bytes into the bucket: a resumable session, or one request for a small file.
+
+A committed byte is never sent again: after every interruption the bucket is asked how far it got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from offload.body import PrefixSum, SourceBody, TailBody
+from offload.clock import Clock
+from offload.digest import Crc32c, crc32c_of
+from offload.errors import FileChanged, OffloadError, SessionGone, TryAgain
+from offload.job import UploadSettings
+from offload.journal import Journal, StoredSession
+from offload.retry import delay_seconds
+from offload.source import Source
+from offload.store import SESSION_QUANTUM_BYTES, Abort, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus
+
+_PAUSE_SLICE_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+class Line:
+    """Patience with the line: a few reconnects in a row, then the worker's own backoff takes over."""
+
+    def __init__(self, clock: Clock, settings: UploadSettings, abort: Abort, random: Callable[[], float]) -> None:
+        self.clock = clock
+        self.settings = settings
+        self.abort = abort
+        self._random = random
+        self._failures = 0
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """Make a call that may be repeated."""
+        while True:
+            self.abort()
+            try:
+                return call()
+            except TryAgain as error:
+                self.wait(error)
+
+    def wait(self, error: TryAgain) -> None:
+        """Wait before the next try; raises `error` where the tries are used up or it wants a long pause."""
+        self._failures += 1
+        seconds = delay_seconds(
+            self._failures,
+            base_seconds=self.settings.reconnect_base_seconds,
+            cap_seconds=self.settings.reconnect_cap_seconds,
+            random=self._random,
+            retry_after_seconds=error.retry_after_seconds,
+        )
+        if self._failures > self.settings.reconnects or seconds > self.settings.reconnect_cap_seconds:
+            raise error
+        while seconds > 0:
+            self.abort()
+            self.clock.sleep(min(seconds, _PAUSE_SLICE_SECONDS))
+            seconds -= _PAUSE_SLICE_SECONDS
+
+    def is_good(self) -> None:
+        """The bucket confirmed progress: the next failure is the first one again."""
+        self._failures = 0
+
+
+class Sender:
+    """One call's way of sending one file. `session` is always what the journal has.
+
+    `crc32c` is the whole file's own sum, once it is known.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        session: StoredSession | None,
+        *,
+        store: ObjectStore,
+        journal: Journal,
+        line: Line,
+        log: Any,
+    ) -> None:
+        self.session = session
+        self.crc32c: int | None = None
+        self.bytes_sent = 0
+        self.resumed_from_bytes = 0
+        self._source = source
+        self._size_bytes = source.identity.size_bytes
+        self._store = store
+        self._journal = journal
+        self._line = line
+        self._clock = line.clock
+        self._settings = line.settings
+        self._log = log
+        self._confirmed_bytes = 0
+        self._noted_bytes = 0
+        self._noted_at = self._clock.monotonic()
+        self._chunk_bytes = _whole_quanta(self._settings.chunk_min_bytes)
+
+    def put(self, spec: ObjectSpec) -> ObjectInfo:
+        """Bring the file into the bucket, from where the bucket has got to, and return its answer.
+
+        Sets `crc32c`, and raises PreconditionFailed with it set where the session had ended with another
+        object than the file.
+        """
+        if self.session is not None and not self._may_resume(self.session):
+            self.drop_session()
+        if self.session is None and self._size_bytes <= self._settings.small_limit_bytes:
+            return self._put_small(spec)
+        return self._put_resumable(spec)
+
+    def own_crc32c(self) -> int:
+        """The whole file's sum: that of the bytes that passed, else a fresh one."""
+        if self.crc32c is None:
+            self.crc32c = self.fresh_crc32c()
+        return self.crc32c
+
+    def fresh_crc32c(self) -> int:
+        return crc32c_of(self._source, self._size_bytes, abort=self._line.abort)
+
+    def drop_session(self, *, cancel: bool = True) -> None:
+        """Forget the session; `cancel` deletes it in the bucket first, so that nothing is written through it."""
+        if self.session is None:
+            return
+        if cancel:
+            try:
+                self._store.cancel_session(self.session.uri)
+            except OffloadError as error:
+                self._log.warning("upload.session_not_cancelled", reason=error.code.value)
+        self.session = None
+        self._journal.session_dropped()
+
+    def note_progress(self) -> None:
+        """Make durable what the bucket has confirmed."""
+        if self._confirmed_bytes > self._noted_bytes:
+            self._journal.progress(self._confirmed_bytes)
+            self._log.info("upload.progress", bytes_confirmed=self._confirmed_bytes, size_bytes=self._size_bytes)
+            self._noted_bytes = self._confirmed_bytes
+            self._noted_at = self._clock.monotonic()
+
+    def demand_unchanged(self) -> None:
+        """Raises FileChanged where the opened file was written to."""
+        if not self._source.identity_open().same_content_as(self._source.identity):
+            raise FileChanged("the file changed while it was sent")
+
+    # --- small: one request ---
+
+    def _put_small(self, spec: ObjectSpec) -> ObjectInfo:
+        """A first pass for the sum, a second one to send. What passed is summed too: it is what counts."""
+        hashed = self.fresh_crc32c()
+        self.demand_unchanged()
+        return self._line.ask(lambda: self._put_small_once(spec, hashed))
+
+    def _put_small_once(self, spec: ObjectSpec, hashed: int) -> ObjectInfo:
+        body = SourceBody(self._source, offset_bytes=0, length_bytes=self._size_bytes)
+        try:
+            return self._store.put_small(spec, body, crc32c=hashed, abort=self._line.abort)
+        finally:
+            self.bytes_sent += body.bytes_read
+            self.crc32c = body.crc32c if body.position_bytes == self._size_bytes else hashed
+
+    # --- large: a session ---
+
+    def _may_resume(self, session: StoredSession) -> bool:
+        age = self._clock.now() - session.started_at
+        young = age < timedelta(seconds=self._settings.session_max_age_seconds)
+        return young and session.identity == self._source.identity
+
+    def _put_resumable(self, spec: ObjectSpec) -> ObjectInfo:
+        if self.session is None:
+            self._start_session(spec)
+            status = SessionStatus(0)
+        else:
+            status = self._resume(spec)
+        summed = PrefixSum(self._source, self._line.abort)
+        summed.move_to(status.committed_bytes)
+        while status.finished is None:
+            self._line.abort()
+            status = self._send_next(spec, summed)
+        self.own_crc32c()
+        return status.finished
+
+    def _start_session(self, spec: ObjectSpec) -> None:
+        """A new session, stored before its first byte (P3)."""
+        uri = self._line.ask(lambda: self._store.start_session(spec))
+        session = StoredSession(uri=uri, started_at=self._clock.now(), identity=self._source.identity)
+        self._journal.session_started(session)
+        self.session = session
+        self._confirmed_bytes = self._noted_bytes = 0
+
+    def _resume(self, spec: ObjectSpec) -> SessionStatus:
+        status = self._status(spec)
+        self.resumed_from_bytes = status.committed_bytes
+        self._log.info("upload.resumed", bytes_confirmed=status.committed_bytes, finished=status.finished is not None)
+        return status
+
+    def _status(self, spec: ObjectSpec) -> SessionStatus:
+        status = self._line.ask(lambda: self._store.session_status(self._uri(), spec))
+        self._confirm(status.committed_bytes)
+        return status
+
+    def _uri(self) -> str:
+        if self.session is None:
+            raise SessionGone("there is no session")
+        return self.session.uri
+
+    def _send_next(self, spec: ObjectSpec, summed: PrefixSum) -> SessionStatus:
+        """Send the next part and follow the bucket to wherever it got: its word counts, not what was sent."""
+        before_bytes, started = summed.length_bytes, self._clock.monotonic()
+        body, crc32c = self._next_part(summed)
+        try:
+            status = self._send(spec, body, before_bytes, crc32c)
+        except TryAgain as error:
+            self._line.wait(error)
+            status = self._status(spec)
+        else:
+            self._confirm(status.committed_bytes)
+            self._learn(status.committed_bytes - before_bytes, self._clock.monotonic() - started)
+            if status.finished is None and status.committed_bytes <= before_bytes:
+                self._line.wait(TryAgain("the bucket committed nothing of a chunk"))
+        if status.finished is None:
+            summed.move_to(status.committed_bytes, body if isinstance(body, SourceBody) else None)
+        return status
+
+    def _next_part(self, summed: PrefixSum) -> tuple[SourceBody | TailBody, int | None]:
+        """A chunk of whole quanta; or the last part, never empty, with the whole file's sum."""
+        offset_bytes = summed.length_bytes
+        tail_begins_bytes = (self._size_bytes - 1) // SESSION_QUANTUM_BYTES * SESSION_QUANTUM_BYTES
+        if offset_bytes < tail_begins_bytes:
+            length_bytes = min(self._chunk_bytes, tail_begins_bytes - offset_bytes)
+            chunk = SourceBody(self._source, offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)
+            return chunk, None
+        if offset_bytes >= self._size_bytes:
+            raise SessionGone("the session has every byte and no object")
+        data = self._read_tail(offset_bytes)
+        running = Crc32c(summed.crc32c)
+        running.update(data)
+        self.crc32c = running.value
+        return TailBody(data), running.value
+
+    def _read_tail(self, offset_bytes: int) -> bytes:
+        self.demand_unchanged()
+        data = self._source.read_at(offset_bytes, self._size_bytes - offset_bytes)
+        if len(data) != self._size_bytes - offset_bytes:
+            raise FileChanged(f"the file ends at byte {offset_bytes + len(data)} of {self._size_bytes}")
+        return data
+
+    def _send(
+        self, spec: ObjectSpec, body: SourceBody | TailBody, offset_bytes: int, crc32c: int | None
+    ) -> SessionStatus:
+        try:
+            return self._store.send(
+                self._uri(), spec, body, offset_bytes=offset_bytes, crc32c=crc32c, abort=self._line.abort
+            )
+        finally:
+            self.bytes_sent += body.bytes_read
+
+    def _confirm(self, committed_bytes: int) -> None:
+        """What the bucket has; noted every few seconds at most."""
+        if committed_bytes > self._confirmed_bytes:
+            self._confirmed_bytes = committed_bytes
+            self._line.is_good()
+        if self._clock.monotonic() - self._noted_at >= self._settings.progress_seconds:
+            self.note_progress()
+
+    def _learn(self, committed_bytes: int, seconds: float) -> None:
+        """Aim the next chunk at `chunk_seconds` of this line, at most four times the last one."""
+        if committed_bytes > 0:
+            wanted_bytes = committed_bytes / max(seconds, 0.001) * self._settings.chunk_seconds
+            most_bytes = min(self._settings.chunk_max_bytes, 4 * self._chunk_bytes)
+            self._chunk_bytes = _whole_quanta(max(self._settings.chunk_min_bytes, min(wanted_bytes, most_bytes)))
+
+
+def _whole_quanta(wanted_bytes: float) -> int:
+    return max(1, int(wanted_bytes) // SESSION_QUANTUM_BYTES) * SESSION_QUANTUM_BYTES

@@ -1,0 +1,347 @@
+"""Upload one recording: plan, resume, send, verify.
+
+The order is that of the design ("Upload, in order"), steps 2 to 6. Whatever ends a call (an error, a
+kill, a lost lease), the next one continues from the session in the journal and from what the bucket
+says it has; nothing else is remembered. The caller records the result.
+"""
+
+from __future__ import annotations
+
+import random as random_numbers
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
+
+import structlog
+
+from offload.clock import Clock
+from offload.digest import to_base64
+from offload.errors import (
+    ChecksumRefused,
+    Disposition,
+    FileChanged,
+    FileProblem,
+    LeaseLost,
+    ObjectProblem,
+    OffloadError,
+    PreconditionFailed,
+    Reason,
+    SessionGone,
+    StopAndTell,
+    Stopped,
+    TryAgain,
+)
+from offload.job import UploadJob, UploadResult, UploadSettings, is_ours, is_whole
+from offload.journal import Journal
+from offload.playable import check_playable
+from offload.sender import Line, Sender
+from offload.source import MediaRoot, Source, SourceIdentity, check_settled
+from offload.store import (
+    META_CAMERA,
+    META_INSTALLATION,
+    META_RECORDING,
+    META_SIZE,
+    Abort,
+    ObjectInfo,
+    ObjectSpec,
+    ObjectStore,
+    never_abort,
+)
+
+__all__ = ["UploadJob", "UploadResult", "UploadSettings", "upload"]
+
+MOST_SESSIONS = 3
+"""How often one call begins again after a refused checksum, and after a lost session."""
+MOST_ROUNDS = 8
+MOST_TAKES_LOOKED_AT = 100
+
+_events: Any = structlog.get_logger("coldreel.upload")
+
+
+def upload(
+    job: UploadJob,
+    *,
+    root: MediaRoot,
+    store: ObjectStore,
+    journal: Journal,
+    clock: Clock,
+    settings: UploadSettings,
+    abort: Abort = never_abort,
+    random: Callable[[], float] = random_numbers.random,
+) -> UploadResult:
+    """Bring one recording into the bucket, or find it there, and prove it.
+
+    Raises an OffloadError, whose disposition says what is to become of the transfer; no OSError. A
+    LeaseLost of the journal ends the call at once and nothing is written after it.
+    """
+    log = _events.bind(
+        transfer=job.transfer_id, recording=job.metadata.get(META_RECORDING), camera=job.metadata.get(META_CAMERA)
+    )
+    line = Line(clock, settings, abort, random)
+    try:
+        try:
+            source = root.open(job.relative_path)
+        except FileProblem as problem:
+            return _found_in_bucket(job, problem, root=root, store=store, line=line, log=log)
+        with source:
+            sender = Sender(source, job.session, store=store, journal=journal, line=line, log=log)
+            return _Upload(job, source, sender, root=root, store=store, journal=journal, line=line, log=log).run()
+    except OffloadError as error:
+        event = "upload.stopped" if isinstance(error, Stopped | LeaseLost) else "upload.failed"
+        log.warning(event, reason=error.code.value, next=error.disposition.value, detail=error.detail)
+        raise
+
+
+def _found_in_bucket(
+    job: UploadJob, problem: FileProblem, *, root: MediaRoot, store: ObjectStore, line: Line, log: Any
+) -> UploadResult:
+    """Where the file is gone, its object may be there: a database restored from yesterday.
+
+    Raises `problem` where no object is ours, whole and of this recording.
+    """
+    _demand_mounted(root, problem)
+    if problem.code is not Reason.FILE_MISSING:
+        raise problem
+    found = None
+    take = job.take
+    # Orphans lie under the earlier names: the last one there is counts.
+    for candidate in range(job.take, job.take + MOST_TAKES_LOOKED_AT):
+        info = _read(store, line, job.bucket, job.object_name(candidate))
+        if info is None:
+            break
+        found, take = info, candidate
+    if found is None or not is_whole(found, job):
+        raise problem
+    log.info("upload.found_in_bucket", object=found.name, generation=found.generation, size_bytes=found.size_bytes)
+    return UploadResult(
+        info=found,
+        identity=None,
+        crc32c=found.crc32c,
+        adopted=False,
+        found_in_bucket=True,
+        take=take,
+        bytes_sent=0,
+        resumed_from_bytes=0,
+    )
+
+
+def _read(store: ObjectStore, line: Line, bucket: str, name: str) -> ObjectInfo | None:
+    return line.ask(lambda: store.get(bucket, name))
+
+
+def _demand_mounted(root: MediaRoot, problem: FileProblem) -> None:
+    """Where the disk is not mounted, every file is missing, and none of them is gone (F16)."""
+    absent = problem.code is Reason.FILE_MISSING and not root.has_marker()
+    if absent or problem.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
+        raise StopAndTell(
+            "the media root is not mounted: its marker is missing", code=Reason.MEDIA_ROOT_NOT_MOUNTED
+        ) from problem
+
+
+class _Upload:
+    """One call for one opened file. `take` is always what the journal has."""
+
+    def __init__(
+        self,
+        job: UploadJob,
+        source: Source,
+        sender: Sender,
+        *,
+        root: MediaRoot,
+        store: ObjectStore,
+        journal: Journal,
+        line: Line,
+        log: Any,
+    ) -> None:
+        self._job = job
+        self._source = source
+        self._sender = sender
+        self._root = root
+        self._store = store
+        self._journal = journal
+        self._line = line
+        self._log = log
+        self._identity = source.identity
+        self._take = job.take
+        self._refusals = 0
+        self._lost_sessions = 0
+
+    def run(self) -> UploadResult:
+        try:
+            self._check_file()
+            self._log.info("upload.started", size_bytes=self._identity.size_bytes, take=self._take)
+            return self._in_rounds()
+        except LeaseLost:
+            raise
+        except FileChanged:
+            self._sender.drop_session()
+            raise
+        except OffloadError:
+            self._sender.note_progress()
+            raise
+
+    def _check_file(self) -> None:
+        job, identity = self._job, self._identity
+        check_settled(identity, now=self._line.clock.now(), settle_seconds=self._line.settings.settle_seconds)
+        if job.expected_size_bytes not in {None, identity.size_bytes}:
+            raise FileChanged("the file has another size than was registered", disposition=Disposition.FAIL)
+        if job.expected_mtime_ns not in {None, identity.mtime_ns}:
+            raise FileChanged("the file has another mtime than was registered", disposition=Disposition.FAIL)
+        check_playable(self._source, PurePosixPath(job.relative_path).name)
+
+    # --- rounds: each ends with an object, or with a reason for the next ---
+
+    def _in_rounds(self) -> UploadResult:
+        for _ in range(MOST_ROUNDS):
+            try:
+                return self._verified(self._compared(self._sender.put(self._spec())), adopted=False)
+            except PreconditionFailed:
+                info = self._resolve()
+                if info is not None:
+                    return self._verified(info, adopted=True)
+            except ChecksumRefused as error:
+                self._after_refusal(error)
+            except SessionGone:
+                self._after_lost_session()
+        raise TryAgain(f"no object after {MOST_ROUNDS} rounds")
+
+    def _spec(self) -> ObjectSpec:
+        job, size_bytes = self._job, self._identity.size_bytes
+        return ObjectSpec(
+            bucket=job.bucket,
+            name=job.object_name(self._take),
+            size_bytes=size_bytes,
+            content_type=job.content_type,
+            metadata={**job.metadata, META_SIZE: str(size_bytes)},
+            storage_class=job.storage_class,
+            temporary_hold=job.temporary_hold,
+        )
+
+    def _after_refusal(self, error: ChecksumRefused) -> None:
+        """A refused session is never resumed. Refused thrice, the file (or the disk under it) is bad."""
+        self._refusals += 1
+        self._log.warning("upload.checksum_refused", refusals=self._refusals)
+        self._sender.drop_session()
+        self._sender.demand_unchanged()
+        if self._refusals == MOST_SESSIONS:
+            raise FileProblem(
+                f"the bucket computed another checksum {MOST_SESSIONS} times", code=Reason.CHECKSUM_REFUSED
+            ) from error
+
+    def _after_lost_session(self) -> None:
+        self._lost_sessions += 1
+        self._log.warning("upload.session_gone", sessions=self._lost_sessions)
+        self._sender.drop_session()
+        if self._lost_sessions == MOST_SESSIONS:
+            raise TryAgain(f"the bucket lost {MOST_SESSIONS} sessions in a row", code=Reason.SESSION_GONE)
+
+    # --- the object ---
+
+    def _compared(self, info: ObjectInfo) -> ObjectInfo:
+        """The bucket's answer against our own sums. A bucket that let a wrong object through keeps none."""
+        if (info.size_bytes, info.crc32c) != (self._identity.size_bytes, self._sender.own_crc32c()):
+            self._discard(info)
+            raise ChecksumRefused("the object is not what was sent")
+        return info
+
+    def _resolve(self) -> ObjectInfo | None:
+        """An object lives under the name (412): take it over if it holds the same bytes (P2).
+
+        None where another round is to write, under another name if need be. Nothing is deleted here: the
+        object may be the only copy of what the file held before.
+        """
+        self._sender.drop_session()
+        job, name = self._job, self._job.object_name(self._take)
+        info = _read(self._store, self._line, job.bucket, name)
+        if info is None:
+            return None
+        if info.metadata.get(META_INSTALLATION) not in {None, job.metadata.get(META_INSTALLATION)}:
+            raise ObjectProblem(f"{name!r} is another installation's", code=Reason.OTHER_INSTALLATION)
+        if (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c()):
+            self._log.info("upload.adopted", object=name, generation=info.generation)
+            return info
+        if not is_ours(info, job):
+            raise ObjectProblem(f"another object lives under {name!r}", code=Reason.OBJECT_CONFLICT)
+        self._take_next_name(info)
+        return None
+
+    def _verified(self, info: ObjectInfo, *, adopted: bool) -> UploadResult:
+        """Check the file again after the last byte (P8), and leave the session behind."""
+        identity = self._identity_at_end(info, adopted=adopted)
+        self._sender.drop_session(cancel=False)
+        self._log.info(
+            "upload.finished",
+            object=info.name,
+            generation=info.generation,
+            size_bytes=info.size_bytes,
+            crc32c=to_base64(info.crc32c),
+            bytes_sent=self._sender.bytes_sent,
+            adopted=adopted,
+        )
+        return UploadResult(
+            info=info,
+            identity=identity,
+            crc32c=self._sender.own_crc32c(),
+            adopted=adopted,
+            found_in_bucket=identity is None,
+            take=self._take,
+            bytes_sent=self._sender.bytes_sent,
+            resumed_from_bytes=self._sender.resumed_from_bytes,
+        )
+
+    def _identity_at_end(self, info: ObjectInfo, *, adopted: bool) -> SourceIdentity | None:
+        """The file's identity now; None where it is gone and the object holds all of it.
+
+        Raises FileChanged. The object of a file that was written to is deleted first; that of a file that
+        was replaced whole stays as an orphan: it may be the last copy of the recording.
+        """
+        opened = self._source.identity_open()
+        intact = self._is_intact(opened)
+        try:
+            if self._source.identity_now() == opened and intact:
+                return opened
+        except FileProblem as problem:
+            if self._is_gone(problem) and intact and is_whole(info, self._job):
+                self._log.warning("upload.file_gone", object=info.name, generation=info.generation)
+                return None
+        self._sender.drop_session(cancel=False)
+        if not adopted and intact:
+            self._take_next_name(info)
+        elif not adopted:
+            self._discard(info)
+        raise FileChanged("the file changed while it was sent")
+
+    def _is_gone(self, problem: FileProblem) -> bool:
+        """Whether nothing lies under the path; what cannot be looked at now is looked at again later."""
+        if problem.code is Reason.FILE_UNREADABLE:
+            raise problem
+        _demand_mounted(self._root, problem)
+        return problem.code is Reason.FILE_MISSING
+
+    def _is_intact(self, opened: SourceIdentity) -> bool:
+        """Whether the opened file, now `opened`, still holds what was sent.
+
+        Where only the ctime differs (a hard link, a chmod, its path gone), a fresh sum decides.
+        """
+        if opened == self._identity:
+            return True
+        return opened.same_content_as(self._identity) and self._sender.fresh_crc32c() == self._sender.own_crc32c()
+
+    def _discard(self, info: ObjectInfo) -> None:
+        """Delete what this call wrote, by its generation; where that is not granted, it stays as an orphan."""
+        if not is_ours(info, self._job):
+            return
+        try:
+            self._line.ask(lambda: self._store.delete(info.bucket, info.name, generation=info.generation))
+        except (ObjectProblem, StopAndTell, TryAgain) as error:
+            if error.code is not Reason.OBJECT_MISSING:
+                self._take_next_name(info)
+        else:
+            self._log.warning("upload.discarded", object=info.name, generation=info.generation)
+
+    def _take_next_name(self, orphan: ObjectInfo) -> None:
+        """Leave `orphan` where it is, reported, and write under another name from now on."""
+        self._sender.drop_session()
+        self._log.warning("upload.orphaned", object=orphan.name, generation=orphan.generation)
+        self._take += 1
+        self._journal.name_taken(self._take, self._job.object_name(self._take))
