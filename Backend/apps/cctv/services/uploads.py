@@ -128,7 +128,7 @@ def upload_record(*, claim: Claim, result: UploadResult, now: datetime) -> None:
         recording.save(update_fields=["storage_type", "file_path", "hold_confirmed"])
         upload_works(claim=claim, now=now)
     log.info(
-        "upload_completed",
+        "upload.completed",
         size_bytes=result.info.size_bytes,
         sent_bytes=result.bytes_sent,
         resumed_from_bytes=result.resumed_from_bytes,
@@ -239,7 +239,7 @@ def upload_record_failure(
             _wait(claim, row, error, now, random)
         else:
             _retry(claim, row, error, now, random)
-    log.info("upload_put_back" if row.next_attempt_at else "upload_failed", reason=error.code, **_log_fields(claim))
+    log.info("upload.put_back" if row.next_attempt_at else "upload.given_up", reason=error.code, **_log_fields(claim))
     return row
 
 

@@ -80,9 +80,11 @@ class Attempt:
         try:
             self._run()
         except LeaseLost as error:
-            log.warning("lease_lost", transfer=str(self.id), attempt=self.claim.lease.number, detail=error.detail)
+            log.warning(
+                "upload.lease_lost", transfer=str(self.id), attempt=self.claim.lease.number, detail=error.detail
+            )
         except Exception as error:  # noqa: BLE001 - recording failed in a way nobody foresaw; the lease runs out
-            log_crash("upload_not_recorded", error, transfer=str(self.id))
+            log_crash("upload.not_recorded", error, transfer=str(self.id))
         finally:
             self._tools.gate.ended(self.id)
             connections.close_all()  # this thread's own
@@ -93,10 +95,10 @@ class Attempt:
         except OffloadError as error:
             self._record_failure(error)
         except (DatabaseError, InterfaceError) as error:
-            log_crash("database_failed", error, transfer=str(self.id))
+            log_crash("upload.database_failed", error, transfer=str(self.id))
             self._record_failure(TryAgain("the database did not answer", code=Reason.INTERNAL_ERROR))
         except Exception as error:  # noqa: BLE001 - the top of the worker loop: a bug must not lose the transfer
-            log_crash("upload_crashed", error, transfer=str(self.id))
+            log_crash("upload.crashed", error, transfer=str(self.id))
             detail = f"unexpected {type(error).__name__}"
             self._record_failure(OffloadError(detail, code=Reason.INTERNAL_ERROR))
         else:
@@ -131,7 +133,7 @@ class Attempt:
             try:
                 record()
             except (OperationalError, InterfaceError) as error:
-                log_crash("database_failed", error, transfer=str(self.id))
+                log_crash("upload.database_failed", error, transfer=str(self.id))
                 connections.close_all()
                 self._tools.clock.sleep(_RECORD_AGAIN_SECONDS)
                 self.check_lease()

@@ -16,9 +16,20 @@ from django.db.models import F, Q
 from apps.cctv.leases import lease_time
 from apps.cctv.models import SYSTEM, PeriodicJob
 from apps.cctv.worker.attempt import Tools, log_crash
+from apps.cctv.worker.timings import Timings
 from offload.errors import OffloadError
 
 log = structlog.get_logger("coldreel.upload")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """The worker that runs a job: what it has at hand, and where its files are."""
+
+    tools: Tools
+    home: Path
+    owner_id: UUID
+    site_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +37,49 @@ class Periodic:
     """A job by name. `run` returns what to note as its result."""
 
     name: str
-    every_seconds: Callable[[Tools], float]
-    run: Callable[[Tools, Path], object]
+    every_seconds: Callable[[Timings], float]
+    run: Callable[[Worker], object]
 
 
-def _sweep(tools: Tools, home: Path) -> object:
+def _sweep(worker: Worker) -> object:
     from apps.cctv.services.sweep import sweep
 
-    return sweep(store=tools.store, clock=tools.clock, home=home, root=tools.root)
+    tools = worker.tools
+    return sweep(store=tools.store, clock=tools.clock, home=worker.home, root=tools.root)
 
 
-def _cleanup(tools: Tools, home: Path) -> object:
+def _cleanup(worker: Worker) -> object:
     from apps.cctv.services.cleanup import cleanup_run
 
-    del home
-    return cleanup_run(store=tools.store, root=tools.root, clock=tools.clock, actor=SYSTEM)
+    tools = worker.tools
+    return cleanup_run(
+        store=tools.store,
+        root=tools.root,
+        clock=tools.clock,
+        actor=SYSTEM,
+        should_stop=tools.stopping.is_set,
+        site_id=worker.site_id,
+        owner_id=worker.owner_id,
+    )
 
 
 PERIODIC = (
-    Periodic("sweep", lambda tools: tools.timings.sweep_seconds, _sweep),
-    Periodic("cleanup", lambda tools: tools.timings.cleanup_seconds, _cleanup),
+    Periodic("sweep", lambda timings: timings.sweep_seconds, _sweep),
+    Periodic("cleanup", lambda timings: timings.cleanup_seconds, _cleanup),
 )
 
 
 class PeriodicThread(threading.Thread):
     """Runs one job whenever it is due, until the worker stops."""
 
-    def __init__(self, job: Periodic, tools: Tools, *, home: Path, owner_id: UUID) -> None:
+    def __init__(self, job: Periodic, worker: Worker) -> None:
         super().__init__(name=f"periodic-{job.name}", daemon=True)
         self._job = job
-        self._tools = tools
-        self._home = home
-        self._owner_id = owner_id
-        self._every = timedelta(seconds=job.every_seconds(tools))
+        self._worker = worker
+        self._tools = worker.tools
+        # A worker of one site reaches that site's disk only: each site has its own row.
+        self._name = job.name if worker.site_id is None else f"{job.name}@{worker.site_id}"
+        self._every = timedelta(seconds=job.every_seconds(worker.tools.timings))
 
     def run(self) -> None:
         known = False
@@ -67,14 +88,14 @@ class PeriodicThread(threading.Thread):
                 known = known or self._make_known()
                 self.run_if_due()
             except DatabaseError as error:
-                log_crash("periodic_missed", error, job=self._job.name)
+                log_crash("periodic_missed", error, job=self._name)
                 connection.close()
         connection.close()
 
     def _make_known(self) -> bool:
         """The row is there, and runs no later than the interval of today's settings."""
         latest = self._now() + self._every
-        row, created = PeriodicJob.objects.get_or_create(name=self._job.name, defaults={"next_run_at": self._now()})
+        row, created = PeriodicJob.objects.get_or_create(name=self._name, defaults={"next_run_at": self._now()})
         if not created and row.next_run_at > latest:
             PeriodicJob.objects.filter(pk=row.pk).update(next_run_at=latest)
         return True
@@ -86,7 +107,7 @@ class PeriodicThread(threading.Thread):
             return False
         result = self._result()
         now = self._now()
-        mine = PeriodicJob.objects.filter(name=self._job.name, lease_owner=self._owner_id, lease_number=number)
+        mine = PeriodicJob.objects.filter(name=self._name, lease_owner=self._worker.owner_id, lease_number=number)
         mine.update(
             next_run_at=now + self._every,
             last_finished_at=now,
@@ -98,14 +119,14 @@ class PeriodicThread(threading.Thread):
 
     def _take(self, now: datetime) -> int | None:
         free = PeriodicJob.objects.filter(
-            Q(lease_owner__isnull=True) | Q(lease_expires_at__lte=now), name=self._job.name, next_run_at__lte=now
+            Q(lease_owner__isnull=True) | Q(lease_expires_at__lte=now), name=self._name, next_run_at__lte=now
         )
         number = free.values_list("lease_number", flat=True).first()
         if number is None:
             return None
         taken = free.filter(lease_number=number).update(
             lease_number=F("lease_number") + 1,
-            lease_owner=self._owner_id,
+            lease_owner=self._worker.owner_id,
             lease_expires_at=now + timedelta(seconds=self._tools.timings.lease_seconds),
             last_started_at=now,
         )
@@ -113,12 +134,12 @@ class PeriodicThread(threading.Thread):
 
     def _result(self) -> str:
         try:
-            return str(self._job.run(self._tools, self._home))
+            return str(self._job.run(self._worker))
         except OffloadError as error:
-            log.warning("periodic_failed", job=self._job.name, reason=error.code, detail=error.detail)
+            log.warning("periodic_failed", job=self._name, reason=error.code, detail=error.detail)
             return f"failed: {error.code}: {error.detail}"
         except Exception as error:  # noqa: BLE001 - the top of the job's loop: the next run may do better
-            log_crash("periodic_crashed", error, job=self._job.name)
+            log_crash("periodic_crashed", error, job=self._name)
             connection.close()
             return f"failed: {type(error).__name__}"
 

@@ -6,7 +6,6 @@ import random as randomness
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from uuid import UUID
 
 import structlog
 
@@ -17,7 +16,7 @@ from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.dispatch import Dispatcher
 from apps.cctv.worker.gate import Gate
 from apps.cctv.worker.heartbeat import Heartbeat
-from apps.cctv.worker.periodic import PERIODIC, PeriodicThread
+from apps.cctv.worker.periodic import PERIODIC, PeriodicThread, Worker
 from apps.cctv.worker.stopping import StopSignals, Waker
 from apps.cctv.worker.timings import Timings
 from offload.clock import Clock, SystemClock
@@ -69,7 +68,8 @@ def run_worker(
             dispatcher = Dispatcher(owner, tools, waker, site_id=site.pk if site else None, uploads=uploads)
             heartbeat = Heartbeat(owner, dispatcher.running, clock=clock, timings=timings)
             heartbeat.start()
-            jobs = _start_jobs(tools, home, owner.id) if periodic else []
+            here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site.pk if site else None)
+            jobs = _start_jobs(here) if periodic else []
             dispatcher.run(until_idle=until_idle)
             tools.stopping.set()
             heartbeat.finish()
@@ -85,8 +85,8 @@ def _stopped_by_an_alarm() -> bool:
     return Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
 
 
-def _start_jobs(tools: Tools, home: Path, owner_id: UUID) -> list[PeriodicThread]:
-    threads = [PeriodicThread(job, tools, home=home, owner_id=owner_id) for job in PERIODIC]
+def _start_jobs(worker: Worker) -> list[PeriodicThread]:
+    threads = [PeriodicThread(job, worker) for job in PERIODIC]
     for thread in threads:
         thread.start()
     return threads
