@@ -1,0 +1,322 @@
+"""The admin's pages: transfers and recordings here; see also
+
+| module | has |
+|---|---|
+| `admin_site` | who may enter, the menu, the front page |
+| `admin_dashboard` | the numbers of the front page |
+| `admin_base` | permissions from the role |
+| `admin_verbs` | retry, cancel, hold, lift hold, clean up now, transfer |
+| `admin_places` | sites, cameras, grants |
+| `admin_records` | history, receipts, alarms, workers, jobs, batches: to be read only |
+| `admin_filters`, `admin_display` | filters; how sizes and times are shown |
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin import display
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter
+
+from apps.cctv import admin_places, admin_records
+from apps.cctv.admin_display import (
+    NOTHING,
+    STATUS_COLOURS,
+    badge,
+    meaning,
+    moment,
+    moment_of,
+    path_of,
+    progress,
+    section,
+    size,
+    status_name,
+    when,
+)
+from apps.cctv.admin_filters import (
+    CameraFilter,
+    Completion,
+    DayRange,
+    Held,
+    SiteFilter,
+    TransferCameraFilter,
+    TransferHeld,
+    TransferSiteFilter,
+)
+from apps.cctv.admin_site import viewer
+from apps.cctv.admin_verbs import CANCEL, CLEAN_UP, HOLD, LIFT, RETRY, TRANSFER, Verb, VerbsAdmin
+from apps.cctv.models import GCPVideoTransfer, Recording
+from apps.cctv.selectors import recordings_visible_to, transfers_visible_to
+from offload.source import SourceIdentity
+
+__all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "admin_places", "admin_records"]
+
+
+@admin.register(GCPVideoTransfer)
+class GCPVideoTransferAdmin(VerbsAdmin):
+    """The transfers: to be read, and acted upon by verbs; no field is edited by hand."""
+
+    verbs: ClassVar[tuple[Verb, ...]] = (RETRY, CANCEL, HOLD, LIFT, CLEAN_UP)
+    list_display = (
+        "status",
+        "recording_name",
+        "camera_name",
+        "size",
+        "progress",
+        "created",
+        "started",
+        "completed",
+        "cleanup",
+    )
+    list_display_links = ("status", "recording_name")
+    list_filter = (
+        ("transfer_status", ChoicesCheckboxFilter),
+        Completion,
+        TransferHeld,
+        TransferCameraFilter,
+        TransferSiteFilter,
+        ("created_at", DayRange),
+        ("upload_completed_at", DayRange),
+        ("cleanup_scheduled_at", DayRange),
+    )
+    search_fields = ("recording__name", "recording__camera__name", "gcp_storage_path")
+    search_help_text = "Recording, camera or object path"
+    list_select_related = ("recording__camera", "batch", "site", "initiated_by")
+    change_form_outer_after_template = "cctv/history.html"
+    fieldsets = (
+        section(
+            "Where it stands",
+            ("status", "progress"),
+            "trouble",
+            ("recording_link", "camera_name"),
+            ("held", "bytes_confirmed"),
+        ),
+        section(
+            "Times",
+            (moment_of("created_at", "Created"), moment_of("upload_started_at", "Upload started")),
+            (
+                moment_of("upload_completed_at", "Uploaded and verified"),
+                moment_of("object_stored_at", "Stored, by the bucket's clock"),
+            ),
+            (moment_of("cleanup_scheduled_at", "Cleanup due"), moment_of("cleanup_completed_at", "Local file deleted")),
+        ),
+        section(
+            "In the bucket",
+            ("gcp_bucket", "proof"),
+            path_of("gcp_storage_path", "Object"),
+            path_of("gcp_public_url", "Address (no grant: the bucket stays private)"),
+        ),
+        section("On the local disk", path_of("original_local_path", "Path below the media root"), "identity"),
+        section(
+            "Work",
+            ("batch", "initiated_by"),
+            ("retry_count", "failures_in_row"),
+            (moment_of("next_attempt_at", "Next try"), "lease"),
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[GCPVideoTransfer]:
+        # The session URI is a key (P10): these pages do not even read it.
+        return transfers_visible_to(viewer(request)).defer("session_uri", "session_identity")
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id) if object_id else None
+        context = {**(extra_context or {}), "subtitle": None}
+        if row is not None:
+            context |= {"title": row.recording.name, "events": row.events.all(), "receipts": row.receipts.all()}
+        return super().changeform_view(request, object_id, form_url, context)
+
+    # --- In the list ---
+    @badge(STATUS_COLOURS, description="Status", ordering="transfer_status")
+    def status(self, row: GCPVideoTransfer) -> tuple[str, str]:
+        return row.transfer_status, status_name(row.transfer_status)
+
+    @display(description="Recording", ordering="recording__name")
+    def recording_name(self, row: GCPVideoTransfer) -> SafeString:
+        return _named(row.recording)
+
+    @display(description="Camera", ordering="recording__camera__name")
+    def camera_name(self, row: GCPVideoTransfer) -> str:
+        return row.recording.camera.name
+
+    @display(description="Size", ordering="file_size_bytes")
+    def size(self, row: GCPVideoTransfer) -> str:
+        return size(row.file_size_bytes)
+
+    @display(description="Progress")
+    def progress(self, row: GCPVideoTransfer) -> SafeString:
+        return progress(row.progress_percent, row.transfer_status)
+
+    @display(description="Created", ordering="created_at")
+    def created(self, row: GCPVideoTransfer) -> str | SafeString:
+        return when(row.created_at)
+
+    @display(description="Started", ordering="upload_started_at")
+    def started(self, row: GCPVideoTransfer) -> str | SafeString:
+        return when(row.upload_started_at)
+
+    @display(description="Completed", ordering="upload_completed_at")
+    def completed(self, row: GCPVideoTransfer) -> str | SafeString:
+        return when(row.upload_completed_at)
+
+    @display(description="Cleanup", ordering="cleanup_scheduled_at")
+    def cleanup(self, row: GCPVideoTransfer) -> str | SafeString:
+        """Done at, or else due at."""
+        if row.cleanup_completed_at is not None:
+            return when(row.cleanup_completed_at)
+        return NOTHING if row.cleanup_scheduled_at is None else format_html("due {}", when(row.cleanup_scheduled_at))
+
+    # --- On the detail page ---
+    @display(description="What is wrong")
+    def trouble(self, row: GCPVideoTransfer) -> str | SafeString:
+        if not row.error_code:
+            return "Needs a person's eye" if row.needs_attention else NOTHING
+        return format_html(
+            '<strong class="cr-code">{}</strong> {}<br>{}',
+            row.error_code,
+            meaning(row.error_code),
+            row.error_message,
+        )
+
+    @display(description="Recording")
+    def recording_link(self, row: GCPVideoTransfer) -> SafeString:
+        url = reverse("admin:cctv_recording_change", args=[row.recording_id])
+        return format_html('<a class="cr-link" href="{}">{}</a>', url, row.recording.name)
+
+    @display(description="Legal hold")
+    def held(self, row: GCPVideoTransfer) -> str:
+        return _hold(row.recording)
+
+    @display(description="Confirmed by the bucket")
+    def bytes_confirmed(self, row: GCPVideoTransfer) -> str:
+        return f"{size(row.bytes_uploaded)} of {size(row.file_size_bytes)}"
+
+    @display(description="Generation and CRC32C")
+    def proof(self, row: GCPVideoTransfer) -> str | SafeString:
+        if row.object_generation is None:
+            return NOTHING
+        return format_html("<code>{}</code> · <code>{}</code>", row.object_generation, row.object_crc32c)
+
+    @display(description="The file that was uploaded")
+    def identity(self, row: GCPVideoTransfer) -> str:
+        return NOTHING if not row.source_identity else _identity(SourceIdentity.decode(row.source_identity))
+
+    @display(description="Worker's lease")
+    def lease(self, row: GCPVideoTransfer) -> str:
+        if row.lease_owner is None:
+            return NOTHING
+        return f"{row.lease_owner}, number {row.lease_number}, until {moment(row.lease_expires_at)}"
+
+
+@admin.register(Recording)
+class RecordingAdmin(VerbsAdmin):
+    """The recordings: registered by import, changed by services, deleted by nobody."""
+
+    verbs: ClassVar[tuple[Verb, ...]] = (TRANSFER, HOLD, LIFT)
+    list_display = ("recording_name", "camera", "started", "duration", "size", "storage", "transfer_status")
+    list_display_links = ("recording_name",)
+    list_filter = (
+        ("storage_type", ChoicesCheckboxFilter),
+        ("status", ChoicesCheckboxFilter),
+        Held,
+        CameraFilter,
+        SiteFilter,
+        ("started_at", DayRange),
+    )
+    search_fields = ("name", "camera__name", "local_path")
+    search_help_text = "Recording, camera or path"
+    list_select_related = ("camera__site", "gcp_transfer", "held_by")
+    fieldsets = (
+        section(
+            None,
+            ("camera", "status"),
+            (moment_of("started_at", "Began"), moment_of("ended_at", "Ended")),
+            ("duration", "picture"),
+            ("size", "storage"),
+        ),
+        section(
+            "Files",
+            path_of("file_path", "To be read at"),
+            path_of("local_path", "Lies or lay at, below the media root"),
+            "transfer_link",
+        ),
+        section("Legal hold", "held", ("held_by", moment_of("held_at", "Since")), "hold_reason"),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Recording]:
+        rows = recordings_visible_to(viewer(request)).select_related("gcp_transfer")
+        return rows.defer("gcp_transfer__session_uri", "gcp_transfer__session_identity")
+
+    @display(description="Recording", ordering="name")
+    def recording_name(self, row: Recording) -> SafeString:
+        return _named(row)
+
+    @display(description="Began", ordering="started_at")
+    def started(self, row: Recording) -> str | SafeString:
+        return when(row.started_at)
+
+    @display(description="Length", ordering="duration_seconds")
+    def duration(self, row: Recording) -> str:
+        if row.duration_seconds is None:
+            return NOTHING
+        minutes, seconds = divmod(round(row.duration_seconds), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+    @display(description="Size", ordering="file_size_bytes")
+    def size(self, row: Recording) -> str:
+        return size(row.file_size_bytes)
+
+    @badge({"local": "default", "gcp": "success"}, description="Storage", ordering="storage_type")
+    def storage(self, row: Recording) -> tuple[str, str]:
+        return row.storage_type, "local disk" if row.storage_type == Recording.StorageType.LOCAL else "bucket"
+
+    @badge(STATUS_COLOURS, description="Transfer", ordering="gcp_transfer__transfer_status")
+    def transfer_status(self, row: Recording) -> tuple[str, str] | str:
+        transfer = getattr(row, "gcp_transfer", None)
+        return NOTHING if transfer is None else (transfer.transfer_status, status_name(transfer.transfer_status))
+
+    @display(description="Picture")
+    def picture(self, row: Recording) -> str:
+        return f"{row.codec} {row.width_pixels}x{row.height_pixels}" if row.width_pixels else row.codec or NOTHING
+
+    @display(description="Transfer")
+    def transfer_link(self, row: Recording) -> str | SafeString:
+        transfer = getattr(row, "gcp_transfer", None)
+        if transfer is None:
+            return "Not asked for yet"
+        url = reverse("admin:cctv_gcpvideotransfer_change", args=[transfer.pk])
+        return format_html('<a class="cr-link" href="{}">{}</a>', url, status_name(transfer.transfer_status))
+
+    @display(description="Now")
+    def held(self, row: Recording) -> str:
+        return _hold(row)
+
+
+def _named(recording: Recording) -> SafeString:
+    if not recording.hold_wanted:
+        return format_html('<span class="cr-name">{}</span>', recording.name)
+    symbol = '<span class="material-symbols-outlined cr-lock" title="Held">lock</span>'
+    return format_html('<span class="cr-name">' + symbol + "{}</span>", recording.name)
+
+
+def _hold(recording: Recording) -> str:
+    """Both columns of a hold: what is wanted, and what the bucket has."""
+    if recording.hold_wanted:
+        return "Held, and the bucket holds it too" if recording.hold_confirmed else "Held"
+    return "Lifted; the bucket still holds it" if recording.hold_confirmed else "Not held"
+
+
+def _identity(found: SourceIdentity) -> str:
+    return f"device {found.device}, inode {found.inode}, {found.size_bytes:,} bytes, mtime {found.mtime_ns} ns"

@@ -1,0 +1,93 @@
+"""What all admin pages share: permissions that come from the role, and rows that nobody edits."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib.admin.utils import flatten_fieldsets
+from django.db.models import Count, IntegerField, Model, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+
+from apps.cctv.admin_site import viewer
+from apps.cctv.selectors import transfers_visible_to
+from apps.users.permissions import Permission, may
+
+
+class RolePermissions:
+    """Asks `may` for everything; Django's model permissions decide nothing. None means: nobody."""
+
+    view_needs: ClassVar[Permission] = Permission.VIEW
+    add_needs: ClassVar[Permission | None] = None
+    change_needs: ClassVar[Permission | None] = None
+    delete_needs: ClassVar[Permission | None] = None
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, self.view_needs)
+
+    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return may(request.user, self.view_needs)
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return self.add_needs is not None and may(request.user, self.add_needs)
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return self.change_needs is not None and may(request.user, self.change_needs)
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return self.delete_needs is not None and may(request.user, self.delete_needs)
+
+    def has_view_or_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return self.has_view_permission(request, obj)
+
+
+class RoleAdmin(RolePermissions, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """A list that everybody who may view sees, and that nobody changes unless `change_needs` says who."""
+
+    list_per_page = 50
+    # A second count of the whole table for "of 1,234,567 in all" would cost more than it tells.
+    show_full_result_count = False
+    list_filter_submit = True
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Django's "delete selected" is not offered: nothing is deleted in bulk here."""
+        return {}
+
+
+class RoleTabularInline(RolePermissions, TabularInline):  # type: ignore[misc]
+    extra = 0
+
+
+class ReadAdmin(RoleAdmin):
+    """Every field is shown and none can be edited, whoever looks."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        return flatten_fieldsets(self.get_fieldsets(request, obj))
+
+
+class OfTransferAdmin(ReadAdmin):
+    """Rows that belong to a transfer: seen by who may see the transfer, changed by nobody."""
+
+    list_select_related = ("transfer__recording__camera",)
+    search_fields: tuple[str, ...] = (
+        "transfer__recording__name",
+        "transfer__recording__camera__name",
+        "transfer__gcp_storage_path",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        rows: QuerySet[Model] = super().get_queryset(request).defer("transfer__session_uri")
+        user = viewer(request)
+        if may(user, Permission.MANAGE):
+            return rows
+        return rows.filter(transfer__in=transfers_visible_to(user).order_by().values("pk"))
+
+
+def count_of(rows: QuerySet[Any], by: str) -> Coalesce:
+    """How many of `rows` point to each row of the list by their foreign key `by`.
+
+    A sub-select, so that the database counts for the rows of one page and not for the whole table.
+    """
+    grouped = rows.filter(**{by: OuterRef("pk")}).order_by().values(by)
+    return Coalesce(Subquery(grouped.annotate(n=Count("pk")).values("n"), output_field=IntegerField()), 0)

@@ -1,0 +1,157 @@
+"""The front page: what somebody woken at three in the morning wants to know, worst first."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import QuerySet, Sum
+from django.urls import reverse
+
+from apps.cctv.admin_display import STATUS_COLOURS, meaning, size, span, status_name
+from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
+from apps.cctv.querysets import TransferQuerySet
+from apps.cctv.selectors import transfers_visible_to
+from apps.users.models import User
+from offload.states import State
+
+ROWS = 5
+DISK_TIGHT_PERCENT = 5
+CLEANUP_JOB = "cleanup"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    name: str
+    colour: str
+    count: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The disk of the media root, and what is on it by status."""
+
+    free: str
+    total: str
+    used_percent: float
+    tight: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    name: str
+    site: str
+    heartbeat: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """`worries` come first on the page; empty means that all is well."""
+
+    worries: list[str]
+    alarms: list[tuple[Alarm, str, str]]
+    alarm_count: int
+    counts: list[Count]
+    total: int
+    disk: Disk | None
+    to_free: str
+    to_upload: str
+    workers: list[Worker]
+    jobs: list[tuple[PeriodicJob, str, str]]
+    last_cleanup: PeriodicJob | None
+    last_cleanup_ago: str
+    oldest_pending: GCPVideoTransfer | None
+    oldest_pending_age: str
+    uploading: list[GCPVideoTransfer]
+    failed: list[tuple[GCPVideoTransfer, str]]
+    now: datetime
+
+
+def dashboard_of(user: User, *, now: datetime) -> Dashboard:
+    """Everything on the page, as the database and the disk have it now (P9)."""
+    transfers = transfers_visible_to(user)
+    by_status = transfers.status_counts()
+    alarms = Alarm.objects.filter(cleared_at__isnull=True)
+    shown_alarms = [(alarm, meaning(alarm.code), span(now - alarm.raised_at)) for alarm in alarms[:ROWS]]
+    disk, workers = _disk(), _workers(now)
+    cleanup = PeriodicJob.objects.filter(name=CLEANUP_JOB).first()
+    oldest = _rows(transfers.filter(transfer_status=State.PENDING)).order_by("created_at", "id").first()
+    uploading = _rows(transfers.filter(transfer_status=State.UPLOADING)).order_by("upload_started_at", "id")
+    failed = _rows(transfers.filter(transfer_status=State.FAILED)).order_by("-created_at", "-id")[:ROWS]
+    return Dashboard(
+        worries=_worries(by_status, disk, workers),
+        alarms=shown_alarms,
+        alarm_count=alarms.count(),
+        counts=_counts(by_status),
+        total=sum(by_status.values()),
+        disk=disk,
+        to_free=size(transfers.waiting_bytes()),
+        to_upload=size(_bytes(transfers.filter(transfer_status__in=[State.PENDING, State.UPLOADING]))),
+        workers=workers,
+        jobs=[_job(job, now) for job in PeriodicJob.objects.order_by("name")],
+        last_cleanup=cleanup,
+        last_cleanup_ago=_ago(cleanup.last_finished_at if cleanup else None, now),
+        oldest_pending=oldest,
+        oldest_pending_age=span(now - oldest.created_at) if oldest else "",
+        uploading=list(uploading[:ROWS]),
+        failed=[(row, meaning(row.error_code)) for row in failed],
+        now=now,
+    )
+
+
+def _rows(transfers: TransferQuerySet) -> QuerySet[GCPVideoTransfer]:
+    return transfers.select_related("recording__camera").defer("session_uri", "session_identity")
+
+
+def _counts(by_status: dict[str, int]) -> list[Count]:
+    url = reverse("admin:cctv_gcpvideotransfer_changelist") + "?transfer_status__exact="
+    return [Count(status_name(state), STATUS_COLOURS[state], by_status[state], url + state.value) for state in State]
+
+
+def _bytes(transfers: TransferQuerySet) -> int:
+    return int(transfers.aggregate(n=Sum("file_size_bytes"))["n"] or 0)
+
+
+def _disk() -> Disk | None:
+    """None where the media root is not there: not mounted, say."""
+    try:
+        found = shutil.disk_usage(settings.MEDIA_ROOT)
+    except OSError:
+        return None
+    used_percent = 100 - 100 * found.free / found.total
+    return Disk(size(found.free), size(found.total), round(used_percent, 1), 100 - used_percent < DISK_TIGHT_PERCENT)
+
+
+def _workers(now: datetime) -> list[Worker]:
+    """Those that gave a sign of life within the length of a lease."""
+    alive_since = now - timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
+    rows = WorkerProcess.objects.filter(stopped_at__isnull=True, heartbeat_at__gte=alive_since).select_related("site")
+    return [Worker(str(row), row.site.name if row.site else "any site", span(now - row.heartbeat_at)) for row in rows]
+
+
+def _worries(by_status: dict[str, int], disk: Disk | None, workers: list[Worker]) -> list[str]:
+    waiting = by_status[State.PENDING] + by_status[State.UPLOADING]
+    found = {
+        f"No worker is alive, and {waiting} transfers wait for one.": not workers and waiting,
+        "No worker is alive: nothing will be uploaded or cleaned up.": not workers and not waiting,
+        "The media root is not there. Is its disk mounted?": disk is None,
+        f"The disk is nearly full: {disk.free if disk else ''} free.": disk is not None and disk.tight,
+        f"{by_status[State.FAILED]} transfers failed and wait for a person.": by_status[State.FAILED],
+        "Uploads are switched off: GCP storage is not configured.": not settings.GCP_STORAGE_USE_GCS,
+    }
+    return [text for text, true in found.items() if true]
+
+
+def _job(job: PeriodicJob, now: datetime) -> tuple[PeriodicJob, str, str]:
+    return job, _ago(job.last_finished_at, now), _due(job.next_run_at, now)
+
+
+def _ago(moment: datetime | None, now: datetime) -> str:
+    return "never" if moment is None else f"{span(now - moment)} ago"
+
+
+def _due(moment: datetime, now: datetime) -> str:
+    return "due now" if moment <= now else f"in {span(moment - now)}"

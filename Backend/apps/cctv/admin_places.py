@@ -1,0 +1,109 @@
+"""Sites, cameras and who may see the private ones: what a person sets up by hand."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from zoneinfo import available_timezones
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin import display
+from django.db.models import QuerySet
+from django.forms import BaseModelFormSet
+from django.http import HttpRequest
+
+from apps.cctv.admin_base import RoleAdmin, RoleTabularInline, count_of
+from apps.cctv.admin_display import NOTHING, when
+from apps.cctv.admin_filters import SiteFilter
+from apps.cctv.admin_site import viewer
+from apps.cctv.models import Camera, CameraGrant, Recording, Site
+from apps.cctv.selectors import cameras_visible_to, site_list
+from apps.users.models import Role, User
+from apps.users.permissions import Permission
+
+
+class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for type checkers only
+    def clean_time_zone(self) -> str:
+        name: str = self.cleaned_data["time_zone"]
+        if name not in available_timezones():
+            raise forms.ValidationError("Not an IANA time zone. Europe/Berlin and UTC are.")
+        return name
+
+
+@admin.register(Site)
+class SiteAdmin(RoleAdmin):
+    add_needs = Permission.MANAGE
+    change_needs = Permission.MANAGE
+    form = SiteForm
+    list_display = ("name", "time_zone", "disk_high_water", "cameras")
+    search_fields = ("name",)
+    fields = ("name", "time_zone", "disk_high_water_percent")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
+        user = viewer(request)
+        visible = [site.pk for site in site_list(user)]
+        # A private camera does not show in a number either.
+        return Site.objects.filter(pk__in=visible).annotate(camera_count=count_of(cameras_visible_to(user), "site"))
+
+    @display(description="Frees early above", ordering="disk_high_water_percent")
+    def disk_high_water(self, row: Site) -> str:
+        return NOTHING if row.disk_high_water_percent is None else f"{row.disk_high_water_percent} % of the disk"
+
+    @display(description="Cameras", ordering="camera_count")
+    def cameras(self, row: Any) -> int:
+        return int(row.camera_count)
+
+
+class GrantInline(RoleTabularInline):
+    """Who of the role dev sees this camera although it is private."""
+
+    model = CameraGrant
+    add_needs = Permission.MANAGE
+    change_needs = None
+    delete_needs = Permission.MANAGE
+    view_needs = Permission.MANAGE
+    fk_name = "camera"
+    fields = ("user", "granted_by", "created_at")
+    readonly_fields = ("granted_by", "created_at")
+    verbose_name_plural = "People who may see it although it is private"
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "user":
+            kwargs["queryset"] = User.objects.filter(role=Role.DEV, is_active=True).order_by("username")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+@admin.register(Camera)
+class CameraAdmin(RoleAdmin):
+    """With recordings a camera is archived, never deleted; here it is never deleted at all."""
+
+    add_needs = Permission.MANAGE
+    change_needs = Permission.MANAGE
+    inlines: ClassVar[tuple[type[RoleTabularInline], ...]] = (GrantInline,)
+    list_display = ("name", "site", "is_private", "archived", "created", "recordings")
+    list_filter = (SiteFilter,)
+    list_select_related = ("site",)
+    search_fields = ("name", "site__name")
+    fields = ("site", "name", "is_private", "archived_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Camera]:
+        return cameras_visible_to(viewer(request)).annotate(recording_count=count_of(Recording.objects.all(), "camera"))
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: BaseModelFormSet[Any, Any], change: bool) -> None:
+        for grant in formset.save(commit=False):
+            grant.granted_by = viewer(request)
+            grant.save()
+        for grant in formset.deleted_objects:
+            grant.delete()
+
+    @display(description="Archived", ordering="archived_at")
+    def archived(self, row: Camera) -> str:
+        return when(row.archived_at)
+
+    @display(description="Added", ordering="created_at")
+    def created(self, row: Camera) -> str:
+        return when(row.created_at)
+
+    @display(description="Recordings", ordering="recording_count")
+    def recordings(self, row: Any) -> int:
+        return int(row.recording_count)

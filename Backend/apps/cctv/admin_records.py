@@ -1,0 +1,240 @@
+"""What the product writes by itself: history, receipts, alarms, workers, jobs, batches. To be read only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import display
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter
+
+from apps.cctv.admin_base import OfTransferAdmin, ReadAdmin, count_of
+from apps.cctv.admin_display import (
+    NOTHING,
+    STATUS_COLOURS,
+    badge,
+    meaning,
+    moment_of,
+    path_of,
+    section,
+    size,
+    span,
+    status_name,
+    when,
+)
+from apps.cctv.admin_filters import DayRange, OpenAlarms
+from apps.cctv.admin_site import viewer
+from apps.cctv.models import (
+    Alarm,
+    DeletionReceipt,
+    GCPVideoTransfer,
+    PeriodicJob,
+    TransferBatch,
+    TransferEvent,
+    WorkerProcess,
+)
+from apps.cctv.selectors import transfers_visible_to
+
+
+def _of(transfer: GCPVideoTransfer) -> SafeString:
+    url = reverse("admin:cctv_gcpvideotransfer_change", args=[transfer.pk])
+    return format_html('<a class="cr-link cr-name" href="{}">{}</a>', url, transfer.recording.name)
+
+
+@admin.register(TransferEvent)
+class TransferEventAdmin(OfTransferAdmin):
+    """The audit log: every move of every transfer."""
+
+    list_display = ("happened", "of", "came_from", "led_to", "reason", "actor", "detail")
+    list_display_links = ("happened",)
+    list_filter = (("at", DayRange),)
+    search_fields = (*OfTransferAdmin.search_fields, "actor", "reason")
+    ordering = ("-id",)
+    fields = (moment_of("at", "When"), "of", ("from_status", "to_status"), "why", "actor", "detail")
+
+    @display(description="When", ordering="id")
+    def happened(self, row: TransferEvent) -> str | SafeString:
+        return when(row.at)
+
+    @display(description="Recording", ordering="transfer__recording__name")
+    def of(self, row: TransferEvent) -> SafeString:
+        return _of(row.transfer)
+
+    @display(description="From")
+    def came_from(self, row: TransferEvent) -> str:
+        return status_name(row.from_status) or NOTHING
+
+    @badge(STATUS_COLOURS, description="To")
+    def led_to(self, row: TransferEvent) -> tuple[str, str]:
+        return row.to_status, status_name(row.to_status)
+
+    @display(description="Why")
+    def why(self, row: TransferEvent) -> str:
+        return f"{row.reason}: {meaning(row.reason)}"
+
+
+@admin.register(DeletionReceipt)
+class DeletionReceiptAdmin(OfTransferAdmin):
+    """What was compared before a local file went, when, by whom, and how it ended."""
+
+    list_display = ("opened", "of", "ended", "freed", "compared", "forced", "actor")
+    list_display_links = ("opened",)
+    list_filter = (("outcome", ChoicesCheckboxFilter), ("compared", ChoicesCheckboxFilter), ("opened_at", DayRange))
+    search_fields = (*OfTransferAdmin.search_fields, "actor", "local_path")
+    fieldsets = (
+        section(
+            None,
+            "of",
+            ("ended", "actor"),
+            (moment_of("opened_at", "Opened"), moment_of("closed_at", "Closed")),
+            ("compared", "forced"),
+            "detail",
+        ),
+        section(
+            "The local file",
+            path_of("local_path", "Path"),
+            path_of("trash_path", "Went through"),
+            "source_identity",
+            "freed",
+        ),
+        section(
+            "The object",
+            moment_of("proof_read_at", "The bucket showed it at"),
+            ("gcp_bucket", "object_generation", "object_crc32c"),
+            path_of("gcp_storage_path", "Object"),
+        ),
+    )
+
+    @display(description="When", ordering="opened_at")
+    def opened(self, row: DeletionReceipt) -> str | SafeString:
+        return when(row.opened_at)
+
+    @display(description="Recording", ordering="transfer__recording__name")
+    def of(self, row: DeletionReceipt) -> SafeString:
+        return _of(row.transfer)
+
+    @badge(
+        {"deleting": "warning", "deleted": "success", "already_missing": "info", "put_back": "default"},
+        description="Outcome",
+        ordering="outcome",
+    )
+    def ended(self, row: DeletionReceipt) -> tuple[str, str]:
+        return row.outcome, row.get_outcome_display()
+
+    @display(description="Size", ordering="size_bytes")
+    def freed(self, row: DeletionReceipt) -> str:
+        return size(row.size_bytes)
+
+
+@admin.register(Alarm)
+class AlarmAdmin(ReadAdmin):
+    """What a person must know. Alarms clear by themselves when their cause is gone."""
+
+    list_display = ("state", "code", "subject", "told", "raised", "seen", "seen_count")
+    list_display_links = ("state", "code")
+    list_filter = (OpenAlarms, ("raised_at", DayRange))
+    search_fields = ("code", "subject", "detail")
+    fields = (
+        ("state", "code"),
+        "subject",
+        "detail",
+        "told",
+        (moment_of("raised_at", "Raised"), moment_of("last_seen_at", "Last seen")),
+        ("seen_count", moment_of("cleared_at", "Cleared")),
+    )
+
+    @badge({"open": "danger", "cleared": "success"}, description="State", ordering="cleared_at")
+    def state(self, row: Alarm) -> tuple[str, str]:
+        return ("open", "open") if row.cleared_at is None else ("cleared", "cleared")
+
+    @display(description="Meaning")
+    def told(self, row: Alarm) -> str:
+        return meaning(row.code)
+
+    @display(description="Raised", ordering="raised_at")
+    def raised(self, row: Alarm) -> str | SafeString:
+        return when(row.raised_at)
+
+    @display(description="Last seen", ordering="last_seen_at")
+    def seen(self, row: Alarm) -> str | SafeString:
+        return when(row.last_seen_at)
+
+
+@admin.register(WorkerProcess)
+class WorkerProcessAdmin(ReadAdmin):
+    list_display = ("process", "site", "heartbeat", "started", "stopped")
+    list_select_related = ("site",)
+    fields = (
+        ("host", "pid"),
+        "site",
+        "id",
+        "installation_id",
+        (
+            moment_of("started_at", "Started"),
+            moment_of("heartbeat_at", "Last heartbeat"),
+            moment_of("stopped_at", "Stopped"),
+        ),
+    )
+
+    @display(description="Process")
+    def process(self, row: WorkerProcess) -> str:
+        return str(row)
+
+    @display(description="Heartbeat", ordering="heartbeat_at")
+    def heartbeat(self, row: WorkerProcess) -> str:
+        return f"{span(timezone.now() - row.heartbeat_at)} ago"
+
+    @display(description="Started", ordering="started_at")
+    def started(self, row: WorkerProcess) -> str | SafeString:
+        return when(row.started_at)
+
+    @display(description="Stopped", ordering="stopped_at")
+    def stopped(self, row: WorkerProcess) -> str | SafeString:
+        return when(row.stopped_at)
+
+
+@admin.register(PeriodicJob)
+class PeriodicJobAdmin(ReadAdmin):
+    list_display = ("name", "next_run", "finished", "last_result")
+    fields = (
+        "name",
+        moment_of("next_run_at", "Next run"),
+        (moment_of("last_started_at", "Last started"), moment_of("last_finished_at", "Last finished")),
+        "last_result",
+    )
+
+    @display(description="Next run", ordering="next_run_at")
+    def next_run(self, row: PeriodicJob) -> str | SafeString:
+        return when(row.next_run_at)
+
+    @display(description="Last finished", ordering="last_finished_at")
+    def finished(self, row: PeriodicJob) -> str | SafeString:
+        return when(row.last_finished_at)
+
+
+@admin.register(TransferBatch)
+class TransferBatchAdmin(ReadAdmin):
+    """Transfers asked for together."""
+
+    list_display = ("created", "kind", "batch_size", "created_by", "transfers")
+    list_filter = (("kind", ChoicesCheckboxFilter), ("created_at", DayRange))
+    list_select_related = ("created_by",)
+    fields = ("id", ("kind", "batch_size"), ("created_by", moment_of("created_at", "Created")), "transfers")
+    ordering = ("-created_at",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TransferBatch]:
+        return TransferBatch.objects.annotate(transfer_count=count_of(transfers_visible_to(viewer(request)), "batch"))
+
+    @display(description="Created", ordering="created_at")
+    def created(self, row: TransferBatch) -> str | SafeString:
+        return when(row.created_at)
+
+    @display(description="Transfers", ordering="transfer_count")
+    def transfers(self, row: Any) -> int:
+        return int(row.transfer_count)

@@ -1,0 +1,115 @@
+"""The admin site: who may enter it, and its front page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils import timezone
+from unfold.forms import AuthenticationForm
+from unfold.sites import UnfoldAdminSite
+
+from apps.cctv.admin_dashboard import dashboard_of
+from apps.cctv.models import Alarm
+from apps.users.models import User
+from apps.users.permissions import Permission, may
+
+
+class LoginForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no types
+    """Asks the role; Django's own form asks `is_staff`, which Coldreel does not use."""
+
+    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+        if not user.is_active:
+            raise self.get_invalid_login_error()
+        if not may(user, Permission.VIEW):
+            raise ValidationError("Your role does not open these pages.", code="role")
+
+
+class ColdreelAdminSite(UnfoldAdminSite):  # type: ignore[misc]
+    login_form = LoginForm
+    index_template = "cctv/dashboard.html"
+    index_title = "Overview"
+    enable_nav_sidebar = True
+    final_catch_all_view = True
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Superadmin, admin and dev; what each sees and does there is asked again on every page."""
+        return may(request.user, Permission.VIEW)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        user = viewer(request)
+        return super().index(request, {**(extra_context or {}), "dashboard": dashboard_of(user, now=timezone.now())})  # type: ignore[no-any-return]
+
+
+def viewer(request: HttpRequest) -> User:
+    """The signed-in person. Every admin page is behind `has_permission`, so there is one."""
+    user: AbstractBaseUser | AnonymousUser = request.user
+    if not isinstance(user, User):
+        raise TypeError("an admin page was reached without a user")
+    return user
+
+
+# --- Named in settings.UNFOLD ---------------------------------------------------------------------
+def styles(request: HttpRequest) -> str:
+    return static("cctv/coldreel.css")
+
+
+def icon(request: HttpRequest) -> str:
+    return static("cctv/coldreel.svg")
+
+
+def may_administer(request: HttpRequest) -> bool:
+    return may(request.user, Permission.ADMINISTER)
+
+
+_MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "Footage",
+        (
+            ("Transfers", "cloud_upload", "cctv_gcpvideotransfer"),
+            ("Recordings", "movie", "cctv_recording"),
+            ("Cameras", "videocam", "cctv_camera"),
+            ("Sites", "location_on", "cctv_site"),
+        ),
+    ),
+    (
+        "Proof",
+        (
+            ("History", "history", "cctv_transferevent"),
+            ("Deletion receipts", "receipt_long", "cctv_deletionreceipt"),
+        ),
+    ),
+    (
+        "Machinery",
+        (
+            ("Alarms", "notifications", "cctv_alarm"),
+            ("Workers", "memory", "cctv_workerprocess"),
+            ("Periodic jobs", "schedule", "cctv_periodicjob"),
+            ("Batches", "stacks", "cctv_transferbatch"),
+        ),
+    ),
+)
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The menu at the left."""
+    overview = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
+    groups: list[dict[str, Any]] = [{"items": [overview]}]
+    for title, entries in _MENU:
+        groups.append({"title": title, "separator": True, "items": [_entry(*entry) for entry in entries]})
+    users = {**_entry("Users", "group", "users_user"), "permission": may_administer}
+    if may_administer(request):
+        groups.append({"title": "People", "separator": True, "items": [users]})
+    return groups
+
+
+def _entry(title: str, symbol: str, model: str) -> dict[str, Any]:
+    entry = {"title": title, "icon": symbol, "link": reverse(f"admin:{model}_changelist")}
+    if model == "cctv_alarm" and (count := Alarm.objects.filter(cleared_at__isnull=True).count()):
+        entry |= {"badge": str(count), "badge_variant": "danger", "badge_style": "solid"}
+    return entry

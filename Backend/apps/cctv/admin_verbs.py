@@ -1,0 +1,307 @@
+"""What a person may do to rows: one table of verbs, offered in lists and on detail pages alike.
+
+Each verb asks before it acts (GET and the list's action show a page, only its POST acts), asks the same
+permission as the API, and calls one service a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.admin import helpers
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from apps.cctv.admin_base import ReadAdmin
+from apps.cctv.admin_display import size
+from apps.cctv.admin_site import viewer
+from apps.cctv.models import GCPVideoTransfer, MoveRefused, Recording
+from apps.cctv.services import ServiceError
+from apps.cctv.services.cleanup import FileReport, Outcome, cleanup_run
+from apps.cctv.services.holds import hold_lift, hold_set
+from apps.cctv.services.transfers import transfer_cancel, transfer_request, transfer_retry
+from apps.cctv.wiring import media_root, object_store
+from apps.users.models import User
+from apps.users.permissions import Permission, may
+from offload.clock import SystemClock
+from offload.errors import OffloadError
+from offload.reasons import MEANING
+from offload.states import MOVES, Move, State
+
+SELECTED_AT_MOST = 500
+"""Their ids travel through the page that asks; Django takes 1,000 form fields."""
+TOLD_ONE_BY_ONE = 5
+BATCH_SIZE = 5
+
+
+class Refused(Exception):
+    """The verb was not carried out; the text is for the person who asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked, when, and with which words."""
+
+    user: User
+    now: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """`one` carries it out on a row and returns what to say; it raises Refused, or what services raise."""
+
+    name: str
+    title: str
+    symbol: str
+    question: str
+    applies: Callable[[Any], bool]
+    one: Callable[[Any, Asked], str]
+    wants_reason: bool = False
+    dangerous: bool = False
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What was said of each row."""
+
+    done: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+# --- What each verb does --------------------------------------------------------------------------
+def _retry(row: GCPVideoTransfer, asked: Asked) -> str:
+    transfer_retry(transfer_id=row.pk, user=asked.user, now=asked.now)
+    return "The upload begins again within seconds."
+
+
+def _cancel(row: GCPVideoTransfer, asked: Asked) -> str:
+    transfer_cancel(transfer_id=row.pk, user=asked.user, now=asked.now)
+    return "Cancelled. The local file stays where it is."
+
+
+def _hold(row: GCPVideoTransfer | Recording, asked: Asked) -> str:
+    return hold_set(recording_id=_recording_id(row), user=asked.user, reason=asked.reason, now=asked.now).message
+
+
+def _lift(row: GCPVideoTransfer | Recording, asked: Asked) -> str:
+    return hold_lift(recording_id=_recording_id(row), user=asked.user, now=asked.now).message
+
+
+def _clean_up(row: GCPVideoTransfer, asked: Asked) -> str:
+    told: list[FileReport] = []
+    report = cleanup_run(
+        store=object_store(),
+        root=media_root(),
+        clock=SystemClock(),
+        actor=asked.user.get_username(),
+        force=True,
+        transfer_id=row.pk,
+        on_file=told.append,
+    )
+    if report.stopped is not None:
+        raise Refused(report.stopped_detail or MEANING[report.stopped])
+    for file in told:
+        if file.outcome in {Outcome.SKIPPED, Outcome.FAILED}:
+            raise Refused(file.detail or MEANING[file.reason])
+    if not told:
+        raise Refused("It does not wait for its cleanup any more.")
+    return f"{size(report.freed_bytes)} freed, with a deletion receipt."
+
+
+def _transfer(row: Recording, asked: Asked) -> str:
+    report = transfer_request(
+        recording_ids=[row.pk], batch_size=BATCH_SIZE, user=asked.user, now=asked.now, root=media_root()
+    )
+    for failure in report.failures:
+        raise Refused(failure.detail)
+    return "The upload begins within seconds." if report.initiated_transfers else "It was transferred already."
+
+
+def _recording_id(row: GCPVideoTransfer | Recording) -> UUID:
+    return row.pk if isinstance(row, Recording) else row.recording_id
+
+
+def _recording(row: GCPVideoTransfer | Recording) -> Recording:
+    return row if isinstance(row, Recording) else row.recording
+
+
+def _may_start_from(move: Move) -> Callable[[GCPVideoTransfer], bool]:
+    return lambda row: State(row.transfer_status) in MOVES[move].sources
+
+
+TRANSFER = Verb(
+    "transfer",
+    "Transfer",
+    "cloud_upload",
+    "Upload to the bucket? Each file is verified there; its local copy goes after the waiting period.",
+    applies=lambda row: row.storage_type == Recording.StorageType.LOCAL and row.status == Recording.Status.READY,
+    one=_transfer,
+)
+RETRY = Verb(
+    "retry",
+    "Retry",
+    "refresh",
+    "Upload again? It starts within seconds, with a fresh budget of tries, and resumes where it can.",
+    applies=_may_start_from(Move.RETRY),
+    one=_retry,
+)
+CANCEL = Verb(
+    "cancel",
+    "Cancel",
+    "cancel",
+    "Stop the upload? The local file stays, nothing in the bucket is deleted, and a retry starts it again.",
+    applies=_may_start_from(Move.CANCEL),
+    one=_cancel,
+    dangerous=True,
+)
+HOLD = Verb(
+    "hold",
+    "Hold",
+    "lock",
+    "Hold? Neither the local file nor the object in the bucket is deleted until the hold is lifted.",
+    applies=lambda row: not _recording(row).hold_wanted,
+    one=_hold,
+    wants_reason=True,
+)
+LIFT = Verb(
+    "lift_hold",
+    "Lift hold",
+    "lock_open",
+    "Lift the hold? The waiting period starts anew; after it the local file is deleted.",
+    applies=lambda row: _recording(row).hold_wanted,
+    one=_lift,
+)
+CLEAN_UP = Verb(
+    "clean_up",
+    "Clean up now",
+    "delete_sweep",
+    "Free the local disk now, before the waiting period is over? First the object is read back from the bucket and "
+    "the file is compared with what was uploaded. Held recordings and anything in doubt stay.",
+    applies=lambda row: row.transfer_status == State.CLEANUP_PENDING and not row.recording.hold_wanted,
+    one=_clean_up,
+    dangerous=True,
+)
+
+
+# --- Pages ----------------------------------------------------------------------------------------
+class VerbsAdmin(ReadAdmin):
+    """A list and a detail page with verbs."""
+
+    verbs: ClassVar[tuple[Verb, ...]] = ()
+    change_form_outer_before_template = "cctv/verbs.html"
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        if not may(request.user, Permission.MANAGE):
+            return {}
+        return {verb.name: (_list_action(verb), verb.name, verb.title) for verb in self.verbs}
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(self.verb_view))
+        name = f"{self.opts.app_label}_{self.opts.model_name}_do"
+        return [path("<uuid:object_id>/do/<slug:verb_name>/", view, name=name), *super().get_urls()]
+
+    def verb_view(self, request: HttpRequest, object_id: UUID, verb_name: str) -> HttpResponse:
+        """The page that asks (GET) and acts (POST) on one row."""
+        verb = next((verb for verb in self.verbs if verb.name == verb_name), None)
+        rows = self.get_queryset(request).filter(pk=object_id)
+        _demand_manage(request)
+        if verb is None or not rows.exists():
+            raise Http404
+        back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id])
+        return self.ask_or_act(request, verb, rows, back=back) or HttpResponseRedirect(back)
+
+    def ask_or_act(
+        self, request: HttpRequest, verb: Verb, rows: QuerySet[Any], *, back: str = ""
+    ) -> TemplateResponse | None:
+        """The page that asks, or None after the verb was carried out."""
+        reason = request.POST.get("reason", "").strip()
+        confirmed = request.method == "POST" and "confirmed" in request.POST
+        chosen = list(rows[: SELECTED_AT_MOST + 1])
+        if len(chosen) > SELECTED_AT_MOST:
+            self.message_user(request, f"At most {SELECTED_AT_MOST} at a time.", messages.ERROR)
+            return None
+        if not confirmed or (verb.wants_reason and not reason):
+            return self._ask(request, verb, chosen, back=back, reason_missing=confirmed)
+        self._tell(request, verb, _carry_out(verb, chosen, Asked(viewer(request), timezone.now(), reason)))
+        return None
+
+    def _ask(
+        self, request: HttpRequest, verb: Verb, rows: list[Any], *, back: str, reason_missing: bool
+    ) -> TemplateResponse:
+        return TemplateResponse(
+            request,
+            "cctv/confirm.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": verb.title,
+                "opts": self.opts,
+                "verb": verb,
+                "rows": [row for row in rows if verb.applies(row)],
+                "others": [row for row in rows if not verb.applies(row)],
+                "total_size": size(sum(row.file_size_bytes for row in rows if verb.applies(row))),
+                "reason_missing": reason_missing,
+                "back": back or request.get_full_path(),
+                "from_list": not back,
+                "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+            },
+        )
+
+    def _tell(self, request: HttpRequest, verb: Verb, outcomes: Outcomes) -> None:
+        for told, level in ((outcomes.done, messages.SUCCESS), (outcomes.refused, messages.WARNING)):
+            for text in told[:TOLD_ONE_BY_ONE]:
+                self.message_user(request, text, level)
+            if len(told) > TOLD_ONE_BY_ONE:
+                self.message_user(request, f"{verb.title}: {len(told) - TOLD_ONE_BY_ONE} more likewise.", level)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), "verbs": self._verbs_for(request, object_id)}
+        return cast("HttpResponse", super().changeform_view(request, object_id, form_url, context))
+
+    def _verbs_for(self, request: HttpRequest, object_id: str | None) -> list[Verb]:
+        row = self.get_object(request, object_id) if object_id and may(request.user, Permission.MANAGE) else None
+        return [] if row is None else [verb for verb in self.verbs if verb.applies(row)]
+
+
+def _list_action(verb: Verb) -> Callable[[VerbsAdmin, HttpRequest, QuerySet[Model]], HttpResponse | None]:
+    def act(model_admin: VerbsAdmin, request: HttpRequest, queryset: QuerySet[Model]) -> HttpResponse | None:
+        _demand_manage(request)
+        return model_admin.ask_or_act(request, verb, queryset)
+
+    return act
+
+
+def _demand_manage(request: HttpRequest) -> None:
+    if not may(request.user, Permission.MANAGE):
+        raise PermissionDenied
+
+
+def _carry_out(verb: Verb, rows: Iterable[Any], asked: Asked) -> Outcomes:
+    outcomes = Outcomes()
+    for row in rows:
+        name = _recording(row).name
+        try:
+            outcomes.done.append(f"{name}: {verb.one(row, asked)}")
+        except ServiceError as error:
+            outcomes.refused.append(f"{name}: {error.detail}")
+        except OffloadError as error:
+            outcomes.refused.append(f"{name}: {MEANING[error.code]}")
+        except (MoveRefused, Refused) as error:
+            outcomes.refused.append(f"{name}: {error}")
+    return outcomes

