@@ -3,9 +3,10 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from apps.cctv.api import api
+from apps.cctv.problems import routes_of
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
-    path("api/v0/", api.urls),
+    path("api/v0/", routes_of(api)),
 ]

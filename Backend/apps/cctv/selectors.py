@@ -7,7 +7,7 @@ repeat nor hide others. A cursor is signed; what was not made here is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -203,27 +203,32 @@ class StorageSum:
 
 
 @dataclass(frozen=True, slots=True)
-class CameraStats:
-    """One camera's recordings; `camera` is absent in the sum over all of them."""
+class StorageSums:
+    """All, those on local disks, those in the bucket, and held ones wherever they are."""
 
-    total: StorageSum = field(default_factory=StorageSum)
-    local: StorageSum = field(default_factory=StorageSum)
-    gcp: StorageSum = field(default_factory=StorageSum)
-    held: StorageSum = field(default_factory=StorageSum)
-    camera_id: UUID | None = None
-    camera_name: str = ""
+    total: StorageSum = StorageSum()
+    local: StorageSum = StorageSum()
+    gcp: StorageSum = StorageSum()
+    held: StorageSum = StorageSum()
 
-    def __add__(self, other: CameraStats) -> CameraStats:
-        return CameraStats(
+    def __add__(self, other: StorageSums) -> StorageSums:
+        return StorageSums(
             self.total + other.total, self.local + other.local, self.gcp + other.gcp, self.held + other.held
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStats:
+    camera_id: UUID
+    camera_name: str
+    sums: StorageSums
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingStats:
     """`waiting_for_cleanup_bytes` are on local disks, uploaded and verified."""
 
-    all_cameras: CameraStats
+    sums: StorageSums
     cameras: list[CameraStats]
     waiting_for_cleanup_bytes: int
 
@@ -244,12 +249,13 @@ def recording_stats(user: User) -> RecordingStats:
         sums[f"{kind}_bytes"] = Sum("file_size_bytes", filter=condition, default=0)
     rows = recordings_visible_to(user).order_by("camera__name", "camera_id").values("camera_id", name=F("camera__name"))
     cameras = [_camera_stats(row) for row in rows.annotate(**sums)]
-    return RecordingStats(sum(cameras, CameraStats()), cameras, transfers_visible_to(user).waiting_bytes())
+    total = sum((camera.sums for camera in cameras), StorageSums())
+    return RecordingStats(total, cameras, transfers_visible_to(user).waiting_bytes())
 
 
 def _camera_stats(row: Mapping[str, Any]) -> CameraStats:
-    kinds = {kind: StorageSum(row[f"{kind}_count"], row[f"{kind}_bytes"]) for kind in _KINDS}
-    return CameraStats(**kinds, camera_id=row["camera_id"], camera_name=row["name"])
+    sums = {kind: StorageSum(row[f"{kind}_count"], row[f"{kind}_bytes"]) for kind in _KINDS}
+    return CameraStats(row["camera_id"], row["name"], StorageSums(**sums))
 
 
 # --- Cameras and sites ----------------------------------------------------------------------------

@@ -36,3 +36,11 @@ class User(AbstractUser):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=models.Q(role__in=Role.values), name="user_role_known"),
         ]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Django's two flags follow the role: who may view may open the admin site, a superadmin is superuser."""
+        self.is_superuser = self.role == Role.SUPERADMIN
+        self.is_staff = self.role != Role.VISITOR
+        if (fields := kwargs.get("update_fields")) is not None and "role" in fields:
+            kwargs["update_fields"] = {*fields, "is_superuser", "is_staff"}
+        super().save(*args, **kwargs)

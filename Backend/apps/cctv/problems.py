@@ -1,0 +1,164 @@
+"""Errors of the HTTP API: always ``{"detail": …}``, and never a trace, a path, a credential (P10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import structlog
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.request import UnreadablePostError
+from django.urls import URLPattern, re_path
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+
+from apps.cctv.querysets import MoveRefused
+from apps.cctv.selectors import CursorRefused
+from apps.cctv.services import Conflict, NotConfigured, NotFound
+from apps.users.login import LoginDelayed, LoginRefused
+from apps.users.tokens import TokenRefused
+
+log = structlog.get_logger("coldreel.api")
+
+MOST_FIELD_ERRORS = 100
+
+MEANING: dict[int, str] = {
+    400: "GCP storage is not configured.",
+    401: "No valid token, or a wrong name or password.",
+    403: "The caller's role does not have the permission.",
+    404: "It does not exist, or is not the caller's to see.",
+    409: "The state of things forbids it.",
+    413: "The body is larger than 8 MiB.",
+    422: "The body or a parameter is malformed: `detail` lists the fields.",
+    429: "Too many failed logins: `Retry-After` says for how many seconds.",
+    500: "A fault of Coldreel; the log has it.",
+}
+"""What each status of an error says, for the OpenAPI document."""
+
+Detail = str | Sequence[Mapping[str, Any]]
+Answer = Callable[[HttpRequest, Any], HttpResponse]
+
+
+class Unauthorized(Exception):
+    """No valid token."""
+
+
+class Forbidden(Exception):
+    """The caller's role does not have the permission."""
+
+
+def problem(status: int, detail: Detail, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    return JsonResponse({"detail": detail}, status=status, headers=dict(headers or {}))
+
+
+def describe(document: dict[str, Any]) -> None:
+    """Put the meaning of each error into an OpenAPI document, its answers in order."""
+    for operation in (found for path in document["paths"].values() for found in path.values()):
+        answers = operation["responses"]
+        for status in sorted(answers):
+            answers[status] = answers.pop(status)
+            answers[status]["description"] = MEANING.get(status, answers[status]["description"])
+        if 429 in answers:  # noqa: PLR2004
+            seconds = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+            answers[429]["headers"] = {"Retry-After": seconds}
+
+
+def install(api: NinjaAPI) -> None:
+    """Give `api` an answer to every exception."""
+    for kind, answer in _ANSWERS.items():
+        api.add_exception_handler(kind, answer)
+
+
+def _with_detail(status: int) -> Answer:
+    return lambda _request, error: problem(status, str(error))
+
+
+def _bearer_wanted(_request: HttpRequest, error: Exception) -> HttpResponse:
+    return problem(401, str(error), {"WWW-Authenticate": "Bearer"})
+
+
+def _login_refused(_request: HttpRequest, _error: LoginRefused) -> HttpResponse:
+    return problem(401, "No active account has that name and password.")
+
+
+def _login_delayed(_request: HttpRequest, error: LoginDelayed) -> HttpResponse:
+    seconds = error.retry_after_seconds
+    return problem(
+        429, f"Too many failed logins. Try again in {seconds} seconds.", {"Retry-After": str(error.retry_after_seconds)}
+    )
+
+
+def _cursor_refused(_request: HttpRequest, error: CursorRefused) -> HttpResponse:
+    return problem(422, [{"type": "cursor", "loc": ["query", "cursor"], "msg": str(error)}])
+
+
+def _fields(_request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """Which fields, and why; never what was sent, which may be a password."""
+    found = [{"type": e["type"], "loc": list(e["loc"]), "msg": e["msg"]} for e in error.errors[:MOST_FIELD_ERRORS]]
+    return problem(422, found)
+
+
+def _framework(_request: HttpRequest, error: HttpError) -> HttpResponse:
+    # The framework's only 400 is a body that is no JSON: malformed, so 422 here.
+    if error.status_code == 400:  # noqa: PLR2004
+        return problem(422, [{"type": "json_invalid", "loc": ["body"], "msg": "The body is not valid JSON."}])
+    return problem(error.status_code, error.message)
+
+
+def _fault(request: HttpRequest, error: Exception) -> HttpResponse:
+    log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+    return problem(500, "Internal error")
+
+
+_ANSWERS: dict[type[Exception], Answer] = {
+    NotConfigured: _with_detail(400),
+    NotFound: _with_detail(404),
+    Http404: lambda _request, _error: problem(404, "Not found"),
+    Conflict: _with_detail(409),
+    MoveRefused: _with_detail(409),
+    Unauthorized: _bearer_wanted,
+    TokenRefused: lambda _request, _error: problem(401, "The token is invalid or expired."),
+    Forbidden: _with_detail(403),
+    LoginRefused: _login_refused,
+    LoginDelayed: _login_delayed,
+    CursorRefused: _cursor_refused,
+    ValidationError: _fields,
+    HttpError: _framework,
+    RequestDataTooBig: lambda _request, _error: problem(413, "The body is too large."),
+    SuspiciousOperation: lambda _request, _error: problem(400, "The request makes no sense."),
+    UnreadablePostError: lambda _request, _error: problem(400, "The body ended early."),
+    Exception: _fault,
+}
+
+
+# --- What no route answers ------------------------------------------------------------------------
+def routes_of(api: NinjaAPI) -> tuple[list[URLPattern], str, str]:
+    """The API's URL patterns, with JSON for methods a path does not know and for paths nobody knows."""
+    patterns, app_name, namespace = api.urls
+    routes = [
+        URLPattern(found.pattern, _answers_in_json(found.callback), found.default_args, found.name)
+        for found in patterns
+        if isinstance(found, URLPattern)
+    ]
+    return [*routes, re_path("", _no_such_path)], app_name, namespace
+
+
+def _answers_in_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        if response.status_code == 405:  # noqa: PLR2004
+            return problem(405, "This path does not know that method.", {"Allow": response.headers["Allow"]})
+        return response
+
+    return answer
+
+
+def _no_such_path(request: HttpRequest) -> HttpResponse:
+    hint = "" if request.path.endswith("/") else " Paths end with a slash."
+    return problem(404, f"There is no such path.{hint}")
+
+
+_no_such_path.csrf_exempt = True  # type: ignore[attr-defined]
