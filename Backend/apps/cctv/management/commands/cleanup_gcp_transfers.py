@@ -1,0 +1,288 @@
+"""`manage.py cleanup_gcp_transfers`: free the disk of recordings that are proven in the bucket."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Self
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+from django.utils import timezone
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from apps.cctv import wiring
+from apps.cctv.models import Site
+from apps.cctv.services import NotConfigured, NotFound
+from apps.cctv.services.cleanup import CleanupReport, FileReport, Outcome, cleanup_run
+from offload.clock import SystemClock
+from offload.errors import Reason
+from offload.reasons import MEANING
+
+COULD_NOT_RUN, BAD_USAGE, SOME_FAILED = 1, 2, 3
+SIGNALLED = 128
+"""Added to a signal's number, as shells do: 130 after Ctrl-C."""
+
+_WORDS = {
+    Outcome.CLEANED: "cleaned",
+    Outcome.ALREADY_MISSING: "already missing",
+    Outcome.SKIPPED: "skipped",
+    Outcome.FAILED: "FAILED",
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Deletes the local files of recordings whose upload is verified and whose waiting period is over, "
+        "each after its object was read back from the bucket. Safe to run at any time, any number of times at once."
+    )
+    # The checks load every page and URL, which a cleanup has no use for.
+    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.epilog = (
+            "Exit status: 0 all done or nothing to do, 1 the cleanup could not run or was stopped by a guard, "
+            "2 bad usage, 3 some files failed, 130 after Ctrl-C."
+        )
+        parser.add_argument("--dry-run", action="store_true", help="ask all the same questions, change nothing")
+        parser.add_argument("--force", action="store_true", help="ignore the waiting period, nothing else")
+        parser.add_argument("--transfer-id", type=_uuid, metavar="UUID", help="this transfer alone")
+        parser.add_argument(
+            "--batch-size", type=_batch_size, metavar="N", help="how many files are read back from the bucket together"
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+        parser.add_argument("--site", metavar="NAME", help="this site's files only (default: every site's)")
+        parser.add_argument(
+            "--accept-missing",
+            action="store_true",
+            help="go on although many files or objects are missing: you know why",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        output = self._output(as_json=options["json"])
+        with _stop_between_files() as stop, output:
+            report = _run(output, stop, options)
+        output.summary(report)
+        if stop.number:
+            sys.exit(SIGNALLED + stop.number)
+        if report.stopped is not None:
+            detail = f" ({report.stopped_detail})" if report.stopped_detail else ""
+            raise CommandError(f"The cleanup stopped. {MEANING[report.stopped]}{detail}", returncode=COULD_NOT_RUN)
+        if report.failed:
+            raise CommandError(f"{report.failed} of {report.files} files failed.", returncode=SOME_FAILED)
+
+    def _output(self, *, as_json: bool) -> Output:
+        if as_json:
+            return JsonOutput(self.stdout.write)
+        return TerminalOutput(self.stdout.write) if self.stdout.isatty() else Output(self.stdout.write)
+
+
+def _run(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
+    site = _site(options["site"])
+    try:
+        return cleanup_run(
+            store=wiring.object_store(),
+            root=wiring.media_root(),
+            clock=SystemClock(),
+            actor=_actor(),
+            dry_run=options["dry_run"],
+            force=options["force"],
+            transfer_id=options["transfer_id"],
+            batch_size=options["batch_size"],
+            on_file=output.file,
+            on_start=output.start,
+            should_stop=stop.asked,
+            site_id=site.pk if site else None,
+            accept_missing=options["accept_missing"],
+        )
+    except NotFound as error:
+        raise CommandError(f"--transfer-id: {error.detail}", returncode=BAD_USAGE) from error
+    except NotConfigured as error:
+        return _not_run(options, Reason.NOT_CONFIGURED, error.detail)
+    except DatabaseError as error:
+        raise CommandError(f"The database does not answer: {error}", returncode=COULD_NOT_RUN) from error
+
+
+def _not_run(options: dict[str, Any], reason: Reason, detail: str) -> CleanupReport:
+    now = timezone.now()
+    report = CleanupReport(dry_run=options["dry_run"], forced=options["force"], started_at=now, finished_at=now)
+    report.stopped, report.stopped_detail = reason, detail
+    return report
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no transfer's id: a UUID is wanted") from error
+
+
+def _batch_size(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:  # noqa: PLR2004 - as GCP_CLEANUP_BATCH_SIZE
+        raise argparse.ArgumentTypeError(f"{text!r} makes no sense: a whole number from 1 to 1000 is wanted")
+    return int(text)
+
+
+def _site(name: str | None) -> Site | None:
+    if name is None:
+        return None
+    try:
+        return Site.objects.get(name=name)
+    except Site.DoesNotExist as error:
+        raise CommandError(f"--site: there is no site {name!r}.", returncode=BAD_USAGE) from error
+
+
+def _actor() -> str:
+    """Who runs this, for the receipts."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()} (command)"[:150]
+
+
+# --- Ctrl-C -------------------------------------------------------------------------------------------
+
+
+class Stop:
+    """Notes the first SIGINT or SIGTERM; a second one ends the process at once, which is safe too."""
+
+    number = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def asked(self) -> bool:
+        return bool(self.number)
+
+
+@contextlib.contextmanager
+def _stop_between_files() -> Iterator[Stop]:
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- Output -------------------------------------------------------------------------------------------
+
+
+class Output(contextlib.AbstractContextManager["Output"]):
+    """Plain lines: what a cron job's mail or a log file is to hold."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def start(self, count: int) -> None:
+        """So many files more are to be looked at."""
+
+    def file(self, file: FileReport) -> None:
+        self.line(_file_line(file))
+
+    def line(self, text: str) -> None:
+        self._write(text)
+
+    def summary(self, report: CleanupReport) -> None:
+        for line in _summary_lines(report):
+            self.line(line)
+
+
+class TerminalOutput(Output):
+    """The same lines above a progress bar."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__(write)
+        columns = (TextColumn("Cleanup"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(), transient=True)
+        self._task = self._progress.add_task("cleanup", total=0)
+        self._total = 0
+        self._log = logging.getLogger("coldreel.cleanup")
+        self._log_level = self._log.level
+
+    def __enter__(self) -> Self:
+        # The same events, written across the bar, would only blur it.
+        self._log.setLevel(logging.WARNING)
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+        self._log.setLevel(self._log_level)
+
+    def start(self, count: int) -> None:
+        self._total += count
+        self._progress.update(self._task, total=self._total)
+
+    def file(self, file: FileReport) -> None:
+        super().file(file)
+        self._progress.advance(self._task)
+
+    def line(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class JsonOutput(Output):
+    """One document at the end."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__(write)
+        self._files: list[dict[str, Any]] = []
+
+    def file(self, file: FileReport) -> None:
+        self._files.append(file.as_json())
+
+    def summary(self, report: CleanupReport) -> None:
+        self.line(json.dumps({**report.as_json(), "files": self._files}, indent=2))
+
+
+def _file_line(file: FileReport) -> str:
+    reason = "" if file.outcome is Outcome.CLEANED and file.reason is Reason.CLEANED else f" ({file.reason.value})"
+    detail = f": {_printable(file.detail)}" if file.detail else ""
+    return f"{_WORDS[file.outcome]}{reason}  {_printable(file.path)}  {decimal(file.size_bytes)}{detail}"
+
+
+def _printable(text: str) -> str:
+    """A file's name may hold a line break or a terminal's escape sequence."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _summary_lines(report: CleanupReport) -> list[str]:
+    cleaned, freed = ("Would clean", "Would free") if report.dry_run else ("Files cleaned", "Space freed")
+    lines = ["Dry run: nothing was changed."] if report.dry_run else []
+    return [
+        *lines,
+        f"{cleaned + ':':<17}{report.cleaned} of {report.due}",
+        f"{freed + ':':<17}{decimal(report.freed_bytes)} ({report.freed_bytes} bytes)",
+        f"Already missing: {report.already_missing}",
+        f"{'Skipped:':<17}{_counted(report.skipped)}",
+        f"{'Failures:':<17}{_counted(report.failures)}",
+    ]
+
+
+def _counted(reasons: Counter[Reason]) -> str:
+    words = ", ".join(f"{reason.value} {count}" for reason, count in sorted(reasons.items()))
+    return f"{reasons.total()} ({words})" if words else "0"

@@ -1,0 +1,168 @@
+"""One file's cleanup under one lease: what its steps share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from apps.cctv.leases import release_cleanup, renew
+from apps.cctv.models import DeletionReceipt, GCPVideoTransfer, Lease
+from apps.cctv.services.cleanup.context import Run
+from apps.cctv.services.cleanup.proof import Proof
+from apps.cctv.services.cleanup.report import FileReport, Outcome
+from apps.cctv.services.cleanup.rules import Refused, Waiver, object_check, row_check
+from offload.errors import FileProblem, LeaseLost, Reason
+from offload.source import SourceIdentity
+from offload.states import Move, State
+
+TOLD = frozenset({Reason.HOLD_UNKNOWN, Reason.OTHER_INSTALLATION, Reason.BUCKET_SETTING_CHANGED})
+"""Refusals that no waiting mends: an alarm tells a person, one a bucket."""
+
+
+class Attempt:
+    """`lease` is None in a dry run, which changes nothing. `taken_now`: the file was renamed by this attempt."""
+
+    def __init__(self, run: Run, row: GCPVideoTransfer, lease: Lease | None, waiver: Waiver | None) -> None:
+        self.run = run
+        self.row = row
+        self.waiver = waiver
+        self.key = str(row.pk)
+        self.path = row.original_local_path
+        self.receipt: DeletionReceipt | None = None
+        self.taken_now = False
+        self._lease = lease
+        self._renew_at = run.clock.monotonic() + run.policy.lease_seconds / 4
+        self._blank = FileReport.of(row, Outcome.SKIPPED, Reason.BUSY)
+
+    # --- The lease ------------------------------------------------------------------------------------
+
+    @property
+    def dry_run(self) -> bool:
+        return self._lease is None
+
+    @property
+    def lease(self) -> Lease:
+        if self._lease is None:
+            raise LeaseLost("a dry run holds no lease")
+        return self._lease
+
+    def keep_lease(self) -> None:
+        """Called for every piece of a long checksum. Raises LeaseLost."""
+        if not self.dry_run and self.run.clock.monotonic() >= self._renew_at:
+            self.renew_lease()
+
+    def renew_lease(self) -> None:
+        """Raises LeaseLost where it is another's now."""
+        seconds = self.run.policy.lease_seconds
+        kept = renew(leases=[self.lease], now=self.run.clock.now(), lease_seconds=seconds)
+        if self.row.pk not in kept:
+            raise LeaseLost(f"the lease of transfer {self.key} is another's now")
+        self._lease = kept[self.row.pk]
+        self._renew_at = self.run.clock.monotonic() + seconds / 4
+
+    def release(self) -> None:
+        if not self.dry_run:
+            release_cleanup(self.lease, self.run.clock.now())
+
+    # --- Questions ------------------------------------------------------------------------------------
+
+    def prove(self, *, margin_seconds: float = 0) -> Proof:
+        """Read back, now or less than a minute ago: the object is there, whole, ours and unheld. Raises Refused."""
+        proof = self.run.proofs.of(self.row, margin_seconds=margin_seconds)
+        self.run.missing_remotely.note(self.row.pk, missing=proof.info is None)
+        self.run.missing_remotely.check()
+        object_check(self.row, proof.info, self.run.installation)
+        return proof
+
+    def demand_row(self) -> None:
+        """Inside a transaction: the lease is ours, nothing holds the recording. Raises Refused.
+
+        Locks the row and its recording, so that a hold comes before what follows here, or finds it.
+        """
+        rows = GCPVideoTransfer.objects.held_by_lease(self.lease, self.run.now())
+        rows = rows.filter(transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)
+        if rows.select_related("recording").select_for_update(of=("self", "recording")).first() is None:
+            raise whoever_was_first(self.run, self.row)
+
+    def identity_at_path(self) -> SourceIdentity | None:
+        try:
+            return self.run.root.stat(self.path)
+        except FileProblem:
+            return None
+
+    # --- Changes --------------------------------------------------------------------------------------
+
+    def move(self, move: Move, refused: Refused, **changes: object) -> None:
+        GCPVideoTransfer.objects.move(
+            self.row.pk,
+            move,
+            actor=self.run.actor,
+            now=self.run.now(),
+            reason=refused.reason,
+            detail=refused.detail,
+            lease=self.lease,
+            changes={"next_attempt_at": None, **changes},
+        )
+
+    def mark_cleaned(self, receipt: DeletionReceipt, reason: Reason) -> None:
+        self.row.mark_cleanup_completed(
+            lease=self.lease, receipt=receipt, now=self.run.now(), actor=self.run.actor, reason=reason
+        )
+
+    def put_back(self) -> bool:
+        """Put the file back where it came from; False where the trash has none. Raises FileProblem."""
+        if self.run.trash.find(self.key) is None:
+            return False
+        self.run.trash.put_back(self.key, self.path)
+        return True
+
+    def close_put_back(self, detail: str) -> None:
+        """Inside a transaction. Raises LeaseLost."""
+        now = self.run.now()
+        if not GCPVideoTransfer.objects.held_by_lease(self.lease, now).exists():
+            raise LeaseLost(f"the lease of transfer {self.key} is another's now")
+        receipts = DeletionReceipt.objects.filter(transfer=self.row.pk, closed_at__isnull=True)
+        receipts.update(outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=now, detail=detail)
+        self.receipt = None
+
+    def receipt_columns(self, proof: Proof) -> dict[str, Any]:
+        row = self.row
+        return {
+            "transfer": row,
+            "actor": self.run.actor,
+            "forced": self.run.force,
+            "opened_at": self.run.now(),
+            "local_path": self.path,
+            "size_bytes": row.file_size_bytes,
+            "gcp_bucket": row.gcp_bucket,
+            "gcp_storage_path": row.gcp_storage_path,
+            "object_generation": row.object_generation,
+            "object_crc32c": row.object_crc32c,
+            "proof_read_at": proof.read_at,
+            "detail": self.waiver or "",
+        }
+
+    # --- Words ----------------------------------------------------------------------------------------
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.DISK_PRESSURE if self.waiver is Waiver.DISK_PRESSURE else Reason.CLEANED
+
+    def report(self, outcome: Outcome, reason: Reason, detail: str = "") -> FileReport:
+        if reason in TOLD:
+            self.run.alarms[reason, f"cleanup of {self.row.gcp_bucket}"] = f"{self.row.gcp_storage_path}: {detail}"
+        return replace(self._blank, outcome=outcome, reason=reason, detail=detail)
+
+
+def read_row(pk: UUID) -> GCPVideoTransfer:
+    return GCPVideoTransfer.objects.select_related("recording__camera", "site").get(pk=pk)
+
+
+def whoever_was_first(run: Run, row: GCPVideoTransfer) -> Refused:
+    """Why the row is not to be had: it was changed meanwhile, or somebody else is at it."""
+    try:
+        row_check(read_row(row.pk), run.policy, run.installation)
+    except Refused as refused:
+        return refused
+    return Refused(Reason.BUSY, "another cleanup has the lease")

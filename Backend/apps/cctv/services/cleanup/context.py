@@ -1,0 +1,57 @@
+"""What every step of one run shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from apps.cctv.leases import lease_time
+from apps.cctv.services.cleanup.guards import BucketClock, MissingShare, bucket_clock
+from apps.cctv.services.cleanup.policy import CleanupPolicy
+from apps.cctv.services.cleanup.proof import Proofs
+from offload.clock import Clock
+from offload.errors import OffloadError, Reason
+from offload.source import MediaRoot
+from offload.store import ObjectStore
+from offload.trash import Trash
+
+
+@dataclass(slots=True)
+class Run:
+    """`installation` is this one's id; `failure` is set where an error of one file ends the whole run."""
+
+    store: ObjectStore
+    root: MediaRoot
+    trash: Trash
+    clock: Clock
+    policy: CleanupPolicy
+    proofs: Proofs
+    owner_id: UUID
+    actor: str
+    dry_run: bool
+    force: bool
+    random: Callable[[], float]
+    missing_locally: MissingShare
+    missing_remotely: MissingShare
+    installation: str = ""
+    bucket_clocks: dict[str, BucketClock] = field(default_factory=dict)
+    alarms: dict[tuple[Reason, str], str] = field(default_factory=dict)
+    failure: OffloadError | None = None
+
+    def now(self) -> datetime:
+        """The moment that leases are measured by: the database's clock on PostgreSQL."""
+        return lease_time(self.clock.now())
+
+    def may_judge(self, bucket: str, installation: str) -> bool:
+        """Whether objects of that bucket and installation are this run's business."""
+        return bucket in self.policy.buckets and installation == self.installation
+
+    def bucket_now(self, bucket: str) -> datetime:
+        """Raises RunStopped where the bucket's clock and this machine's differ too much, or the bucket's errors."""
+        if bucket not in self.bucket_clocks:
+            self.bucket_clocks[bucket] = bucket_clock(
+                self.store, self.clock, bucket, most_seconds=self.policy.clock_skew_seconds
+            )
+        return self.bucket_clocks[bucket].now(self.clock)

@@ -1,0 +1,171 @@
+"""Compare, rename into the trash, commit the receipt, unlink, close the receipt. In that order (P1).
+
+Until the receipt says `deleting`, whatever goes wrong leaves the file in its place or puts it back.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from apps.cctv.models import DeletionReceipt
+from apps.cctv.services.cleanup.attempt import Attempt
+from apps.cctv.services.cleanup.guards import is_missing, marker_check
+from apps.cctv.services.cleanup.proof import Proof
+from apps.cctv.services.cleanup.report import FileReport, Outcome
+from apps.cctv.services.cleanup.rules import Refused
+from offload.digest import crc32c_of, to_base64
+from offload.errors import FileChanged, FileProblem, LeaseLost, Reason, TryAgain
+from offload.source import TRASH_NAME, Source, SourceIdentity
+
+UNLINK_MARGIN_SECONDS = 30
+"""A proof that is about to grow too old is renewed before the last questions to the database are asked."""
+
+ANOTHER_FILE = frozenset(
+    {
+        Reason.LOCAL_CHANGED,
+        Reason.FILE_CHANGED,
+        Reason.FILE_EMPTY,
+        Reason.FILE_IS_LINK,
+        Reason.FILE_NOT_REGULAR,
+        Reason.FILE_OUTSIDE_MEDIA_ROOT,
+        Reason.NAME_NOT_UTF8,
+    }
+)
+"""What the engine says of a path under which the recording does not lie any more."""
+
+Compared = DeletionReceipt.Compared
+Receipt = DeletionReceipt.Outcome
+
+
+def take_and_delete(attempt: Attempt, proof: Proof) -> FileReport:
+    """The file at its path, or the news that it is gone already. Raises Refused, OffloadError."""
+    if _is_gone(attempt):
+        return _already_missing(attempt, proof)
+    with _open(attempt) as source:
+        compared = compare(attempt, source, attempt.row.source_identity)
+        if attempt.dry_run:
+            return attempt.report(Outcome.CLEANED, attempt.reason)
+        attempt.renew_lease()
+        attempt.taken_now = True
+        taken = _rename(attempt, source)
+    receipt = _open_receipt(attempt, compared, taken)
+    if attempt.run.policy.quarantine:
+        return quarantined(attempt, receipt)
+    return delete(attempt, receipt, taken, attempt.reason)
+
+
+def compare(attempt: Attempt, source: Source, recorded: str) -> Compared:
+    """Whether this is the file that was uploaded: by its identity, or by a fresh CRC32C of it all. Raises Refused."""
+    row = attempt.row
+    if source.identity.size_bytes != row.file_size_bytes:
+        raise Refused(Reason.LOCAL_CHANGED, f"uploaded: {row.file_size_bytes} bytes, now: {source.identity.size_bytes}")
+    if source.identity.encode() == recorded:
+        return Compared.IDENTITY
+    try:
+        found = to_base64(crc32c_of(source, row.file_size_bytes, abort=attempt.keep_lease))
+        unchanged = source.identity_now() == source.identity
+    except FileProblem as problem:
+        raise _refusal(problem) from problem
+    if found != row.object_crc32c or not unchanged:
+        raise Refused(Reason.LOCAL_CHANGED, f"uploaded: CRC32C {row.object_crc32c}, now: {found}")
+    return Compared.CRC32C
+
+
+def delete(attempt: Attempt, receipt: DeletionReceipt, expected: SourceIdentity, reason: Reason) -> FileReport:
+    """The last questions, then the unlink. `expected` is what was compared, as it lies in the trash."""
+    run = attempt.run
+    proof = attempt.prove(margin_seconds=UNLINK_MARGIN_SECONDS)
+    if run.trash.find(attempt.key) != expected:
+        raise Refused(Reason.LOCAL_CHANGED, "the file was touched in the trash")
+    _last_look(attempt, receipt, proof)
+    if not run.proofs.is_fresh(proof):
+        raise TryAgain("the proof grew too old before the file could be deleted")
+    run.trash.unlink(attempt.key)
+    return close(attempt, receipt, reason)
+
+
+def close(attempt: Attempt, receipt: DeletionReceipt, reason: Reason) -> FileReport:
+    """The receipt and the move, together."""
+    with transaction.atomic():
+        receipt.outcome = Receipt.DELETED
+        receipt.closed_at = attempt.run.now()
+        receipt.save(update_fields=["outcome", "closed_at"])
+        attempt.mark_cleaned(receipt, reason)
+    return attempt.report(Outcome.CLEANED, reason)
+
+
+def quarantined(attempt: Attempt, receipt: DeletionReceipt) -> FileReport:
+    until = receipt.opened_at + attempt.run.policy.quarantine
+    attempt.release()
+    return attempt.report(Outcome.SKIPPED, Reason.QUARANTINED, f"until {until:%Y-%m-%d %H:%M} UTC")
+
+
+def _is_gone(attempt: Attempt) -> bool:
+    run = attempt.run
+    if not is_missing(run.root, attempt.path):
+        return False
+    marker_check(run.root)  # on a disk that was unmounted during the run, everything is missing
+    return run.trash.find(attempt.key) is None
+
+
+def _already_missing(attempt: Attempt, proof: Proof) -> FileReport:
+    """The file is gone and the object is proven: the row says so, with a receipt that claims no deletion."""
+    if not attempt.dry_run:
+        with transaction.atomic():
+            attempt.demand_row()
+            receipt = DeletionReceipt.objects.create(
+                **attempt.receipt_columns(proof),
+                outcome=Receipt.ALREADY_MISSING,
+                closed_at=attempt.run.now(),
+                compared=Compared.NOTHING,
+            )
+            attempt.mark_cleaned(receipt, Reason.ALREADY_MISSING)
+    return attempt.report(Outcome.ALREADY_MISSING, Reason.ALREADY_MISSING)
+
+
+def _open(attempt: Attempt) -> Source:
+    run = attempt.run
+    if attempt.dry_run and run.trash.find(attempt.key) is not None:
+        return run.trash.open(attempt.key)
+    try:
+        return run.root.open(attempt.path)
+    except FileProblem as problem:
+        raise _refusal(problem) from problem
+
+
+def _rename(attempt: Attempt, source: Source) -> SourceIdentity:
+    try:
+        return attempt.run.trash.take(attempt.path, attempt.key, expected=source.identity)
+    except FileProblem as problem:
+        raise _refusal(problem) from problem
+
+
+def _open_receipt(attempt: Attempt, compared: Compared, taken: SourceIdentity) -> DeletionReceipt:
+    """The receipt `deleting`, only under the lease and only where nothing holds the recording. Raises Refused."""
+    proof = attempt.prove()
+    with transaction.atomic():
+        attempt.demand_row()
+        attempt.receipt = DeletionReceipt.objects.create(
+            **attempt.receipt_columns(proof),
+            trash_path=f"{TRASH_NAME}/{attempt.key}",
+            compared=compared,
+            source_identity=taken.encode(),
+        )
+    return attempt.receipt
+
+
+def _last_look(attempt: Attempt, receipt: DeletionReceipt, proof: Proof) -> None:
+    """A hold that came after the receipt still saves the file. Raises Refused, LeaseLost."""
+    attempt.renew_lease()
+    with transaction.atomic():
+        attempt.demand_row()
+        still_open = DeletionReceipt.objects.filter(pk=receipt.pk, closed_at__isnull=True)
+        if still_open.update(proof_read_at=proof.read_at) != 1:
+            raise LeaseLost("the receipt was closed by somebody else")
+
+
+def _refusal(problem: FileProblem) -> Exception:
+    """A file that is another one now is refused; a disk that fails is a failed try."""
+    if isinstance(problem, FileChanged) or problem.code in ANOTHER_FILE:
+        return Refused(Reason.LOCAL_CHANGED, problem.detail)
+    return problem

@@ -1,0 +1,95 @@
+"""Which rows a run looks at, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q, Sum
+
+from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
+from apps.cctv.querysets import TransferQuerySet
+from offload.states import State
+
+ROWS_AT_A_TIME = 1000
+
+
+class DueRow(NamedTuple):
+    """What the guards need of a row."""
+
+    transfer_id: UUID
+    path: str
+    bucket: str
+    installation: str
+    held: bool
+    size_bytes: int
+    has_open_receipt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`force`: also those whose waiting period is not over. `site_id`: of that site only."""
+
+    force: bool
+    site_id: UUID | None
+
+
+def due_rows(scope: Scope, now: datetime) -> list[DueRow]:
+    """Rows in line: due, or with a receipt that an earlier run left open; those in backoff are not."""
+    rows = _in_line(scope).filter(Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
+    if not scope.force:
+        rows = rows.filter(Q(cleanup_scheduled_at__lte=now) | Q(has_open_receipt=True))
+    return list(_described(rows))
+
+
+def one_row(transfer_id: UUID) -> list[DueRow]:
+    """That row in any status; none where there is no such transfer."""
+    return list(_described(_with_receipts(GCPVideoTransfer.objects.filter(pk=transfer_id))))
+
+
+def rows_not_due(site_id: UUID, now: datetime) -> list[DueRow]:
+    """Verified, unheld rows of a site whose waiting period is not over: what disk pressure may take."""
+    rows = _in_line(Scope(force=True, site_id=site_id))
+    rows = rows.filter(next_attempt_at__isnull=True, recording__hold_wanted=False, cleanup_scheduled_at__gt=now)
+    return list(_described(rows))
+
+
+def bytes_in_quarantine(site_id: UUID) -> int:
+    """Bytes that lie in the trash under an open receipt, and are as good as freed."""
+    open_receipts = DeletionReceipt.objects.filter(transfer__site=site_id, closed_at__isnull=True)
+    return int(open_receipts.aggregate(n=Sum("size_bytes"))["n"] or 0)
+
+
+def batches(rows: list[DueRow], size: int) -> Iterator[list[DueRow]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def load(rows: list[DueRow]) -> list[GCPVideoTransfer]:
+    """The rows as they are now, in the same order."""
+    ids = [row.transfer_id for row in rows]
+    found: dict[UUID, GCPVideoTransfer] = {}
+    for start in range(0, len(ids), ROWS_AT_A_TIME):
+        some = GCPVideoTransfer.objects.filter(pk__in=ids[start : start + ROWS_AT_A_TIME])
+        found.update((row.pk, row) for row in some.select_related("recording__camera"))
+    return [found[pk] for pk in ids if pk in found]
+
+
+def _in_line(scope: Scope) -> TransferQuerySet:
+    rows = _with_receipts(GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING))
+    return rows if scope.site_id is None else rows.filter(site=scope.site_id)
+
+
+def _with_receipts(rows: TransferQuerySet) -> TransferQuerySet:
+    open_receipts = DeletionReceipt.objects.filter(transfer=OuterRef("pk"), closed_at__isnull=True)
+    return rows.annotate(has_open_receipt=Exists(open_receipts))
+
+
+def _described(rows: TransferQuerySet) -> Iterator[DueRow]:
+    rows = rows.order_by("cleanup_scheduled_at", "pk")
+    fields = ("pk", "original_local_path", "gcp_bucket", "installation_id", "recording__hold_wanted", "file_size_bytes")
+    for values in rows.values_list(*fields, "has_open_receipt").iterator(chunk_size=ROWS_AT_A_TIME):
+        yield DueRow(*values)

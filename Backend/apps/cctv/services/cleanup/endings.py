@@ -1,0 +1,151 @@
+"""How a cleanup ends that does not delete: the file in its place, the row saying why."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+
+import structlog
+from django.db import transaction
+
+from apps.cctv.models import Recording
+from apps.cctv.services.cleanup.attempt import Attempt
+from apps.cctv.services.cleanup.guards import is_missing
+from apps.cctv.services.cleanup.report import FileReport, Outcome
+from apps.cctv.services.cleanup.rules import Ending, Refused
+from offload.errors import FileProblem, LeaseLost, OffloadError, Reason, TryAgain
+from offload.retry import delay_seconds
+from offload.states import Move
+
+log = structlog.get_logger("coldreel.cleanup")
+
+RETRY_BASE_SECONDS = 60
+RETRY_CAP_SECONDS = 3600
+DAILY_SECONDS = 24 * 3600
+"""How often a file is still tried after `GCP_CLEANUP_MAX_RETRIES` failures."""
+
+
+def refuse(attempt: Attempt, refused: Refused) -> FileReport:
+    """Put the file back where it was taken, then end the lease as the reason asks. Raises RunStopped."""
+    if attempt.dry_run:
+        return attempt.report(_outcome(refused), refused.reason, refused.detail)
+    try:
+        if attempt.receipt is not None:
+            attempt.renew_lease()  # a file under a receipt belongs to whoever has the lease
+        back = attempt.put_back()
+        refused = _as_lost(attempt, refused)
+        with transaction.atomic():
+            if back and attempt.receipt is not None:
+                attempt.close_put_back(f"{refused.reason.value}: {refused.detail}")
+            _end(attempt, refused)
+    except LeaseLost:
+        pass  # the row is as somebody else left it
+    except FileProblem as problem:
+        return postpone(attempt, problem, needs_attention=True)
+    return attempt.report(_outcome(refused), refused.reason, refused.detail)
+
+
+def postpone(attempt: Attempt, error: OffloadError, *, needs_attention: bool = False) -> FileReport:
+    """A try that failed: the file stays, or is put back, and is tried again later (F1, F2)."""
+    if not attempt.dry_run:
+        try:
+            _try_later(attempt, error, needs_attention=needs_attention)
+        except LeaseLost as lost:
+            return attempt.report(Outcome.SKIPPED, Reason.BUSY, lost.detail)
+    return attempt.report(Outcome.FAILED, error.code, error.detail)
+
+
+def back_out(attempt: Attempt, why: str) -> None:
+    """The run stops: leave the file in its place and the row in line."""
+    back = attempt.taken_now and put_back_if_it_goes(attempt)
+    with contextlib.suppress(LeaseLost), transaction.atomic():
+        if back and attempt.receipt is not None:
+            attempt.close_put_back(why)
+    attempt.release()
+
+
+def _outcome(refused: Refused) -> Outcome:
+    return Outcome.FAILED if refused.ending is Ending.FAIL else Outcome.SKIPPED
+
+
+def _as_lost(attempt: Attempt, refused: Refused) -> Refused:
+    """Without a local file, an object that is missing or differs is footage lost."""
+    if refused.ending is Ending.FAIL and is_missing(attempt.run.root, attempt.path):
+        return Refused(Reason.OBJECT_LOST, f"{refused.reason.value}: {refused.detail}")
+    return refused
+
+
+def _end(attempt: Attempt, refused: Refused) -> None:
+    if refused.ending is Ending.COMPLETE:
+        attempt.move(Move.UNSCHEDULE_CLEANUP, refused, cleanup_scheduled_at=None, **_trouble_of(refused))
+    elif refused.ending is Ending.FAIL:
+        _fail(attempt, refused)
+    else:
+        attempt.release()
+
+
+def _trouble_of(refused: Refused) -> dict[str, object]:
+    """A row whose file is another one keeps the reason, so that nothing schedules it again by itself."""
+    if refused.reason is Reason.LOCAL_CHANGED:
+        return {"error_code": refused.reason, "error_message": refused.detail, "needs_attention": True}
+    return {"error_code": "", "error_message": "", "needs_attention": False}
+
+
+def _fail(attempt: Attempt, refused: Refused) -> None:
+    """The object is missing or another one: the local file is the recording again (F18)."""
+    attempt.move(
+        Move.FAIL,
+        refused,
+        error_code=refused.reason,
+        error_message=refused.detail,
+        cleanup_scheduled_at=None,
+        needs_attention=True,
+    )
+    if refused.reason is not Reason.OBJECT_LOST:
+        Recording.objects.filter(pk=attempt.row.recording_id).update(
+            storage_type=Recording.StorageType.LOCAL, file_path=attempt.path
+        )
+    attempt.run.alarms[refused.reason, attempt.key] = f"{attempt.row.gcp_storage_path}: {refused.detail}"
+
+
+def _try_later(attempt: Attempt, error: OffloadError, *, needs_attention: bool) -> None:
+    # A file that an earlier run took stays in the trash: putting it back would begin its quarantine again.
+    back = attempt.taken_now and put_back_if_it_goes(attempt)
+    run = attempt.run
+    failures = attempt.row.cleanup_failures + 1
+    needs_attention = needs_attention or failures > run.policy.max_retries
+    with transaction.atomic():
+        if back and attempt.receipt is not None:
+            attempt.close_put_back(f"{error.code.value}: {error.detail}")
+        attempt.move(
+            Move.POSTPONE_CLEANUP,
+            Refused(error.code, error.detail),
+            error_code=error.code,
+            error_message=error.detail,
+            cleanup_failures=failures,
+            needs_attention=needs_attention,
+            next_attempt_at=run.now() + timedelta(seconds=_delay_seconds(attempt, failures, error)),
+        )
+    if needs_attention:
+        run.alarms[Reason.CLEANUP_FAILED, str(attempt.row.site)] = f"{attempt.path}: {error.detail}"
+
+
+def put_back_if_it_goes(attempt: Attempt) -> bool:
+    try:
+        return attempt.put_back()
+    except FileProblem as problem:
+        # It stays in the trash, where the next run and the sweep find it.
+        log.warning("cleanup.put_back_failed", transfer=attempt.key, reason=problem.code, detail=problem.detail)
+        return False
+
+
+def _delay_seconds(attempt: Attempt, failures: int, error: OffloadError) -> float:
+    if failures > attempt.run.policy.max_retries:
+        return DAILY_SECONDS
+    return delay_seconds(
+        failures,
+        base_seconds=RETRY_BASE_SECONDS,
+        cap_seconds=RETRY_CAP_SECONDS,
+        random=attempt.run.random,
+        retry_after_seconds=error.retry_after_seconds if isinstance(error, TryAgain) else None,
+    )

@@ -1,0 +1,78 @@
+"""A receipt `deleting` that an earlier run left open: finished, or undone where its reasons are gone."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
+from apps.cctv.services.cleanup.attempt import Attempt
+from apps.cctv.services.cleanup.deletion import close, compare, delete, quarantined
+from apps.cctv.services.cleanup.guards import marker_check
+from apps.cctv.services.cleanup.report import FileReport, Outcome
+from apps.cctv.services.cleanup.rules import Ending, Refused, object_check, owner_check, row_check
+from offload.errors import Reason
+from offload.source import SourceIdentity
+
+
+def finish(attempt: Attempt, receipt: DeletionReceipt) -> FileReport | None:
+    """None where the file had been put back, and the cleanup begins anew. Raises Refused, OffloadError."""
+    run, row = attempt.run, attempt.row
+    owner_check(row, run.policy, run.installation)
+    found = run.trash.find(attempt.key)
+    if _was_put_back(attempt, receipt, found):
+        return _begin_anew(attempt)
+    if found is None:
+        return _close_unlinked(attempt, receipt)
+    row_check(row, run.policy, run.installation)
+    if receipt.opened_at + run.policy.quarantine > run.now():
+        return quarantined(attempt, receipt)
+    attempt.prove()
+    with run.trash.open(attempt.key) as source:
+        compare(attempt, source, receipt.source_identity)
+    if attempt.dry_run:
+        return attempt.report(Outcome.CLEANED, Reason.RECEIPT_FINISHED)
+    return delete(attempt, receipt, source.identity, Reason.RECEIPT_FINISHED)
+
+
+def _was_put_back(attempt: Attempt, receipt: DeletionReceipt, found: SourceIdentity | None) -> bool:
+    """The file lies at its path again, alone or (a crash in mid-way) under both names."""
+    at_path = attempt.identity_at_path()
+    if at_path is None:
+        return False
+    if found is not None:
+        return (at_path.device, at_path.inode) == (found.device, found.inode)
+    return at_path.same_content_as(SourceIdentity.decode(receipt.source_identity))
+
+
+def _begin_anew(attempt: Attempt) -> FileReport | None:
+    if attempt.dry_run:
+        return attempt.report(Outcome.CLEANED, Reason.RECEIPT_FINISHED)
+    attempt.put_back()
+    with transaction.atomic():
+        attempt.close_put_back("a put-back that was interrupted was finished")
+    return None
+
+
+def _close_unlinked(attempt: Attempt, receipt: DeletionReceipt) -> FileReport:
+    """The crash came after the unlink. The receipt is closed; then the object had better be there."""
+    run = attempt.run
+    marker_check(run.root)
+    proof = run.proofs.of(attempt.row)
+    if attempt.dry_run:
+        return attempt.report(Outcome.CLEANED, Reason.RECEIPT_FINISHED)
+    report = close(attempt, receipt, Reason.RECEIPT_FINISHED)
+    try:
+        object_check(attempt.row, proof.info, run.installation)
+    except Refused as refused:
+        if refused.ending is Ending.FAIL:
+            return _lost(attempt, refused)
+    return report
+
+
+def _lost(attempt: Attempt, refused: Refused) -> FileReport:
+    """No local file and no object: the one thing that must never be quiet."""
+    GCPVideoTransfer.objects.filter(pk=attempt.row.pk).update(
+        error_code=Reason.OBJECT_LOST, error_message=refused.detail, needs_attention=True
+    )
+    attempt.run.alarms[Reason.OBJECT_LOST, attempt.key] = f"{attempt.row.gcp_storage_path}: {refused.detail}"
+    return attempt.report(Outcome.FAILED, Reason.OBJECT_LOST, refused.detail)

@@ -1,0 +1,116 @@
+"""One file, from the look at its row to its report."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from django.db import DatabaseError
+
+from apps.cctv.leases import claim_cleanup
+from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.services.cleanup.attempt import Attempt, read_row, whoever_was_first
+from apps.cctv.services.cleanup.context import Run
+from apps.cctv.services.cleanup.deletion import take_and_delete
+from apps.cctv.services.cleanup.endings import back_out, postpone, put_back_if_it_goes, refuse
+from apps.cctv.services.cleanup.finish import finish
+from apps.cctv.services.cleanup.guards import RunStopped
+from apps.cctv.services.cleanup.report import FileReport, Outcome
+from apps.cctv.services.cleanup.rules import Refused, Waiver, bucket_time_check, object_check, row_check, time_check
+from offload.errors import FileProblem, LeaseLost, LineDown, OffloadError, Reason, StopAndTell
+from offload.states import State
+
+log = structlog.get_logger("coldreel.cleanup")
+
+
+def file_clean(run: Run, transfer_id: UUID, *, waiver: Waiver | None) -> FileReport:
+    """Delete one local file, or say why not. A dry run asks the same questions and changes nothing.
+
+    Raises RunStopped where the disk or the bucket turns out to be wrong. `run.failure` is set where the
+    bucket refuses everybody or does not answer at all.
+    """
+    row = read_row(transfer_id)
+    report = _file_clean(run, row, waiver)
+    log.info(
+        "cleanup.file",
+        transfer=str(row.pk),
+        recording=str(row.recording_id),
+        camera=report.camera_name,
+        site=str(row.site),
+        attempt=row.cleanup_failures + 1,
+        outcome=report.outcome.value,
+        reason=report.reason.value,
+        detail=report.detail,
+        size_bytes=report.size_bytes,
+        dry_run=run.dry_run,
+        actor=run.actor,
+    )
+    return report
+
+
+def _file_clean(run: Run, row: GCPVideoTransfer, waiver: Waiver | None) -> FileReport:
+    try:
+        row_check(row, run.policy, run.installation)
+    except Refused as refused:
+        # A row in line is leased all the same: it may leave the line, or its file may lie in the trash.
+        if row.transfer_status != State.CLEANUP_PENDING or refused.reason is Reason.OTHER_INSTALLATION:
+            return Attempt(run, row, None, waiver).report(Outcome.SKIPPED, refused.reason, refused.detail)
+    if run.dry_run:
+        return _attempt(Attempt(run, row, None, waiver))
+    claim = claim_cleanup(
+        owner_id=run.owner_id,
+        transfer_id=row.pk,
+        now=run.clock.now(),
+        lease_seconds=run.policy.lease_seconds,
+        actor=run.actor,
+    )
+    if claim is None:
+        first = whoever_was_first(run, row)
+        return FileReport.of(row, Outcome.SKIPPED, first.reason, first.detail)
+    return _attempt(Attempt(run, claim.transfer, claim.lease, waiver))
+
+
+def _attempt(attempt: Attempt) -> FileReport:
+    try:
+        return _clean_or_say_why(attempt)
+    except RunStopped as stopped:
+        back_out(attempt, stopped.detail)
+        raise
+    except DatabaseError:
+        if attempt.taken_now:
+            put_back_if_it_goes(attempt)
+        raise
+
+
+def _clean_or_say_why(attempt: Attempt) -> FileReport:
+    try:
+        return _clean(attempt)
+    except Refused as refused:
+        return refuse(attempt, refused)
+    except LeaseLost as lost:
+        return attempt.report(Outcome.SKIPPED, Reason.BUSY, lost.detail)
+    except OffloadError as error:
+        if isinstance(error, FileProblem) and error.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
+            raise RunStopped(error.code, error.detail) from error
+        if isinstance(error, (StopAndTell, LineDown)):
+            attempt.run.failure = error
+        return postpone(attempt, error)
+
+
+def _clean(attempt: Attempt) -> FileReport:
+    run, row = attempt.run, attempt.row
+    attempt.receipt = row.receipts.filter(closed_at__isnull=True).first()
+    if attempt.receipt is not None:
+        report = finish(attempt, attempt.receipt)
+        if report is not None:
+            return report
+    row_check(row, run.policy, run.installation)
+    if attempt.waiver is None:
+        time_check(row, run.clock.now())
+    proof = attempt.prove()
+    if attempt.waiver is None:
+        info = object_check(row, proof.info, run.installation)
+        bucket_time_check(row, info, run.policy, run.bucket_now(row.gcp_bucket))
+    if not attempt.dry_run:
+        attempt.put_back()  # in the trash without a receipt: a crash came between rename and receipt
+    return take_and_delete(attempt, proof)

@@ -1,0 +1,95 @@
+"""Files that a crash left in the trash without a receipt go back to their places."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+import structlog
+from django.db import transaction
+
+from apps.cctv.leases import claim_cleanup, release_cleanup
+from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer
+from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.services.cleanup.due import ROWS_AT_A_TIME
+from offload.errors import FileProblem, Reason
+from offload.source import MediaRoot
+from offload.states import State
+from offload.trash import Trash
+
+log = structlog.get_logger("coldreel.cleanup")
+
+LEASE_SECONDS = 60
+
+
+def trash_recover(root: MediaRoot, now: datetime, *, trash: Trash | None = None) -> int:
+    """Put back every file in the trash that no open receipt speaks for; how many there were.
+
+    A file under a receipt is left to the next cleanup, unless its transfer has left the line: then the
+    receipt is closed as `put_back`. A file that somebody is at (a live lease) is left alone.
+    """
+    trash = trash or Trash(root)
+    if not root.has_marker():
+        return 0
+    keys = trash.keys()
+    recovered = 0
+    for start in range(0, len(keys), ROWS_AT_A_TIME):
+        some = keys[start : start + ROWS_AT_A_TIME]
+        waiting = _waiting(some)
+        recovered += sum(_recover(trash, key, now) for key in some if UUID(key) not in waiting)
+    _clear_alarms(set(keys), now)
+    return recovered
+
+
+def _waiting(keys: list[str]) -> set[UUID]:
+    """Transfers in line whose open receipt speaks for their file; there are many while a quarantine is set."""
+    ids = [UUID(key) for key in keys]
+    open_receipts = DeletionReceipt.objects.filter(transfer__in=ids, closed_at__isnull=True)
+    in_line = open_receipts.filter(transfer__transfer_status=State.CLEANUP_PENDING)
+    return set(in_line.values_list("transfer_id", flat=True))
+
+
+def _recover(trash: Trash, key: str, now: datetime) -> bool:
+    row = GCPVideoTransfer.objects.filter(pk=UUID(key)).first()
+    if row is None:
+        # Another database's file: nothing here knows where it belongs, and nothing unlinks it.
+        _alarm(key, Reason.OTHER_INSTALLATION, "There is a file in the trash whose transfer is not known here.", now)
+        return False
+    if row.transfer_status != State.CLEANUP_PENDING:
+        return _put_back(trash, row, now)
+    claim = claim_cleanup(owner_id=uuid4(), transfer_id=row.pk, now=now, lease_seconds=LEASE_SECONDS)
+    if claim is None:
+        return False
+    try:
+        return not row.receipts.filter(closed_at__isnull=True).exists() and _put_back(trash, row, now)
+    finally:
+        release_cleanup(claim.lease, now)
+
+
+def _put_back(trash: Trash, row: GCPVideoTransfer, now: datetime) -> bool:
+    try:
+        trash.put_back(str(row.pk), row.original_local_path)
+    except FileProblem as problem:
+        if problem.code is not Reason.FILE_MISSING:  # somebody else put it back in this moment
+            _alarm(str(row.pk), problem.code, problem.detail, now)
+        return False
+    with transaction.atomic():
+        receipts = DeletionReceipt.objects.filter(transfer=row, closed_at__isnull=True)
+        receipts.update(outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=now, detail="the transfer left the line")
+    log.info("cleanup.put_back", transfer=str(row.pk), reason=Reason.RENAMED_BACK.value)
+    return True
+
+
+def _alarm(key: str, code: Reason, detail: str, now: datetime) -> None:
+    alarm_raise(code=code, subject=_subject(key), detail=detail, now=now)
+
+
+def _clear_alarms(keys: set[str], now: datetime) -> None:
+    open_alarms = Alarm.objects.filter(subject__startswith=_subject(""), cleared_at__isnull=True)
+    for code, subject in open_alarms.values_list("code", "subject"):
+        if subject.removeprefix(_subject("")) not in keys:
+            alarm_clear(code=Reason(code), subject=subject, now=now)
+
+
+def _subject(key: str) -> str:
+    return f"trash {key}"
