@@ -89,9 +89,9 @@ CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 HTTPS_ONLY = env.flag("DJANGO_HTTPS", default=False)
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "apps.cctv.admin_config.ColdreelAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -230,5 +230,27 @@ UNFOLD = {
     "SITE_TITLE": "Coldreel",
     "SITE_HEADER": "Coldreel",
     "SITE_SUBHEADER": "Footage, proven in the bucket",
+    "SITE_URL": None,
+    "SITE_ICON": "apps.cctv.admin_site.icon",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "apps.cctv.admin_site.icon"}],
     "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "STYLES": ["apps.cctv.admin_site.styles"],
+    "SIDEBAR": {"navigation": "apps.cctv.admin_site.navigation"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.5% .017 200)",
+            "100": "oklch(94% .037 200)",
+            "200": "oklch(88.5% .065 200)",
+            "300": "oklch(80.5% .095 201)",
+            "400": "oklch(71.5% .11 204)",
+            "500": "oklch(61.5% .105 208)",
+            "600": "oklch(52% .095 213)",
+            "700": "oklch(45% .08 215)",
+            "800": "oklch(39% .065 217)",
+            "900": "oklch(34% .052 219)",
+            "950": "oklch(26% .042 221)",
+        },
+    },
 }

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import tempfile
-from pathlib import Path
 
-_folder = Path(tempfile.mkdtemp(prefix="coldreel-test-"))
-atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-os.environ.setdefault("COLDREEL_HOME", str(_folder))
+os.environ.setdefault("COLDREEL_HOME", tempfile.mkdtemp(prefix="coldreel-test-"))
 
-from config.settings import *  # noqa: E402, F403
-from config.settings import DATABASES  # noqa: E402
+from config.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, because Django's in-memory test database locks whole tables between threads, which no real one does.
-    DATABASES["default"]["TEST"] = {"NAME": str(_folder / "test.sqlite3")}
+# Static files straight from the apps: no `collectstatic` before a test, and no warning that it was not run.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = True
