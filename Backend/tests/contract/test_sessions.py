@@ -31,6 +31,9 @@ from tests.contract.benches import (
     settled_status,
 )
 
+LONG = 16 * QUANTUM
+"""More than any store buffers: what is shorter it may send again by itself when a connection breaks."""
+
 
 def send_last(
     bench: Bench, uri: str, spec: ObjectSpec, data: bytes, offset: int = 0, *, crc: int | None = None
@@ -275,31 +278,31 @@ def test_chunk_of_which_nothing_was_committed_is_sent_again(controlled: Controll
 
 
 def test_cut_connection_leaves_whole_quanta_and_is_resumed(controlled: ControlledBench) -> None:
-    data = noise(8 * QUANTUM + 77)
+    data = noise(2 * LONG + 77)
     spec = controlled.spec("clip.mp4", len(data))
     uri = controlled.store.start_session(spec)
-    controlled.cut_after(5 * QUANTUM + 1000)
+    controlled.cut_after(LONG + QUANTUM + 1000)
     with pytest.raises(LineDown):
-        controlled.store.send(uri, spec, BytesBody(data[: 8 * QUANTUM]), offset_bytes=0)
+        controlled.store.send(uri, spec, BytesBody(data[: 2 * LONG]), offset_bytes=0)
     committed = settled_status(controlled.store, uri, spec).committed_bytes
-    assert committed == 5 * QUANTUM
+    assert committed == LONG + QUANTUM
     finished = send_last(controlled, uri, spec, data, committed).finished
     assert finished is not None
     assert controlled.content(finished) == data
 
 
 def test_lost_answer_to_a_chunk_is_learned_by_asking(controlled: ControlledBench) -> None:
-    data = noise(2 * QUANTUM)
+    data = noise(LONG + 1)
     spec = controlled.spec("clip.mp4", len(data))
     uri = controlled.store.start_session(spec)
     controlled.lose_next_answer(last=False)
     with pytest.raises(LineDown):
-        controlled.store.send(uri, spec, BytesBody(data[:QUANTUM]), offset_bytes=0)
-    assert controlled.store.session_status(uri, spec).committed_bytes == QUANTUM
+        controlled.store.send(uri, spec, BytesBody(data[:LONG]), offset_bytes=0)
+    assert controlled.store.session_status(uri, spec).committed_bytes == LONG
 
 
 def test_lost_answer_to_the_last_chunk_is_learned_by_asking(controlled: ControlledBench) -> None:
-    data = noise(QUANTUM + 5)
+    data = noise(LONG + 5)
     spec = controlled.spec("clip.mp4", len(data))
     uri = controlled.store.start_session(spec)
     controlled.lose_next_answer(last=True)
@@ -338,9 +341,10 @@ def test_chunk_that_the_bucket_has_already_adds_nothing(bench: Bench) -> None:
 def test_chunk_of_a_wrong_length_is_a_mistake_of_the_caller(bench: Bench, length_bytes: int, last: bool) -> None:
     spec = bench.spec("clip.mp4", 2 * QUANTUM)
     uri = bench.store.start_session(spec)
+    body = BytesBody(noise(length_bytes))
     with pytest.raises(ValueError):
-        bench.store.send(uri, spec, BytesBody(noise(length_bytes)), offset_bytes=0, crc32c=1 if last else None)
-    assert bench.store.session_status(uri, spec).committed_bytes == 0
+        bench.store.send(uri, spec, body, offset_bytes=0, crc32c=1 if last else None)
+    assert body.read_bytes == 0
 
 
 def stop_after(calls: int, error: OffloadError) -> Callable[[], None]:
