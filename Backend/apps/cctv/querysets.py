@@ -11,11 +11,12 @@ from uuid import UUID
 from django.db import models, transaction
 from django.db.models import Count, Q, Sum
 
+from apps.cctv.bulk import insert_many
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, Move, State
 
 if TYPE_CHECKING:
-    from apps.cctv.models import GCPVideoTransfer
+    from apps.cctv.models import GCPVideoTransfer  # noqa: F401 - named in the base class below, as a string
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +142,23 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         return set(found)
 
     def request_many(
-        self, rows: Sequence[GCPVideoTransfer], *, actor: str, now: datetime, reason: Reason = Reason.REQUESTED
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        same: Mapping[str, Any],
+        actor: str,
+        now: datetime,
+        reason: Reason = Reason.REQUESTED,
     ) -> set[UUID]:
         """Insert at most 1,000 pending rows and their events, in one transaction: the ids of the new ones.
 
-        A recording that has a transfer keeps it, so two requests at the same moment start it once.
+        `rows` and `same` are columns as in `insert_many`; each row has its `id`. A recording that has a
+        transfer keeps it, so two requests at the same moment start it once.
         """
+        columns = {**same, "transfer_status": State.PENDING, "created_at": now}
         with transaction.atomic():
-            self.bulk_create(rows, ignore_conflicts=True)
-            new = set(self.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
+            insert_many(self.model, rows, same=columns, ignore_conflicts=True)
+            new = set(self.filter(pk__in=[row["id"] for row in rows]).values_list("pk", flat=True))
             self._append_events(dict.fromkeys(new, ""), Move.REQUEST, actor=actor, now=now, reason=reason)
         return new
 
@@ -164,16 +173,15 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         detail: str = "",
     ) -> None:
         event_model: Any = self.model._meta.get_field("events").related_model  # noqa: SLF001 - Django's documented Model._meta
-        event_model.objects.bulk_create(
-            event_model(
-                transfer_id=transfer_id,
-                at=now,
-                actor=actor,
-                move=move,
-                from_status=from_status,
-                to_status=MOVES[move].target,
-                reason=reason,
-                detail=detail,
-            )
-            for transfer_id, from_status in from_statuses.items()
+        insert_many(
+            event_model,
+            [{"transfer_id": pk, "from_status": from_status} for pk, from_status in from_statuses.items()],
+            same={
+                "at": now,
+                "actor": actor,
+                "move": move,
+                "to_status": MOVES[move].target,
+                "reason": reason,
+                "detail": detail,
+            },
         )

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, PositiveBigIntegerField, Value, When
 
 from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
@@ -260,28 +260,32 @@ class _Request:
 
     def _insert(self, first: Sequence[_Found]) -> dict[UUID, UUID]:
         """Recording id to transfer id of the rows that are new."""
+        if not first:
+            return {}
         rows = [self._new_row(found) for found in first]
-        new = GCPVideoTransfer.objects.request_many(rows, actor=self._user.get_username(), now=self._now)
-        return {row.recording_id: row.pk for row in rows if row.pk in new}
+        same = {
+            "batch_id": self.report.batch_id,
+            "initiated_by_id": self._user.pk,
+            "installation_id": self._installation_id,
+            "gcp_bucket": self._bucket,
+            "next_attempt_at": self._now,
+        }
+        actor = self._user.get_username()
+        new = GCPVideoTransfer.objects.request_many(rows, same=same, actor=actor, now=self._now)
+        return {row["recording_id"]: row["id"] for row in rows if row["id"] in new}
 
-    def _new_row(self, found: _Found) -> GCPVideoTransfer:
+    def _new_row(self, found: _Found) -> dict[str, Any]:
         row = found.row
         name = _object_name(row.camera_id, row.pk, found.path, take=0)
-        return GCPVideoTransfer(
-            recording_id=row.pk,
-            batch_id=self.report.batch_id,
-            site_id=row.camera__site_id,
-            initiated_by_id=self._user.pk,
-            installation_id=self._installation_id,
-            original_local_path=found.path,
-            gcp_bucket=self._bucket,
-            gcp_storage_path=name,
-            gcp_public_url=public_url(self._bucket, name),
-            file_size_bytes=found.size_bytes,
-            transfer_status=State.PENDING,
-            created_at=self._now,
-            next_attempt_at=self._now,
-        )
+        return {
+            "id": uuid4(),
+            "recording_id": row.pk,
+            "site_id": row.camera__site_id,
+            "original_local_path": found.path,
+            "gcp_storage_path": name,
+            "gcp_public_url": public_url(self._bucket, name),
+            "file_size_bytes": found.size_bytes,
+        }
 
     def _start_again(self, again: Sequence[_Found]) -> dict[UUID, UUID]:
         """Those whose object and file are as before in one statement, the others one by one."""
@@ -305,6 +309,8 @@ class _Request:
         return changes
 
     def _retry(self, transfer_ids: Sequence[UUID | None], changes: dict[str, Any]) -> set[UUID]:
+        if not transfer_ids:
+            return set()
         return GCPVideoTransfer.objects.move_many(
             [pk for pk in transfer_ids if pk is not None],
             Move.RETRY,
@@ -344,6 +350,11 @@ _NO_SESSION: dict[str, Any] = {
     "session_identity": "",
     "bytes_uploaded": 0,
 }
+
+
+_BYTES_OF_SESSION = Case(
+    When(session_uri="", then=Value(0)), default=F("bytes_uploaded"), output_field=PositiveBigIntegerField()
+)
 
 
 class _Former(NamedTuple):
@@ -396,7 +407,7 @@ def _fresh_start(batch_id: UUID, user: User, now: datetime) -> dict[str, Any]:
         "error_code": "",
         "error_message": "",
         "needs_attention": False,
-        "bytes_uploaded": Case(When(session_uri="", then=Value(0)), default=F("bytes_uploaded")),
+        "bytes_uploaded": _BYTES_OF_SESSION,
         "upload_started_at": None,
         "upload_completed_at": None,
         "cleanup_scheduled_at": None,
@@ -428,7 +439,7 @@ def _installation_id() -> str:
 
 def _transfer_of(transfer_id: UUID, user: User) -> GCPVideoTransfer:
     rows = transfers_visible_to(user).select_related("recording__camera").defer("session_uri")
-    row = rows.filter(pk=transfer_id).first()
+    row: GCPVideoTransfer | None = rows.filter(pk=transfer_id).first()
     if row is None:
         raise NotFound("There is no such transfer.")
     return row

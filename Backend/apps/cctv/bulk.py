@@ -1,0 +1,56 @@
+"""Insert a thousand rows for the price of their values.
+
+Django's `bulk_create` compiles a statement for every thirty rows of a wide table on SQLite: 100,000 transfers
+took three times as long. Here one prepared statement takes them all; columns that are the same in every
+row are prepared once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import connection
+from django.db.models import Field, Model
+from django.db.models.constants import OnConflict
+
+
+def insert_many(
+    model: type[Model], rows: Sequence[Mapping[str, Any]], *, same: Mapping[str, Any], ignore_conflicts: bool = False
+) -> None:
+    """Insert `rows`; each has the same columns (`camera_id`, not `camera`), `same` holds those all rows share.
+
+    What neither names gets the field's default. No signal is sent and no primary key is read back.
+    """
+    if not rows:
+        return
+    template = model(**same)
+    fields = [field for field in model._meta.local_concrete_fields if field.attname in rows[0] or not field.primary_key]  # noqa: SLF001 - Django's documented Model._meta
+    shared = [_prepared(field, getattr(template, field.attname)) for field in fields]
+    varying = [(at, field) for at, field in enumerate(fields) if field.attname in rows[0]]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            _statement(model, fields, on_conflict=OnConflict.IGNORE if ignore_conflicts else None),
+            [_values(row, shared, varying) for row in rows],
+        )
+
+
+def _statement(model: type[Model], fields: Sequence[Field[Any, Any]], *, on_conflict: OnConflict | None) -> str:
+    quoted = connection.ops.quote_name
+    columns = ", ".join(quoted(str(field.column)) for field in fields)
+    places = ", ".join(["%s"] * len(fields))
+    table = quoted(model._meta.db_table)  # noqa: SLF001 - as above
+    insert = connection.ops.insert_statement(on_conflict=on_conflict)
+    suffix = connection.ops.on_conflict_suffix_sql(fields, on_conflict, [], [])
+    return f"{insert} {table} ({columns}) VALUES ({places}) {suffix or ''}"
+
+
+def _values(row: Mapping[str, Any], shared: list[Any], varying: Sequence[tuple[int, Field[Any, Any]]]) -> list[Any]:
+    values = shared.copy()
+    for at, field in varying:
+        values[at] = _prepared(field, row[field.attname])
+    return values
+
+
+def _prepared(field: Field[Any, Any], value: Any) -> Any:
+    return field.get_db_prep_save(value, connection)
