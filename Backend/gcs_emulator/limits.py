@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 
 class RateLimit:
     """At most `mbytes_per_second` (10^6 bytes) through `spend`, over all threads; 0 is no limit."""
 
-    def __init__(self, mbytes_per_second: float = 0) -> None:
+    def __init__(
+        self,
+        mbytes_per_second: float = 0,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
         self._lock = threading.Lock()
         self._free_at = 0.0
         self.mbytes_per_second = mbytes_per_second
@@ -19,11 +28,11 @@ class RateLimit:
         if self.mbytes_per_second <= 0:
             return
         with self._lock:
-            now = time.monotonic()
+            now = self._monotonic()
             start = max(now, self._free_at)
             self._free_at = start + byte_count / (self.mbytes_per_second * 1e6)
         if start > now:
-            time.sleep(start - now)
+            self._sleep(start - now)
 
     def piece_bytes(self, most: int) -> int:
         """How much to read at once, so that a slow line moves smoothly: a tenth of a second's worth."""

@@ -35,6 +35,7 @@ class EmulatorProcess:
         page_objects: int = 1000,
         signer_key: Path | None = None,
         port: int = 0,
+        port_file: Path | None = None,
     ) -> None:
         self.data = data
         self._ca_file = ca_file
@@ -47,6 +48,8 @@ class EmulatorProcess:
             self._arguments += ["--bucket", bucket]
         if tls:
             self._arguments += ["--tls", str(tls[0]), str(tls[1])]
+        if port_file:
+            self._arguments += ["--port-file", str(port_file)]
         if signer_key:
             self._arguments += ["--signer-key", str(signer_key)]
 
