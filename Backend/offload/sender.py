@@ -93,6 +93,7 @@ class Sender:
         self._clock = line.clock
         self._settings = line.settings
         self._log = log
+        self._tail_repeated = False
         self._confirmed_bytes = 0
         self._noted_bytes = 0
         self._noted_at = self._clock.monotonic()
@@ -188,6 +189,7 @@ class Sender:
         self._journal.session_started(session)
         self.session = session
         self._confirmed_bytes = self._noted_bytes = 0
+        self._tail_repeated = False
 
     def _resume(self, spec: ObjectSpec) -> SessionStatus:
         status = self._status(spec)
@@ -207,8 +209,8 @@ class Sender:
 
     def _send_next(self, spec: ObjectSpec, summed: PrefixSum) -> SessionStatus:
         """Send the next part and follow the bucket to wherever it got: its word counts, not what was sent."""
-        before_bytes, started = summed.length_bytes, self._clock.monotonic()
         body, crc32c = self._next_part(summed)
+        before_bytes, started = summed.length_bytes, self._clock.monotonic()
         try:
             status = self._send(spec, body, before_bytes, crc32c)
         except TryAgain as error:
@@ -225,19 +227,26 @@ class Sender:
 
     def _next_part(self, summed: PrefixSum) -> tuple[SourceBody | TailBody, int | None]:
         """A chunk of whole quanta; or the last part, never empty, with the whole file's sum."""
-        offset_bytes = summed.length_bytes
         tail_begins_bytes = (self._size_bytes - 1) // SESSION_QUANTUM_BYTES * SESSION_QUANTUM_BYTES
+        if summed.length_bytes >= self._size_bytes:
+            self._send_tail_once_more()
+            summed.move_to(tail_begins_bytes)
+        offset_bytes = summed.length_bytes
         if offset_bytes < tail_begins_bytes:
             length_bytes = min(self._chunk_bytes, tail_begins_bytes - offset_bytes)
             chunk = SourceBody(self._source, offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)
             return chunk, None
-        if offset_bytes >= self._size_bytes:
-            raise SessionGone("the session has every byte and no object")
         data = self._read_tail(offset_bytes)
         running = Crc32c(summed.crc32c)
         running.update(data)
         self.crc32c = running.value
         return TailBody(data), running.value
+
+    def _send_tail_once_more(self) -> None:
+        """The bucket has every byte and made no object of them: only a last part can end that, or a new session."""
+        if self._tail_repeated:
+            raise SessionGone("the session has every byte and no object")
+        self._tail_repeated = True
 
     def _read_tail(self, offset_bytes: int) -> bytes:
         self.demand_unchanged()

@@ -83,7 +83,7 @@ class Fault:
 
     - `error` alone: raised before anything happens.
     - `after_bytes`: the line is cut when so many bytes of the body have arrived; what makes whole
-      quanta is committed; then `error` is raised (LineDown if none is given).
+      quanta is committed, all of it where all arrived; then `error` is raised (LineDown if none is given).
     - `commit_bytes`: the chunk arrives, the bucket commits only so many of its bytes and says so.
     - `lost_answer`: everything is done, then `error` is raised (LineDown if none is given).
     - `flip_byte_at`: that byte of the body arrives with its bits turned over.
@@ -146,13 +146,15 @@ class MemoryStore:
     """A bucket in memory. Safe to share between threads.
 
     `faults` are set by `fault`, what happened is in `calls`. `bucket_offset_seconds` puts the bucket's
-    clock ahead of `clock`. `retention_seconds` is the bucket's retention policy.
+    clock ahead of `clock`. `retention_seconds` is the bucket's retention policy. A bucket that does not
+    `enforce_checksums` stores what arrives.
     """
 
     def __init__(self, *, buckets: Iterable[str] = ("test-bucket",), clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
         self.bucket_offset_seconds = 0.0
         self.retention_seconds: float | None = None
+        self.enforce_checksums = True
         self.report: BucketReport | None = None
         self.calls: list[Call] = []
         self._buckets: dict[str, dict[str, _Stored]] = {name: {} for name in buckets}
@@ -276,7 +278,8 @@ class MemoryStore:
             before = len(session.data)
         call = Call("send", spec.bucket, spec.name, session.number, None, offset_bytes, before, last=crc32c is not None)
         received, cut = self._receive(body, fault, abort)
-        whole = cut is None and (fault is None or fault.commit_bytes is None)
+        arrived = cut is None or len(received) == body.length_bytes
+        whole = arrived and (fault is None or fault.commit_bytes is None)
         with self._lock:
             session = self._session("send", uri)
             try:
@@ -307,10 +310,11 @@ class MemoryStore:
                 self._log(call)
                 raise cut
             self._demand_absent("put_small", spec)
-            if len(received) != spec.size_bytes or _crc32c(received) != crc32c:
-                refused = ChecksumRefused(f"the bucket computed another CRC32C of {spec.name}")
+            try:
+                self._demand_checksum(spec, received, crc32c)
+            except ChecksumRefused as refused:
                 self._log(replace(call, error=refused))
-                raise refused
+                raise
             info = self._store(spec, bytes(received))
             self._leave(replace(call, generation=info.generation), fault)
         return info
@@ -489,9 +493,12 @@ class MemoryStore:
         spec = session.spec
         if spec.name in self._bucket(spec.bucket):
             raise PreconditionFailed(f"an object lives under {spec.name}")
-        if len(session.data) != spec.size_bytes or _crc32c(session.data) != crc32c:
-            raise ChecksumRefused(f"the bucket computed another CRC32C of {spec.name}")
+        self._demand_checksum(spec, session.data, crc32c)
         return self._store(spec, bytes(session.data))
+
+    def _demand_checksum(self, spec: ObjectSpec, data: bytearray, crc32c: int) -> None:
+        if self.enforce_checksums and (len(data) != spec.size_bytes or _crc32c(data) != crc32c):
+            raise ChecksumRefused(f"the bucket computed another CRC32C of {spec.name}")
 
     def _store(self, spec: ObjectSpec, data: bytes) -> ObjectInfo:
         now = self._bucket_now()
