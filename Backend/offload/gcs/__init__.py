@@ -4,6 +4,7 @@
     data          upload sessions and small uploads: the way of the bytes
     control       everything else, through google-cloud-storage
     credentials   google-auth, one token for all threads
+    trust         the CA file, for what does not go by libcurl
     answers       what was answered, and the object it describes
     sorting       refusals and failures → `offload.errors`
 

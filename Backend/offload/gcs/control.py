@@ -204,11 +204,7 @@ class Control:
         return self._library()[1]
 
     def _library(self) -> tuple[Any, Any]:
-        """The library's client and the session it speaks through, with a token that is not about to expire.
-
-        google-auth would renew the token by itself, but in each thread.
-        """
-        self._identity.headers()
+        """The library's client, and the session it speaks through."""
         with self._lock:
             if self._made is None:
                 self._made = self._make()
@@ -217,14 +213,13 @@ class Control:
     def _make(self) -> tuple[Any, Any]:
         from google.auth.transport.requests import AuthorizedSession
         from google.cloud.storage import Client
-        from requests.adapters import HTTPAdapter
+
+        from offload.gcs.trust import trust
 
         credentials = self._identity.credentials()
         authorized: Any = AuthorizedSession
         session = authorized(credentials, auth_request=self._identity.channel())
-        session.verify = self._ca_file
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=self._connections))
+        trust(session, self._ca_file, connections=self._connections)
         client = Client(
             project=self._project,
             credentials=credentials,
@@ -243,6 +238,7 @@ class Control:
         import requests
         from google.api_core.exceptions import GoogleAPIError
 
+        self._identity.headers()  # google-auth would renew the token by itself, but in every thread at once
         try:
             with sorted_auth_errors():
                 yield

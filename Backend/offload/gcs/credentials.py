@@ -73,19 +73,15 @@ class Identity:
 
     def channel(self) -> Any:
         """google-auth's way to its token service."""
+        import requests
         from google.auth.transport.requests import Request
+
+        from offload.gcs.trust import trust
 
         with self._lock:
             if self._channel is None:
-                self._channel = Request(self._session())
+                self._channel = Request(trust(requests.Session(), self._ca_file, connections=1))
             return _Patient(self._channel)
-
-    def _session(self) -> Any:
-        import requests
-
-        session = requests.Session()
-        session.verify = self._ca_file
-        return session
 
     def _load(self) -> Any:
         from google.auth import credentials, default

@@ -4,8 +4,8 @@ Facts about libcurl that this rests on, each held by a test:
 
 - An answer of 300 or more that comes before the whole body was sent ends the sending and is reported as an
   answer, if it can still be read.
-- A reused connection that turns out to be closed is replaced silently, and the body asked to start again
-  (https://curl.se/libcurl/c/CURLOPT_SEEKFUNCTION.html).
+- A reused connection that turns out to be closed is replaced silently, and the body asked to start again,
+  however much of it was sent (https://curl.se/libcurl/c/CURLOPT_SEEKFUNCTION.html).
 - A callback's exception is printed and forgotten by pycurl, so ours keep it and raise it afterwards.
 """
 
@@ -22,11 +22,12 @@ import pycurl
 from offload.errors import OffloadError, Reason, StopAndTell, TryAgain
 from offload.gcs.answers import Answer
 from offload.gcs.sorting import line_error
-from offload.store import Abort, Body, never_abort
+from offload.store import SESSION_QUANTUM_BYTES, Abort, Body, never_abort
 
 MIB = 1024 * 1024
 ALL_BUFFERS_BYTES = 16 * MIB
-"""What the upload buffers of all handles may take together; libcurl allows 2 MiB for one."""
+"""What all threads may hold of their bodies together: each has libcurl's upload buffer and a piece of the file
+on its way into it. libcurl allows a buffer of 2 MiB; beyond 256 KiB the size hardly shows in the CPU used."""
 ANSWER_LIMIT_BYTES = 64 * 1024
 SHORT_REQUEST_SECONDS = 60
 """For requests without a file in them; those with one end by the low-speed limit alone."""
@@ -104,7 +105,7 @@ class Transport:
 
     def __init__(self, *, ca_file: str, upload_handles: int, stall_seconds: int, connect_seconds: int) -> None:
         self._ca_file = ca_file
-        self._buffer_bytes = min(2 * MIB, ALL_BUFFERS_BYTES // max(1, upload_handles))
+        self._buffer_bytes = min(2 * MIB, ALL_BUFFERS_BYTES // (2 * max(1, upload_handles)))
         self._stall_seconds = stall_seconds
         self._connect_seconds = connect_seconds
         self._threads = threading.local()
@@ -116,7 +117,7 @@ class Transport:
         other side's certificate is not to be trusted, TryAgain for what else libcurl cannot do.
         """
         handle = self._handle()
-        exchange = _Exchange(request.body, abort, self._buffer_bytes)
+        exchange = _Exchange(request.body, abort)
         try:
             self._prepare(handle, request, exchange)
             handle.perform()
@@ -175,7 +176,7 @@ class Transport:
 class _Exchange:
     """The callbacks of one request. `failure` is what one of them raised."""
 
-    def __init__(self, body: Body, abort: Abort, buffer_bytes: int) -> None:
+    def __init__(self, body: Body, abort: Abort) -> None:
         self.failure: BaseException | None = None
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -184,7 +185,6 @@ class _Exchange:
         self._headers_complete = False
         self._body = body
         self._abort = abort
-        self._buffer_bytes = buffer_bytes
         self._read_bytes = 0
 
     def refused_with(self, status: int) -> bool:
@@ -217,9 +217,9 @@ class _Exchange:
         return piece
 
     def seek(self, offset_bytes: int, _origin: int) -> int:
-        """Start again, if hardly anything was sent: what more was sent may be committed already (P3)."""
+        """Start again, if so little was read that a session has committed none of it (P3)."""
         try:
-            if offset_bytes != 0 or self._read_bytes > self._buffer_bytes:
+            if offset_bytes != 0 or self._read_bytes >= SESSION_QUANTUM_BYTES:
                 return int(pycurl.SEEKFUNC_FAIL)
             self._body.rewind()
         except BaseException as error:  # noqa: BLE001 - as above

@@ -1,0 +1,313 @@
+"""What libcurl does at the edges, held to what the data path needs of it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import threading
+import time
+import weakref
+
+import pytest
+
+from gcs_emulator.process import EmulatorProcess
+from offload.errors import FileChanged, LeaseLost, LineDown, Reason, StopAndTell, Stopped, TryAgain
+from offload.gcs.transport import HeldBytes, Request, Transport
+from tests.integration.gcs.conftest import Bytes, made_store
+from tests.integration.gcs.stub import Connection, Stub, header
+
+MIB = 1024 * 1024
+
+
+class Endless:
+    """A body of any length, made as it is read."""
+
+    def __init__(self, length_bytes: int) -> None:
+        self.length_bytes = length_bytes
+        self.read_bytes = 0
+        self.rewinds = 0
+
+    def read(self, max_bytes: int) -> bytes:
+        piece = bytes(min(max_bytes, self.length_bytes - self.read_bytes))
+        self.read_bytes += len(piece)
+        return piece
+
+    def rewind(self) -> None:
+        self.rewinds += 1
+        self.read_bytes = 0
+
+
+def transport(**settings: int) -> Transport:
+    wanted = {"upload_handles": 20, "stall_seconds": 20, "connect_seconds": 5, **settings}
+    return Transport(ca_file=_ca_file(), **wanted)
+
+
+def _ca_file() -> str:
+    import certifi
+
+    return certifi.where()
+
+
+def test_a_request_says_http_1_1_an_exact_length_and_no_expect() -> None:
+    with Stub().answering("200 OK") as stub:
+        transport().perform(Request("PUT", f"{stub.url}/x", {"Content-Range": "bytes 0-1/2"}, HeldBytes(b"ab")))
+    assert stub.heads[0].startswith("PUT /x HTTP/1.1\r\n")
+    assert header(stub.heads[0], "content-length") == "2"
+    assert header(stub.heads[0], "content-range") == "bytes 0-1/2"
+    assert header(stub.heads[0], "expect") is None
+    assert header(stub.heads[0], "transfer-encoding") is None
+    assert stub.bodies == [b"ab"]
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+def test_an_empty_body_is_sent_as_length_zero(method: str) -> None:
+    with Stub().answering("499 Client Closed Request", "X-Word: Kept") as stub:
+        answer = transport().perform(Request(method, f"{stub.url}/x"))
+    assert stub.heads[0].startswith(f"{method} /x ")
+    assert header(stub.heads[0], "content-length") == "0"
+    assert (answer.status, answer.headers["x-word"]) == (499, "Kept")
+
+
+def test_one_thread_keeps_one_connection_for_all_its_requests() -> None:
+    with Stub().answering("200 OK") as stub:
+        sender = transport()
+        for _ in range(5):
+            sender.perform(Request("PUT", f"{stub.url}/x", {}, HeldBytes(b"a" * MIB)))
+        assert stub.connections == 1
+        other = threading.Thread(target=sender.perform, args=(Request("PUT", f"{stub.url}/x"),))
+        other.start()
+        other.join()
+        assert stub.connections == 2
+
+
+def test_a_refusal_in_mid_body_ends_the_sending_and_is_reported() -> None:
+    def script(connection: Connection) -> None:
+        connection.head()
+        connection.body(MIB)
+        connection.answer("503 Service Unavailable", "Retry-After: 7")
+        connection.drain()
+
+    with Stub(script) as stub:
+        body = Endless(1024 * MIB)
+        answer = transport().perform(Request("PUT", f"{stub.url}/x", {}, body))
+    assert (answer.status, answer.retry_after_seconds) == (503, 7.0)
+    assert body.read_bytes < body.length_bytes
+
+
+def test_an_early_308_ends_the_sending_and_keeps_its_range() -> None:
+    def script(connection: Connection) -> None:
+        connection.head()
+        connection.body(MIB)
+        connection.answer("308 Resume Incomplete", "Range: bytes=0-262143")
+        connection.drain()
+
+    with Stub(script) as stub:
+        answer = transport().perform(Request("PUT", f"{stub.url}/x", {}, Endless(1024 * MIB)))
+    assert (answer.status, answer.headers["range"]) == (308, "bytes=0-262143")
+
+
+def test_a_refusal_followed_by_a_reset_is_a_reason_to_try_again_either_way() -> None:
+    def script(connection: Connection) -> None:
+        connection.head()
+        connection.answer("503 Service Unavailable")
+        connection.reset()
+
+    with Stub(script) as stub, contextlib.suppress(LineDown):  # the reset may overtake the answer
+        assert transport().perform(Request("PUT", f"{stub.url}/x", {}, Endless(256 * MIB))).status == 503
+
+
+def test_a_success_that_is_cut_short_is_no_answer() -> None:
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection._socket.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"size":')
+        connection.close()
+
+    with Stub(script) as stub, pytest.raises(LineDown):
+        transport().perform(Request("PUT", f"{stub.url}/x"))
+
+
+def test_a_reused_connection_that_was_closed_is_replaced_and_the_body_starts_again() -> None:
+    def closes_on_the_second(connection: Connection) -> None:
+        connection.request()
+        connection.answer("200 OK")
+        connection.head()
+
+    def second(connection: Connection) -> None:
+        stub.bodies.append(connection.request()[1])
+        connection.answer("200 OK")
+
+    with Stub(closes_on_the_second, second) as stub:
+        sender = transport()
+        sender.perform(Request("PUT", f"{stub.url}/x"))
+        body = Bytes(b"abc" * 1000)
+        assert sender.perform(Request("PUT", f"{stub.url}/x", {}, body)).status == 200
+    assert stub.bodies == [b"abc" * 1000]
+    assert body.rewinds == 1
+
+
+def test_what_may_be_committed_already_is_not_sent_again_behind_our_back() -> None:
+    """Libcurl would start a chunk again on a new connection, from its first byte (P3)."""
+
+    def closes_in_mid_chunk(connection: Connection) -> None:
+        connection.request()
+        connection.answer("308 Resume Incomplete")
+        connection.head()
+        connection.body(8 * MIB)
+        connection.reset()
+
+    with Stub(closes_in_mid_chunk).answering("200 OK") as stub:
+        sender = transport()
+        sender.perform(Request("PUT", f"{stub.url}/x"))
+        body = Endless(64 * MIB)
+        with pytest.raises(LineDown):
+            sender.perform(Request("PUT", f"{stub.url}/x", {}, body))
+    assert body.rewinds == 0
+    assert stub.heads == []
+
+
+@pytest.mark.parametrize("raised", [LeaseLost("gone"), Stopped("asked to"), KeyboardInterrupt()])
+def test_what_abort_raises_ends_the_request_and_is_raised_itself(raised: BaseException) -> None:
+    received: list[int] = []
+
+    def script(connection: Connection) -> None:
+        connection.head()
+        received.append(connection.drain())
+
+    body = Endless(1024 * MIB)
+
+    def abort() -> None:
+        if body.read_bytes > 4 * MIB:
+            raise raised
+
+    with Stub(script) as stub, pytest.raises(type(raised)) as caught:
+        transport().perform(Request("PUT", f"{stub.url}/x", {}, body), abort=abort)
+    assert caught.value is raised
+    assert received[0] < body.length_bytes
+
+
+def test_abort_ends_the_wait_for_an_answer_that_does_not_come() -> None:
+    waiting = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.request()
+        waiting.set()
+        connection.drain()
+
+    def abort() -> None:
+        if waiting.is_set():
+            raise LeaseLost("gone")
+
+    with Stub(script) as stub, pytest.raises(LeaseLost):
+        transport(stall_seconds=300).perform(Request("PUT", f"{stub.url}/x", {}, HeldBytes(b"a")), abort=abort)
+
+
+def test_what_the_body_raises_is_raised_itself() -> None:
+    changed = FileChanged("shorter now")
+
+    class Shrinking(Endless):
+        def read(self, max_bytes: int) -> bytes:
+            if self.read_bytes > 2 * MIB:
+                raise changed
+            return super().read(max_bytes)
+
+    with Stub(lambda connection: (connection.head(), connection.drain())) as stub, pytest.raises(FileChanged) as caught:
+        transport().perform(Request("PUT", f"{stub.url}/x", {}, Shrinking(64 * MIB)))
+    assert caught.value is changed
+
+
+def test_a_line_that_stalls_ends_by_itself() -> None:
+    released = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.head()
+        released.wait(60)
+
+    with Stub(script) as stub:
+        started = time.monotonic()
+        with pytest.raises(LineDown):
+            transport(stall_seconds=1).perform(Request("PUT", f"{stub.url}/x", {}, Endless(1024 * MIB)))
+        assert time.monotonic() - started < 60
+        released.set()
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with (
+        Stub().answering("200 OK") as elsewhere,
+        Stub().answering("307 Temporary Redirect", f"Location: {elsewhere.url}/x") as stub,
+    ):
+        answer = transport().perform(Request("PUT", f"{stub.url}/x", {}, HeldBytes(b"footage")))
+        assert answer.status == 307
+        assert elsewhere.connections == 0
+
+
+def test_an_endless_answer_is_cut_off() -> None:
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection._socket.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection._socket.sendall(b" " * 65536)
+
+    with Stub(script) as stub, pytest.raises(TryAgain):
+        transport().perform(Request("PUT", f"{stub.url}/x"))
+
+
+def test_a_long_refusal_keeps_its_status() -> None:
+    with Stub().answering("503 Service Unavailable", body=b"<html>" + b" " * MIB) as stub:
+        answer = transport().perform(Request("PUT", f"{stub.url}/x"))
+    assert answer.status == 503
+    assert len(answer.body) < 256 * 1024
+
+
+def test_nobody_there_is_a_line_that_is_down() -> None:
+    with Stub() as stub:
+        url = stub.url
+    with pytest.raises(LineDown) as caught:
+        transport().perform(Request("PUT", f"{url}/x"))
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stub().answering("200 OK") as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        transport().perform(Request("PUT", "http://bucket.example/x"))
+    assert proxy.heads[0].startswith("PUT http://bucket.example/x HTTP/1.1")
+
+
+def test_a_proxy_that_refuses_to_connect_is_the_line_and_not_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stub().answering("403 Forbidden") as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(LineDown):
+            transport().perform(Request("PUT", "https://bucket.example/x"))
+    assert proxy.heads[0].startswith("CONNECT bucket.example:443")
+
+
+def test_only_the_given_authorities_are_trusted(certificate, tmp_path) -> None:
+    path, key = certificate
+    with EmulatorProcess(tmp_path / "data", buckets=["tls-bucket"], tls=(path, key), ca_file=path) as emulator:
+        trusting = made_store(emulator.url, ca_file=str(path))
+        assert trusting.get("tls-bucket", "nothing") is None
+        with pytest.raises(StopAndTell):
+            made_store(emulator.url).get("tls-bucket", "nothing")
+        with pytest.raises(StopAndTell) as caught:
+            transport().perform(Request("PUT", emulator.url))
+    assert caught.value.code is Reason.BUCKET_REFUSED
+
+
+def test_nothing_of_a_request_is_kept_after_it() -> None:
+    with Stub().answering("200 OK") as stub:
+        sender = transport()
+        body = Endless(1024)
+        sender.perform(Request("PUT", f"{stub.url}/x", {}, body))
+        kept = weakref.ref(body)
+        del body
+        gc.collect()
+        assert kept() is None
+
+
+def test_all_buffers_together_stay_within_sixteen_mebibytes() -> None:
+    for handles in (1, 2, 4, 20, 64):
+        sender = transport(upload_handles=handles)
+        assert sender._buffer_bytes <= 2 * MIB
+        assert 2 * handles * sender._buffer_bytes <= 16 * MIB or handles == 1
