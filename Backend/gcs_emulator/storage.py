@@ -126,6 +126,7 @@ class Bucket:
 
     def change_settings(self, changes: Resource) -> Resource:
         with self._storage.lock:
+            policy_before = self.settings.get("retentionPolicy")
             for key, value in changes.items():
                 if key == "deniedPermissions":
                     self.settings["_deniedPermissions"] = list(value)
@@ -135,7 +136,7 @@ class Bucket:
                     self.settings.pop(key, None)
                 else:
                     self.settings[key] = value
-            if "retentionPolicy" in changes:
+            if self.settings.get("retentionPolicy") != policy_before:
                 self._retain_anew()
             self.settings["metageneration"] = str(int(self.settings["metageneration"]) + 1)
             self.settings["updated"] = rfc3339(self._storage.clock.now())
