@@ -26,9 +26,13 @@ def walk(root: MediaRoot, folder: str = "") -> Iterator[Found]:
 
     Links are told, never followed; so are pipes and devices: whoever opens a path refuses those. Names that
     begin with a dot are hidden: the marker, the trash, and what recorders and copying tools have not finished.
-    Raises FileProblem where `folder` itself cannot be looked into.
+    Raises FileProblem, at once, where `folder` itself cannot be looked into.
     """
-    waiting = [_listed(root, tuple(part for part in folder.split("/") if part))]
+    return _below(root, _listed(root, tuple(part for part in folder.split("/") if part)))
+
+
+def _below(root: MediaRoot, listed: Iterator[tuple[tuple[str, ...], bool]]) -> Iterator[Found]:
+    waiting = [listed]
     while waiting:
         found = next(waiting[-1], None)
         if found is None:

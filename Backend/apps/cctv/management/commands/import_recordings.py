@@ -1,0 +1,208 @@
+"""`manage.py import_recordings FOLDER`: register what a recorder wrote below MEDIA_ROOT."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from apps.cctv.path_template import PathTemplate, TemplateError
+from apps.cctv.services import ServiceError
+from apps.cctv.services.import_cameras import zone_of
+from apps.cctv.services.import_report import EXAMPLES, ImportReport, shown
+from apps.cctv.services.recordings import ImportRequest, recordings_import
+from apps.cctv.wiring import media_root
+from offload.clock import SystemClock
+from offload.errors import FileProblem
+from offload.reasons import MEANING
+from offload.source import MediaRoot
+from offload.walk import walk
+
+USAGE = 2
+SOME_REFUSED = 3
+INTERRUPTED = 130
+FILES_PER_LINE = 1000
+
+OnFile = Callable[[ImportReport], None]
+
+
+class Command(BaseCommand):
+    help = (
+        "Register the recordings below FOLDER, a folder inside MEDIA_ROOT. Repeat it as often as you like: a file is "
+        "registered once. Exit status: 0 all registered, 1 could not run, 2 bad usage, 3 some files were refused."
+    )
+    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("folder", metavar="FOLDER", help="MEDIA_ROOT itself or a folder in it")
+        parser.add_argument("--camera", metavar="NAME", default="", help="the camera of all files")
+        parser.add_argument(
+            "--site", metavar="NAME", default="", help="the site of the cameras (default: the only one)"
+        )
+        parser.add_argument(
+            "--template",
+            metavar="PATH",
+            default="",
+            help="how paths below FOLDER are made, '{camera}/{date}/{time}.mp4' say; placeholders: {camera} {site} "
+            "{date} {time} {datetime} {year} {month} {day} {hour} {minute} {second} {any}",
+        )
+        parser.add_argument(
+            "--time-zone", metavar="NAME", default="", help="the zone of times in paths (default: the site's)"
+        )
+        parser.add_argument("--create-cameras", action="store_true", help="make cameras and sites that are missing")
+        parser.add_argument("--dry-run", action="store_true", help="look at everything, write nothing")
+        parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
+        parser.add_argument(
+            "--settle-seconds",
+            type=float,
+            metavar="N",
+            help="refuse files written to within N seconds (default: COLDREEL_SETTLE_SECONDS)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        root = media_root()
+        request = _request(options, root)
+        try:
+            with self._progress(root, request, as_json=options["json"]) as on_file:
+                report = recordings_import(
+                    request=request,
+                    root=root,
+                    clock=SystemClock(),
+                    on_file=on_file,
+                    examples_per_reason=None if options["json"] else EXAMPLES,
+                )
+        except (ServiceError, FileProblem) as error:
+            raise CommandError(shown(error.detail)) from error
+        except KeyboardInterrupt as error:
+            raise CommandError(
+                "Stopped. What was registered stays; run it again to go on.", returncode=INTERRUPTED
+            ) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(_as_json(report), indent=2))
+        else:
+            self._tell(report)
+        if report.refused_count:
+            sys.exit(SOME_REFUSED)
+
+    @contextlib.contextmanager
+    def _progress(self, root: MediaRoot, request: ImportRequest, *, as_json: bool) -> Iterator[OnFile]:
+        """A bar on a terminal, a line now and then elsewhere, nothing in the way of JSON."""
+        if as_json:
+            yield lambda _: None
+        elif self.stdout.isatty():
+            with _bar(root, request) as on_file:
+                yield on_file
+        else:
+            yield self._tell_now_and_then
+
+    def _tell_now_and_then(self, report: ImportReport) -> None:
+        if report.looked_at % FILES_PER_LINE == 0:
+            self.stdout.write(f"{report.looked_at} files looked at, {report.refused_count} refused")
+
+    def _tell(self, report: ImportReport) -> None:
+        if report.cameras_created:
+            self._line("Cameras created: " + ", ".join(sorted(report.cameras_created)), report)
+        for replaced in report.replacements:
+            self._line(f"{replaced.path}: takes the place of recording {replaced.recording_id}, never uploaded", report)
+        if report.replaced > len(report.replacements):
+            self.stdout.write(f"  … and {report.replaced - len(report.replacements)} more")
+        for code, count in report.refused.most_common():
+            self.stdout.write(f"Refused, {code}: {count} ({MEANING[code]})")
+            for refusal in report.refusals[code]:
+                self.stdout.write(f"  {refusal.path}: {refusal.detail}")
+            if count > len(report.refusals[code]):
+                self.stdout.write(f"  … and {count - len(report.refusals[code])} more; --json tells all")
+        self._line(
+            f"{report.registered} recordings registered ({report.registered_bytes / 2**20:.1f} MiB), "
+            f"{report.known} known already, {report.refused_count} refused",
+            report,
+        )
+
+    def _line(self, text: str, report: ImportReport) -> None:
+        self.stdout.write(f"Would be: {text}" if report.dry_run else text)
+
+
+def _request(options: dict[str, Any], root: MediaRoot) -> ImportRequest:
+    settle_seconds = options["settle_seconds"]
+    try:
+        template = PathTemplate(options["template"]) if options["template"] else None
+        if options["time_zone"]:
+            zone_of(options["time_zone"])
+    except (TemplateError, ServiceError) as error:
+        raise CommandError(str(error), returncode=USAGE) from error
+    if bool(options["camera"]) == (template is not None and "camera" in template.placeholders):
+        raise CommandError(
+            "Whose are the files? Either --camera or {camera} in --template is wanted.", returncode=USAGE
+        )
+    if settle_seconds is not None and not 0 <= settle_seconds <= 86_400:  # noqa: PLR2004 - as the setting
+        raise CommandError("--settle-seconds: a number from 0 to 86400 is wanted.", returncode=USAGE)
+    return ImportRequest(
+        folder=_below_root(options["folder"], root),
+        template=template,
+        camera=options["camera"],
+        site=options["site"],
+        time_zone=options["time_zone"],
+        create_cameras=options["create_cameras"],
+        dry_run=options["dry_run"],
+        settle_seconds=settings.COLDREEL_SETTLE_SECONDS if settle_seconds is None else settle_seconds,
+    )
+
+
+def _below_root(folder: str, root: MediaRoot) -> str:
+    """`folder` as a path below the root, ``""`` for the root; a relative one from here, else from the root."""
+    inside = [below for start in (Path.cwd(), root.path) if (below := _inside(start / folder, root)) is not None]
+    if not inside:
+        raise CommandError(
+            f"{shown(folder)} is not inside MEDIA_ROOT={str(root.path)!r}, the only tree to read from.",
+            returncode=USAGE,
+        )
+    return next((below for below in inside if (root.path / below).is_dir()), inside[0])
+
+
+def _inside(path: Path, root: MediaRoot) -> str | None:
+    """Compared both as written and as they lead: the root may be a link, or be reached through one."""
+    written = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links below the root
+    for folder, outer in ((written, root.path), (written.resolve(), root.path.resolve())):
+        if folder.is_relative_to(outer):
+            below = folder.relative_to(outer).as_posix()
+            return "" if below == "." else below
+    return None
+
+
+@contextlib.contextmanager
+def _bar(root: MediaRoot, request: ImportRequest) -> Iterator[OnFile]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    total = sum(1 for _ in walk(root, request.folder))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task("Looking at files", total=total)
+        yield lambda report: progress.update(task, completed=report.looked_at)
+
+
+def _as_json(report: ImportReport) -> dict[str, Any]:
+    return {
+        "dry_run": report.dry_run,
+        "looked_at": report.looked_at,
+        "registered": report.registered,
+        "registered_bytes": report.registered_bytes,
+        "known": report.known,
+        "refused": report.refused_count,
+        "reasons": [
+            {
+                "code": code,
+                "count": count,
+                "files": [{"path": refusal.path, "detail": refusal.detail} for refusal in report.refusals[code]],
+            }
+            for code, count in report.refused.most_common()
+        ],
+        "replaced": [{"path": one.path, "recording_id": str(one.recording_id)} for one in report.replacements],
+        "cameras_created": sorted(report.cameras_created),
+    }

@@ -1,0 +1,29 @@
+"""`manage.py mark_media_root`: say that MEDIA_ROOT is the right folder, with its disk mounted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from apps.cctv.services import ServiceError
+from apps.cctv.services.media_root import Marking, media_root_mark
+from apps.cctv.wiring import media_root
+
+
+class Command(BaseCommand):
+    help = (
+        "Write the marker file into MEDIA_ROOT. Without the marker the disk is taken for not mounted: nothing is "
+        "imported and nothing is deleted. Exit status: 0 marked or marked already, 1 refused, 2 bad usage."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--yes", action="store_true", help="although the folder is empty and recordings are known")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            report = media_root_mark(root=media_root(), although_empty=options["yes"])
+        except ServiceError as error:
+            raise CommandError(error.detail) from error
+        said = "is marked now" if report.marking is Marking.MARKED else "was marked already"
+        self.stdout.write(f"{report.path} {said}.")

@@ -1,0 +1,112 @@
+"""Whose recording an imported file is: sites and cameras by name, made where that is allowed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from apps.cctv.models import Camera, Site
+from apps.cctv.services import Conflict, NotFound, ServiceError
+from apps.cctv.services.cameras import DEFAULT_SITE_NAME
+from offload.errors import FileProblem, Reason
+
+_MOST_LETTERS = 100  # the columns that keep names
+
+
+class ImportCameras:
+    """Looks each camera up once. `create` makes those that are missing; with `dry_run` they are not saved."""
+
+    def __init__(self, *, site: str, time_zone: str, create: bool, dry_run: bool, now: datetime) -> None:
+        self.created: list[str] = []
+        self._site = site
+        self._time_zone = time_zone
+        self._create = create
+        self._dry_run = dry_run
+        self._now = now
+        self._sites: dict[str, Site] = {}
+        self._cameras: dict[tuple[str, str], Camera] = {}
+        self._zones: dict[str, ZoneInfo] = {}
+
+    def check_site(self) -> None:
+        """Make sure of the site that files without one belong to. Raises NotFound, Conflict."""
+        try:
+            self._site_of(self._site)
+        except FileProblem as problem:
+            raise NotFound(problem.detail) from problem
+
+    def check_camera(self, name: str) -> None:
+        """Make sure of the camera that all files belong to. Raises NotFound."""
+        try:
+            self.camera(name, None)
+        except FileProblem as problem:
+            raise NotFound(problem.detail) from problem
+
+    def camera(self, name: str, site_name: str | None) -> Camera:
+        """Raises FileProblem CAMERA_NOT_FOUND where there is none and none may be made."""
+        site = self._site_of(self._site if site_name is None else site_name)
+        key = (site.name, name)
+        if key not in self._cameras:
+            self._cameras[key] = self._found_or_made(name, site)
+        return self._cameras[key]
+
+    def zone(self, site: Site) -> ZoneInfo:
+        """The time zone that paths of a site are read in. Raises ServiceError where the site's is none."""
+        name = self._time_zone or site.time_zone
+        if name not in self._zones:
+            self._zones[name] = zone_of(name)
+        return self._zones[name]
+
+    def _site_of(self, name: str) -> Site:
+        if name not in self._sites:
+            self._sites[name] = self._named_site(name) if name else self._only_site()
+        return self._sites[name]
+
+    def _only_site(self) -> Site:
+        sites = list(Site.objects.all()[:2])
+        if len(sites) > 1:
+            raise Conflict("There are several sites: say which one with --site.")
+        return sites[0] if sites else self._named_site(DEFAULT_SITE_NAME)
+
+    def _named_site(self, name: str) -> Site:
+        found = Site.objects.filter(name=name).first()
+        if found is not None:
+            return found
+        self._check_may_create(name, "site")
+        made = Site(name=name, time_zone=self._time_zone or "UTC", created_at=self._now)
+        if self._dry_run:
+            return made
+        return Site.objects.get_or_create(
+            name=name, defaults={"time_zone": made.time_zone, "created_at": made.created_at}
+        )[0]
+
+    def _found_or_made(self, name: str, site: Site) -> Camera:
+        # A site of a dry run is not saved, and has no cameras to ask for.
+        found = None if site._state.adding else Camera.objects.filter(site=site, name=name).first()  # noqa: SLF001
+        if found is None:
+            self._check_may_create(name, "camera")
+            found = self._made(name, site)
+        found.site = site
+        return found
+
+    def _made(self, name: str, site: Site) -> Camera:
+        self.created.append(name)
+        if self._dry_run:
+            return Camera(site=site, name=name)
+        return Camera.objects.get_or_create(site=site, name=name, defaults={"created_at": self._now})[0]
+
+    def _check_may_create(self, name: str, what: str) -> None:
+        if not name.strip() or not name.isprintable() or len(name) > _MOST_LETTERS:
+            raise FileProblem(f"{name!r} is no name of a {what}", code=Reason.CAMERA_NOT_FOUND)
+        if not self._create:
+            raise FileProblem(
+                f"there is no {what} {name!r}: create it, or allow it with --create-cameras",
+                code=Reason.CAMERA_NOT_FOUND,
+            )
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """An IANA time zone. Raises ServiceError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ServiceError(f"{name!r} is no time zone: a name like Europe/Berlin is wanted.") from error

@@ -1,0 +1,94 @@
+"""The media root's marker file: whether the right disk is mounted where recordings are looked for (F16)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+from apps.cctv.models import Recording
+from apps.cctv.services import Conflict, ServiceError
+from offload.errors import FileProblem
+from offload.source import MARKER_NAME, MediaRoot
+
+log = structlog.get_logger("coldreel.media_root")
+
+MARKER_TEXT = (
+    "This folder is Coldreel's media root: recordings are read, uploaded and cleaned up below it.\n"
+    "Without this file Coldreel takes the disk for not mounted and deletes nothing. Leave it here.\n"
+)
+
+
+class MediaRootUnusable(ServiceError):
+    """MEDIA_ROOT is missing, not mounted, or cannot be written to."""
+
+
+class Marking(StrEnum):
+    MARKED = "marked"
+    ALREADY = "already"
+
+
+@dataclass(frozen=True, slots=True)
+class MarkReport:
+    marking: Marking
+    path: str
+
+
+def media_root_mark(*, root: MediaRoot, although_empty: bool) -> MarkReport:
+    """Write the marker, where there is none yet.
+
+    Raises MediaRootUnusable where the folder is missing or read-only, and Conflict where it is empty although
+    recordings should lie in it, unless `although_empty`: that is what an unmounted disk looks like.
+    """
+    if not root.path.is_dir():
+        raise MediaRootUnusable(
+            f"MEDIA_ROOT={str(root.path)!r} is no folder: create it, mount its disk, or set MEDIA_ROOT."
+        )
+    if root.has_marker():
+        return MarkReport(Marking.ALREADY, str(root.path))
+    if not although_empty and _is_empty(root) and _local_recordings_exist():
+        raise Conflict(
+            f"MEDIA_ROOT={str(root.path)!r} is empty although recordings should lie in it: its disk is probably not "
+            "mounted. If it is meant to be empty, say so with --yes."
+        )
+    _write_marker(root)
+    return MarkReport(Marking.MARKED, str(root.path))
+
+
+def media_root_check(*, root: MediaRoot, may_mark: bool) -> None:
+    """Stop an import where the marker is missing; on first use, with no recordings yet, write it instead.
+
+    `may_mark` is False in a dry run, which writes nothing. Raises MediaRootUnusable.
+    """
+    if not root.path.is_dir():
+        raise MediaRootUnusable(
+            f"MEDIA_ROOT={str(root.path)!r} is no folder: create it, mount its disk, or set MEDIA_ROOT."
+        )
+    if root.has_marker():
+        return
+    if Recording.objects.exists():
+        raise MediaRootUnusable(
+            f"MEDIA_ROOT={str(root.path)!r} has no marker file {MARKER_NAME} although recordings are known: is the "
+            "disk mounted? If this is the right folder, run `manage.py mark_media_root`."
+        )
+    if may_mark:
+        _write_marker(root)
+
+
+def _write_marker(root: MediaRoot) -> None:
+    try:
+        root.write_marker(MARKER_TEXT)
+    except FileProblem as problem:
+        raise MediaRootUnusable(f"MEDIA_ROOT={str(root.path)!r} cannot be written to: {problem.detail}") from problem
+    log.info("media_root_marked", path=str(root.path))
+
+
+def _is_empty(root: MediaRoot) -> bool:
+    with os.scandir(root.path) as entries:
+        return all(entry.name.startswith(".") or entry.name == "lost+found" for entry in entries)
+
+
+def _local_recordings_exist() -> bool:
+    return Recording.objects.filter(storage_type=Recording.StorageType.LOCAL).exists()

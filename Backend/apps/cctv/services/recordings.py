@@ -1,0 +1,265 @@
+"""The way in for footage: registers files that a recorder wrote below the media root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import structlog
+from django.db import transaction
+
+from apps.cctv.local_time import utc_of
+from apps.cctv.models import Camera, Recording
+from apps.cctv.path_template import PathMatch, PathTemplate
+from apps.cctv.services.import_cameras import ImportCameras, zone_of
+from apps.cctv.services.import_report import EXAMPLES, ImportReport
+from apps.cctv.services.media_root import media_root_check
+from offload.clock import Clock
+from offload.errors import FileChanged, FileProblem, Reason
+from offload.media import MediaFacts, probe
+from offload.source import MediaRoot, SourceIdentity, check_settled
+from offload.walk import Found, walk
+
+log = structlog.get_logger("coldreel.import")
+
+PAGE_FILES = 500
+"""Looked up, and written, together: half of what one transaction may hold."""
+
+CLOCK_SLACK = timedelta(days=1)
+"""A container that was begun later than this after its own last write has a wrong clock in it."""
+
+_MOST_NS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What is to be registered: every file below `folder` (relative to the media root, ``""`` for all of it).
+
+    `template` is matched with paths below `folder`; `camera` names the camera of all files where it does not.
+    `site` and `time_zone` are names, empty for the only site and its own zone.
+    """
+
+    folder: str = ""
+    template: PathTemplate | None = None
+    camera: str = ""
+    site: str = ""
+    time_zone: str = ""
+    create_cameras: bool = False
+    dry_run: bool = False
+    settle_seconds: float = 10.0
+
+
+def recordings_import(
+    *,
+    request: ImportRequest,
+    root: MediaRoot,
+    clock: Clock,
+    on_file: Callable[[ImportReport], None] = lambda _: None,
+    examples_per_reason: int | None = EXAMPLES,
+) -> ImportReport:
+    """Register what is not registered yet; the report says what was refused. `on_file` hears of each file.
+
+    Safe to repeat, to interrupt and to run twice at once: a file is registered once. A file that differs from
+    the one registered under its path is a new recording. Raises ServiceError (no such site, camera or time
+    zone; media root not mounted) and FileProblem (no such folder); what was registered before that stays.
+    """
+    report = ImportReport(dry_run=request.dry_run, examples_per_reason=examples_per_reason)
+    _Import(request, root, clock, report, on_file).run()
+    log.info(
+        "recordings_imported",
+        folder=request.folder,
+        dry_run=request.dry_run,
+        registered=report.registered,
+        known=report.known,
+        refused=report.refused_count,
+    )
+    return report
+
+
+def recordings_register(*, recordings: Sequence[Recording]) -> set[UUID]:
+    """Insert those whose file is not registered yet, in one transaction; ids of the inserted ones.
+
+    Another process may register the same files in this instant: path and mtime are unique, one wins.
+    """
+    with transaction.atomic():
+        Recording.objects.bulk_create(recordings, ignore_conflicts=True)
+        own = Recording.objects.filter(pk__in=[recording.pk for recording in recordings])
+        return set(own.values_list("pk", flat=True))
+
+
+class _Earlier(NamedTuple):
+    """A recording that is known under a path."""
+
+    recording_id: UUID
+    mtime_ns: int | None
+    size_bytes: int
+    storage_type: str
+
+
+class _Import:
+    def __init__(
+        self,
+        request: ImportRequest,
+        root: MediaRoot,
+        clock: Clock,
+        report: ImportReport,
+        on_file: Callable[[ImportReport], None],
+    ) -> None:
+        self._request = request
+        self._root = root
+        self._clock = clock
+        self._report = report
+        self._on_file = on_file
+        self._cameras = ImportCameras(
+            site=request.site,
+            time_zone=request.time_zone,
+            create=request.create_cameras,
+            dry_run=request.dry_run,
+            now=clock.now(),
+        )
+
+    def run(self) -> None:
+        if self._request.time_zone:
+            zone_of(self._request.time_zone)
+        media_root_check(root=self._root, may_mark=not self._request.dry_run)
+        found = walk(self._root, self._root.relative(self._request.folder) if self._request.folder else "")
+        if self._request.camera:
+            self._cameras.check_camera(self._request.camera)
+        for page in _pages(found):
+            self._take(page)
+        self._report.cameras_created = self._cameras.created
+
+    def _take(self, page: list[Found]) -> None:
+        """Look at a page of files outside of any transaction, then write what is new."""
+        present = [(found.relative_path, identity) for found in page if (identity := self._identity(found))]
+        earlier = _earlier_by_path([path for path, _ in present])
+        new: list[Recording] = []
+        for path, identity in present:
+            recording = self._new_recording(path, identity, earlier.get(path, []))
+            if recording is not None:
+                new.append(recording)
+            self._on_file(self._report)
+        self._write(new, earlier)
+
+    def _identity(self, found: Found) -> SourceIdentity | None:
+        """None, and told, where the path leads to no regular file."""
+        self._report.looked_at += 1
+        try:
+            return _identity_of(found, self._root)
+        except FileProblem as problem:
+            self._report.refuse(found.relative_path, problem)
+            self._on_file(self._report)
+            return None
+
+    def _new_recording(self, path: str, identity: SourceIdentity, earlier: list[_Earlier]) -> Recording | None:
+        """None where the file is registered already, or refused, and told so."""
+        try:
+            if _is_known(identity, earlier):
+                self._report.known += 1
+                return None
+            return self._recording_of(path)
+        except FileProblem as problem:
+            self._report.refuse(path, problem)
+            return None
+
+    def _recording_of(self, path: str) -> Recording:
+        match, camera = self._owner_of(path)
+        file_name = path.rpartition("/")[2]
+        with self._root.open(path) as source:
+            check_settled(source.identity, now=self._clock.now(), settle_seconds=self._request.settle_seconds)
+            facts = probe(source, file_name)
+            if source.identity_now() != source.identity:
+                raise FileChanged(f"{path!r} changed while it was looked at")
+            identity = source.identity
+        started_at = _started_at(match, facts, identity, self._cameras.zone(camera.site))
+        duration = facts.duration_seconds
+        return Recording(
+            camera=camera,
+            name=file_name,
+            status=Recording.Status.READY,
+            started_at=started_at,
+            ended_at=None if duration is None else started_at + timedelta(seconds=duration),
+            duration_seconds=duration,
+            codec=facts.codec,
+            width_pixels=facts.width_pixels,
+            height_pixels=facts.height_pixels,
+            file_size_bytes=identity.size_bytes,
+            file_mtime_ns=identity.mtime_ns,
+            local_path=path,
+            file_path=path,
+            storage_type=Recording.StorageType.LOCAL,
+            created_at=self._clock.now(),
+        )
+
+    def _owner_of(self, path: str) -> tuple[PathMatch, Camera]:
+        request = self._request
+        match: PathMatch | None = PathMatch()
+        if request.template is not None:
+            below = path.removeprefix(f"{request.folder}/") if request.folder else path
+            match = request.template.match(below)
+        if match is None:
+            raise FileProblem(f"{path!r} does not match the template", code=Reason.PATH_NOT_MATCHED)
+        return match, self._cameras.camera(match.camera or request.camera, match.site)
+
+    def _write(self, new: list[Recording], earlier: dict[str, list[_Earlier]]) -> None:
+        if not new:
+            return
+        registered = {row.pk for row in new} if self._request.dry_run else recordings_register(recordings=new)
+        for row in new:
+            if row.pk not in registered:
+                self._report.known += 1
+                continue
+            self._report.registered += 1
+            self._report.registered_bytes += row.file_size_bytes
+            for former in earlier.get(row.local_path, []):
+                if former.storage_type == Recording.StorageType.LOCAL:
+                    self._report.replace(row.local_path, former.recording_id)
+
+
+def _pages(found: Iterable[Found]) -> Iterator[list[Found]]:
+    files = iter(found)
+    while page := list(islice(files, PAGE_FILES)):
+        yield page
+
+
+def _identity_of(found: Found, root: MediaRoot) -> SourceIdentity:
+    if found.problem is not None:
+        raise found.problem
+    identity = root.stat(found.relative_path)
+    if not 0 <= identity.mtime_ns <= _MOST_NS:
+        raise FileProblem("its modification time is none of a recording", code=Reason.FILE_UNREADABLE)
+    return identity
+
+
+def _earlier_by_path(paths: list[str]) -> dict[str, list[_Earlier]]:
+    rows = Recording.objects.filter(local_path__in=paths).order_by("created_at")
+    found: dict[str, list[_Earlier]] = {}
+    columns = rows.values_list("local_path", "id", "file_mtime_ns", "file_size_bytes", "storage_type")
+    for path, recording_id, mtime_ns, size_bytes, storage_type in columns:
+        found.setdefault(path, []).append(_Earlier(recording_id, mtime_ns, size_bytes, storage_type))
+    return found
+
+
+def _is_known(identity: SourceIdentity, earlier: list[_Earlier]) -> bool:
+    """Raises FileChanged where a file of another size has the very mtime of the registered one."""
+    same_time = [row for row in earlier if row.mtime_ns == identity.mtime_ns]
+    if same_time and all(row.size_bytes != identity.size_bytes for row in same_time):
+        raise FileChanged("another file than the one registered under this name, with the same time")
+    return bool(same_time)
+
+
+def _started_at(match: PathMatch, facts: MediaFacts, identity: SourceIdentity, zone: ZoneInfo) -> datetime:
+    """The path's time, else the container's, else the time of the last write less the duration."""
+    written_at = datetime.fromtimestamp(identity.mtime_ns / 1e9, tz=UTC)
+    own = facts.started_at if facts.started_at and facts.started_at <= written_at + CLOCK_SLACK else None
+    by_file = own or written_at - timedelta(seconds=facts.duration_seconds or 0)
+    if match.start is not None:
+        return match.start
+    if match.local_start is not None:
+        return utc_of(match.local_start, zone, evidence=by_file)
+    return by_file
