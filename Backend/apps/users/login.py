@@ -76,7 +76,8 @@ class _Failures:
             return 0
         slowed = timedelta(seconds=2.0 ** min(self.count - _FREE_FAILURES - 1, 30))
         until = self.last_at + (settings.AXES_COOLOFF_TIME if self.locked else min(slowed, settings.AXES_COOLOFF_TIME))
-        return max(0, math.ceil((until - now).total_seconds()))
+        # django-axes reads the clock itself, a little after `now`.
+        return max(0, math.ceil((until - max(now, self.last_at)).total_seconds()))
 
 
 def _failures(request: HttpRequest, username: str, now: datetime) -> _Failures:
