@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource as os_resource
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,8 +67,8 @@ class Admin:
                 "sessions": self._sessions.counts(),
                 "requests": len(requests),
                 "received_bytes": sum(one["received_bytes"] for one in requests),
-                "resident_bytes": _resident_bytes(),
-                "peak_resident_bytes": os_resource.getrusage(os_resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "resident_bytes": _memory_bytes("VmRSS"),
+                "peak_resident_bytes": _memory_bytes("VmHWM"),
             }
         )
 
@@ -163,6 +162,7 @@ def _flip(path: Path, at: int) -> None:
         os.close(descriptor)
 
 
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def _memory_bytes(field: str) -> int:
+    """From /proc: `ru_maxrss` would tell the parent's peak too, which a child inherits."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
