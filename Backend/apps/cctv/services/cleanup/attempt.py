@@ -119,11 +119,10 @@ class Attempt:
 
     def close_put_back(self, detail: str) -> None:
         """Inside a transaction. Raises LeaseLost."""
-        now = self.run.now()
-        if not GCPVideoTransfer.objects.held_by_lease(self.lease, now).exists():
+        if not GCPVideoTransfer.objects.held_by_lease(self.lease, self.run.now()).exists():
             raise LeaseLost(f"the lease of transfer {self.key} is another's now")
         receipts = DeletionReceipt.objects.filter(transfer=self.row.pk, closed_at__isnull=True)
-        receipts.update(outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=now, detail=detail)
+        receipts.update(outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=self.run.clock.now(), detail=detail)
         self.receipt = None
 
     def receipt_columns(self, proof: Proof) -> dict[str, Any]:
@@ -132,7 +131,7 @@ class Attempt:
             "transfer": row,
             "actor": self.run.actor,
             "forced": self.run.force,
-            "opened_at": self.run.now(),
+            "opened_at": self.run.clock.now(),
             "local_path": self.path,
             "size_bytes": row.file_size_bytes,
             "gcp_bucket": row.gcp_bucket,

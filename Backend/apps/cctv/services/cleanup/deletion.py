@@ -88,7 +88,7 @@ def close(attempt: Attempt, receipt: DeletionReceipt, reason: Reason) -> FileRep
     """The receipt and the move, together."""
     with transaction.atomic():
         receipt.outcome = Receipt.DELETED
-        receipt.closed_at = attempt.run.now()
+        receipt.closed_at = attempt.run.clock.now()
         receipt.save(update_fields=["outcome", "closed_at"])
         attempt.mark_cleaned(receipt, reason)
     return attempt.report(Outcome.CLEANED, reason)
@@ -116,7 +116,7 @@ def _already_missing(attempt: Attempt, proof: Proof) -> FileReport:
             receipt = DeletionReceipt.objects.create(
                 **attempt.receipt_columns(proof),
                 outcome=Receipt.ALREADY_MISSING,
-                closed_at=attempt.run.now(),
+                closed_at=attempt.run.clock.now(),
                 compared=Compared.NOTHING,
             )
             attempt.mark_cleaned(receipt, Reason.ALREADY_MISSING)

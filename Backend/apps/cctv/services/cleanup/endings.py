@@ -124,7 +124,7 @@ def _try_later(attempt: Attempt, error: OffloadError, *, needs_attention: bool) 
             error_message=error.detail,
             cleanup_failures=failures,
             needs_attention=needs_attention,
-            next_attempt_at=run.now() + timedelta(seconds=_delay_seconds(attempt, failures, error)),
+            next_attempt_at=run.clock.now() + timedelta(seconds=_delay_seconds(attempt, failures, error)),
         )
     if needs_attention:
         run.alarms[Reason.CLEANUP_FAILED, str(attempt.row.site)] = f"{attempt.path}: {error.detail}"

@@ -24,7 +24,7 @@ def finish(attempt: Attempt, receipt: DeletionReceipt) -> FileReport | None:
     if found is None:
         return _close_unlinked(attempt, receipt)
     row_check(row, run.policy, run.installation)
-    if receipt.opened_at + run.policy.quarantine > run.now():
+    if receipt.opened_at + run.policy.quarantine > run.clock.now():
         return quarantined(attempt, receipt)
     attempt.prove()
     with run.trash.open(attempt.key) as source:

@@ -30,6 +30,7 @@ _ENDINGS = {
     Reason.LOCAL_CHANGED: Ending.COMPLETE,
     Reason.OBJECT_MISSING: Ending.FAIL,
     Reason.OBJECT_DIFFERS: Ending.FAIL,
+    Reason.OBJECT_LOST: Ending.FAIL,
 }
 
 

@@ -1,0 +1,233 @@
+"""A hold that comes between any two steps, and a death at any of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from apps.cctv.services.cleanup import trash_recover
+from apps.cctv.services.holds import HoldReport, hold_set
+from offload.states import State
+from tests.integration.cleanup.hooks import Crash, HookedClock, HookedRoot, HookedStore, HookedTrash, Steps
+from tests.integration.cleanup.yard import Footage, Run, Yard
+
+MOST_STEPS = 200
+force_or_not = pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
+
+
+@dataclass
+class Case:
+    footage: Footage
+    steps: Steps
+
+
+def clean_with(yard: Yard, steps: Steps, **options: Any) -> Run:
+    return yard.clean(
+        store=HookedStore(yard.store, steps),
+        root=HookedRoot(yard.root, steps),
+        trash=HookedTrash(yard.root, steps),
+        clock=HookedClock(yard.clock, steps),
+        **options,
+    )
+
+
+def every_step(yard: Yard, act: Callable[[Footage], None], run: Callable[[Case], None], **columns: Any) -> list[str]:
+    """One recording a step: the n-th has `act` called at the n-th step of its cleanup. The steps' names."""
+    names = []
+    for at in range(1, MOST_STEPS):
+        footage = yard.add(f"{at:03}.mp4", **columns)
+        steps = Steps(at, lambda footage=footage: act(footage))
+        run(Case(footage, steps))
+        if steps.acted_at is None:
+            return names
+        names.append(steps.acted_at)
+    raise AssertionError("the cleanup has more steps than that")
+
+
+def hold(yard: Yard, footage: Footage) -> HoldReport:
+    return hold_set(recording_id=footage.recording.pk, user=yard.user(), reason="case 7", now=yard.clock.now())
+
+
+@force_or_not
+def test_hold_set_between_any_two_steps_saves_the_file_or_says_that_it_is_too_late(
+    live_yard: Yard, force: bool
+) -> None:
+    yard = live_yard
+    reports: dict[Any, HoldReport] = {}
+
+    def act(footage: Footage) -> None:
+        reports[footage.transfer_id] = hold(yard, footage)
+
+    def run(case: Case) -> None:
+        footage, steps = case.footage, case.steps
+        clean_with(yard, steps, force=force, transfer_id=footage.transfer_id)
+        if steps.acted_at is None:
+            assert not footage.path.exists()
+            return
+        saved = footage.is_whole
+        told = reports[footage.transfer_id].local_copy_remains
+        outcomes = [receipt.outcome for receipt in footage.receipts]
+        assert yard.trash_files() == []
+        if saved:
+            assert footage.status == State.COMPLETED
+            assert "deleted" not in outcomes
+        else:
+            assert told is False  # whoever set the hold knows
+            assert outcomes == ["deleted"]
+            assert footage.status == State.CLEANUP_COMPLETED
+        fates.append((steps.acted_at, saved))
+
+    fates: list[tuple[str, bool]] = []
+    names = every_step(yard, act, run, hours_ago=1 if force else 25)
+    assert len(names) > 20
+    lost = [name for name, saved in fates if not saved]
+    assert [saved for _, saved in fates] == [True] * (len(fates) - len(lost)) + [False] * len(lost)
+    # Between the last look and the unlink only the proof's age is read off the clock.
+    assert {name.partition(".")[0] for name in lost[: lost.index("trash.unlink")]} <= {"clock"}
+
+
+def finish(yard: Yard, footage: Footage) -> None:
+    """Whoever comes next after a death: the sweep now and then, and the next run."""
+    yard.leases_run_out()
+    yard.clock.advance(120)
+    yard.clean(transfer_id=footage.transfer_id)
+
+
+def crash(_: Footage) -> None:
+    raise Crash
+
+
+def bytes_remain(yard: Yard, footage: Footage) -> bool:
+    if footage.is_whole:
+        return True
+    if yard.trash.find(str(footage.transfer_id)) is None:
+        return False
+    with yard.trash.open(str(footage.transfer_id)) as source:
+        return source.read_at(0, 10_000) == footage.content
+
+
+@pytest.mark.parametrize("swept", [False, True], ids=["next_run", "sweep_then_next_run"])
+def test_death_at_any_step_is_finished_by_the_next_run(live_yard: Yard, swept: bool) -> None:
+    yard = live_yard
+
+    def run(case: Case) -> None:
+        footage, steps = case.footage, case.steps
+        try:
+            clean_with(yard, steps, transfer_id=footage.transfer_id)
+        except Crash:
+            assert bytes_remain(yard, footage) or steps.acted_at == "trash.unlinked" or "trash.unlinked" in steps.names
+        if swept:
+            yard.leases_run_out()
+            trash_recover(yard.root, yard.clock.now())
+        finish(yard, footage)
+        assert footage.status == State.CLEANUP_COMPLETED
+        assert not footage.path.exists()
+        assert yard.trash_files() == []
+        outcomes = [receipt.outcome for receipt in footage.receipts]
+        assert outcomes == ["deleted"]
+        assert all(receipt.closed_at is not None for receipt in footage.receipts)
+
+    assert len(every_step(yard, crash, run)) > 20
+
+
+def test_death_at_any_step_then_a_hold_keeps_what_is_still_there(live_yard: Yard) -> None:
+    yard = live_yard
+
+    def run(case: Case) -> None:
+        footage, steps = case.footage, case.steps
+        with contextlib.suppress(Crash):
+            clean_with(yard, steps, transfer_id=footage.transfer_id)
+        remained = bytes_remain(yard, footage)
+        hold(yard, footage)
+        yard.leases_run_out()
+        trash_recover(yard.root, yard.clock.now())
+        finish(yard, footage)
+        assert footage.is_whole == remained
+        assert yard.trash_files() == []
+        assert footage.status == (State.COMPLETED if remained else State.CLEANUP_COMPLETED)
+        assert not [receipt for receipt in footage.receipts if receipt.closed_at is None]
+
+    every_step(yard, crash, run)
+
+
+def test_death_at_any_step_then_a_lost_object_keeps_the_file(live_yard: Yard) -> None:
+    yard = live_yard
+
+    def run(case: Case) -> None:
+        footage, steps = case.footage, case.steps
+        with contextlib.suppress(Crash):
+            clean_with(yard, steps, transfer_id=footage.transfer_id)
+        remained = bytes_remain(yard, footage)
+        if footage.status == State.CLEANUP_COMPLETED:
+            return
+        yard.store.remove(yard.bucket, footage.row.gcp_storage_path)
+        yard.leases_run_out()
+        yard.clock.advance(120)
+        yard.clean(transfer_id=footage.transfer_id, accept_missing=True)
+        assert footage.is_whole == remained
+        row = footage.row
+        if remained:
+            assert (row.transfer_status, row.error_code) == (State.FAILED, "object_missing")
+            assert footage.recording.storage_type == "local"
+        else:
+            assert (row.transfer_status, row.error_code) == (State.CLEANUP_COMPLETED, "object_lost")
+            assert ("object_lost", str(row.pk)) in yard.alarms()
+
+    every_step(yard, crash, run)
+
+
+def test_death_while_a_refused_file_is_put_back_is_finished_too(live_yard: Yard) -> None:
+    """The hold comes after the receipt, and the process dies at any step of putting the file back."""
+    yard = live_yard
+
+    def run(case: Case) -> None:
+        footage, steps = case.footage, case.steps
+
+        class HoldsAfterTheReceipt(HookedTrash):
+            def find(self, key: str) -> Any:
+                if footage.receipts and not footage.recording.hold_wanted:
+                    hold(yard, footage)
+                return super().find(key)
+
+        with contextlib.suppress(Crash):
+            yard.clean(
+                transfer_id=footage.transfer_id,
+                trash=HoldsAfterTheReceipt(yard.root, steps),
+                store=HookedStore(yard.store, steps),
+                root=HookedRoot(yard.root, steps),
+                clock=HookedClock(yard.clock, steps),
+            )
+        hold(yard, footage)
+        assert bytes_remain(yard, footage)
+        yard.leases_run_out()
+        trash_recover(yard.root, yard.clock.now())
+        finish(yard, footage)
+        assert footage.is_whole
+        assert footage.status == State.COMPLETED
+        assert {receipt.outcome for receipt in footage.receipts} <= {"put_back"}
+
+    every_step(yard, crash, run)
+
+
+def test_file_under_both_names_after_a_death_in_mid_put_back_is_one_file_again(live_yard: Yard) -> None:
+    yard = live_yard
+    footage = yard.add()
+    steps = Steps(0, lambda: None)
+
+    class DiesAtTheUnlink(HookedTrash):
+        def unlink(self, key: str) -> None:
+            raise Crash
+
+    with pytest.raises(Crash):
+        yard.clean(trash=DiesAtTheUnlink(yard.root, steps))
+    os.link(yard.folder / ".coldreel-trash" / str(footage.transfer_id), footage.path)
+    hold(yard, footage)
+    finish(yard, footage)
+    assert footage.is_whole
+    assert yard.trash_files() == []
+    assert footage.path.stat().st_nlink == 1

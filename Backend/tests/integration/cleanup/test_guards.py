@@ -1,0 +1,210 @@
+"""What stops a run before it touches anything."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from apps.cctv.models import DeletionReceipt
+from offload.errors import LineDown, Reason, StopAndTell, TryAgain
+from offload.states import State
+from tests.integration.cleanup.yard import Footage, Yard
+
+ways_to_ask = pytest.mark.parametrize(
+    "options", [{}, {"force": True}, {"dry_run": True}, {"batch_size": 1}], ids=["plain", "force", "dry_run", "one"]
+)
+
+
+def remove_files(footage: list[Footage]) -> None:
+    for each in footage:
+        each.path.unlink()
+
+
+def remove_objects(yard: Yard, footage: list[Footage]) -> None:
+    for each in footage:
+        yard.store.remove(yard.bucket, each.row.gcp_storage_path)
+
+
+@ways_to_ask
+def test_unmounted_media_root_stops_everything(yard: Yard, options: dict[str, Any]) -> None:
+    footage = yard.many(3)
+    yard.unmount()
+    run = yard.clean(**options)
+    assert run.report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
+    assert run.files == []
+    assert {each.status for each in footage} == {State.CLEANUP_PENDING}
+    assert yard.store.calls == []
+
+
+def test_unmounted_media_root_stops_a_run_that_has_nothing_to_do(yard: Yard) -> None:
+    yard.unmount()
+    assert yard.clean().report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
+
+
+def test_disk_that_is_unmounted_during_the_run_makes_no_file_count_as_gone(yard: Yard) -> None:
+    """The mount point below is empty then, like after `umount`."""
+    footage = yard.many(3)
+
+    def umount() -> None:
+        yard.unmount()
+        remove_files(footage)
+
+    run = yard.clean(on_start=lambda count: umount())
+    assert run.report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
+    assert {each.status for each in footage} == {State.CLEANUP_PENDING}
+    assert not DeletionReceipt.objects.exists()
+
+
+@ways_to_ask
+def test_more_than_half_of_the_files_missing_stops_the_run(yard: Yard, options: dict[str, Any]) -> None:
+    footage = yard.many(20)
+    remove_files(footage[:11])
+    run = yard.clean(**options)
+    assert run.report.stopped is Reason.TOO_MANY_MISSING_LOCALLY
+    assert run.files == []
+    assert all(each.is_whole for each in footage[11:])
+    assert {each.status for each in footage} == {State.CLEANUP_PENDING}
+
+
+def test_half_of_the_files_missing_is_told_file_by_file(yard: Yard) -> None:
+    footage = yard.many(20)
+    remove_files(footage[:10])
+    run = yard.clean()
+    assert (run.report.cleaned, run.report.already_missing, run.report.stopped) == (10, 10, None)
+
+
+def test_nine_missing_files_stop_nothing(yard: Yard) -> None:
+    remove_files(yard.many(9))
+    assert yard.clean().report.already_missing == 9
+
+
+def test_one_transfer_asked_for_is_guarded_by_all_that_are_due(yard: Yard) -> None:
+    footage = yard.many(20)
+    remove_files(footage[:11])
+    run = yard.clean(transfer_id=footage[15].transfer_id, force=True)
+    assert run.report.stopped is Reason.TOO_MANY_MISSING_LOCALLY
+    assert footage[15].is_whole
+
+
+@ways_to_ask
+def test_more_than_a_tenth_of_the_objects_missing_stops_the_run(yard: Yard, options: dict[str, Any]) -> None:
+    footage = yard.many(40)
+    remove_objects(yard, footage[30:])
+    run = yard.clean(**options)
+    assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
+    assert run.files == []
+    assert all(each.is_whole for each in footage)
+    assert {each.status for each in footage} == {State.CLEANUP_PENDING}
+
+
+def test_nine_missing_objects_are_told_file_by_file(yard: Yard) -> None:
+    footage = yard.many(12)
+    remove_objects(yard, footage[:9])
+    run = yard.clean()
+    assert (run.report.cleaned, run.report.failed, run.report.stopped) == (3, 9, None)
+    assert all(each.is_whole for each in footage[:9])
+
+
+def test_objects_missing_later_in_a_long_line_stop_the_run_as_well(yard: Yard) -> None:
+    footage = [yard.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(90)]
+    remove_objects(yard, footage[60:])
+    run = yard.clean(batch_size=10)
+    assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
+    assert run.report.failed <= 10
+    assert all(each.is_whole for each in footage[60:])
+
+
+def test_person_who_knows_why_goes_on(yard: Yard) -> None:
+    footage = yard.many(20)
+    remove_files(footage[:12])
+    run = yard.clean(accept_missing=True)
+    assert (run.report.cleaned, run.report.already_missing) == (8, 12)
+
+
+def test_bucket_that_is_gone_is_no_missing_object(yard: Yard) -> None:
+    footage = yard.many(3)
+    yard.store.remove_bucket(yard.bucket)
+    run = yard.clean()
+    assert run.report.stopped is Reason.BUCKET_NOT_FOUND
+    assert run.files == []
+    assert {each.status for each in footage} == {State.CLEANUP_PENDING}
+    assert all(each.is_whole for each in footage)
+
+
+@pytest.mark.parametrize("seconds", [-301, 301, 24 * 3600, -24 * 3600])
+@pytest.mark.parametrize("force", [False, True])
+def test_clocks_that_differ_by_more_than_five_minutes_stop_the_run(yard: Yard, seconds: int, force: bool) -> None:
+    footage = yard.add()
+    yard.store.bucket_offset_seconds = seconds
+    run = yard.clean(force=force)
+    assert run.report.stopped is Reason.CLOCK_SKEW
+    assert footage.is_whole
+
+
+def test_clock_that_jumped_a_day_makes_nothing_due(yard: Yard) -> None:
+    footage = yard.add(hours_ago=1)
+    yard.clock.jump(24 * 3600)
+    yard.store.bucket_offset_seconds = -24 * 3600
+    assert yard.clean().report.stopped is Reason.CLOCK_SKEW
+    assert footage.is_whole
+
+
+def test_clocks_that_differ_by_less_do_not(yard: Yard) -> None:
+    yard.add()
+    yard.store.bucket_offset_seconds = 299
+    assert yard.clean().report.cleaned == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [LineDown("no route"), TryAgain("503"), StopAndTell("403"), StopAndTell("401", code=Reason.CREDENTIALS_REFUSED)],
+    ids=lambda error: error.code.value,
+)
+def test_bucket_that_does_not_answer_stops_the_run_and_blames_no_file(yard: Yard, error: Any) -> None:
+    footage = yard.add()
+    yard.store.fault("bucket_time", error)
+    run = yard.clean()
+    assert run.report.stopped is error.code
+    assert footage.row.cleanup_failures == 0
+    assert yard.alarms() == {(error.code.value, "cleanup")}
+    assert yard.clean().report.cleaned == 1
+    assert yard.alarms() == set()
+
+
+def test_unknown_installation_stops_the_run(yard: Yard, settings: Any, tmp_path: Any) -> None:
+    footage = yard.add()
+    settings.COLDREEL_INSTALLATION_ID = ""
+    settings.COLDREEL_HOME = tmp_path / "home-without-the-id-file"
+    assert yard.clean().report.stopped is Reason.OTHER_INSTALLATION
+    assert footage.is_whole
+
+
+def test_files_under_a_receipt_or_in_the_trash_do_not_count_as_missing(yard: Yard, settings: Any) -> None:
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    yard.many(12)
+    assert set(yard.clean().reasons) == {"quarantined"}
+    yard.add("new.mp4")
+    run = yard.clean()
+    assert run.report.stopped is None
+    assert run.report.skipped == {Reason.QUARANTINED: 13}
+
+
+def test_proof_older_than_a_minute_is_read_again(yard: Yard) -> None:
+    yard.add()
+    yard.clean(on_start=lambda count: yard.clock.advance(61))
+    receipt = DeletionReceipt.objects.get()
+    assert receipt.outcome == "deleted"
+    assert yard.clock.now() - receipt.proof_read_at < timedelta(seconds=60)
+    assert len(yard.store.calls_of("get")) == 2
+
+
+def test_proof_from_a_slow_answer_counts_from_the_question(yard: Yard, settings: Any) -> None:
+    """An answer that took a minute proves nothing any more when it comes."""
+    settings.COLDREEL_LEASE_SECONDS = 3600
+    footage = yard.add()
+    yard.store.fault("get", times=100, action=lambda: yard.clock.advance(61))
+    run = yard.clean()
+    assert run.only.outcome.value == "failed"
+    assert footage.is_whole

@@ -1,0 +1,335 @@
+"""Cleanup refuses, keeps the file and says why. With --force too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from apps.cctv.models import DeletionReceipt, Recording
+from apps.cctv.services.cleanup import Outcome
+from apps.cctv.services.holds import hold_lift, hold_set
+from offload.errors import Reason
+from offload.states import State
+from offload.store import META_INSTALLATION
+from tests.integration.cleanup.yard import Footage, Yard
+
+Break = Callable[[Yard, Footage, Any], None]
+GONE = {DeletionReceipt.Outcome.DELETED, DeletionReceipt.Outcome.ALREADY_MISSING}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    reason: Reason
+    status: State = State.CLEANUP_PENDING
+    outcome: Outcome = Outcome.SKIPPED
+
+
+def object_gone(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.store.remove(yard.bucket, footage.row.gcp_storage_path)
+
+
+def another_generation(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.put(footage.row, footage.content)
+
+
+def another_size(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.tamper(footage, size_bytes=len(footage.content) - 1)
+
+
+def another_checksum(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.tamper(footage, crc32c=12345)
+
+
+def file_replaced(yard: Yard, footage: Footage, settings: Any) -> None:
+    before = footage.path.stat()
+    new = footage.path.with_suffix(".new")
+    new.write_bytes(footage.content[::-1])
+    os.utime(new, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    new.rename(footage.path)
+
+
+def file_rewritten_in_place_with_its_old_time(yard: Yard, footage: Footage, settings: Any) -> None:
+    before = footage.path.stat()
+    with footage.path.open("r+b") as file:
+        file.write(b"another beginning")
+    os.utime(footage.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def file_grew(yard: Yard, footage: Footage, settings: Any) -> None:
+    with footage.path.open("ab") as file:
+        file.write(b"more")
+
+
+def file_shrank(yard: Yard, footage: Footage, settings: Any) -> None:
+    os.truncate(footage.path, 1)
+
+
+def file_became_a_link(yard: Yard, footage: Footage, settings: Any) -> None:
+    elsewhere = yard.folder.parent / "elsewhere.mp4"
+    footage.path.rename(elsewhere)
+    footage.path.symlink_to(elsewhere)
+
+
+def folder_became_a_link(yard: Yard, footage: Footage, settings: Any) -> None:
+    elsewhere = yard.folder.parent / "elsewhere"
+    footage.path.parent.rename(elsewhere)
+    footage.path.parent.symlink_to(elsewhere)
+
+
+def file_became_a_folder(yard: Yard, footage: Footage, settings: Any) -> None:
+    footage.path.unlink()
+    footage.path.mkdir()
+
+
+def path_leads_out_of_the_media_root(yard: Yard, footage: Footage, settings: Any) -> None:
+    outside = yard.folder.parent / "outside.mp4"
+    footage.path.rename(outside)
+    footage.set(original_local_path="../outside.mp4")
+
+
+def held(yard: Yard, footage: Footage, settings: Any) -> None:
+    hold_set(recording_id=footage.recording.pk, user=yard.user(), reason="case 7", now=yard.clock.now())
+
+
+def held_in_the_row_alone(yard: Yard, footage: Footage, settings: Any) -> None:
+    footage.set_recording(hold_wanted=True)
+
+
+def held_by_the_bucket_alone(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.tamper(footage, temporary_hold=True)
+
+
+def held_by_an_event_in_the_bucket(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.tamper(footage, event_based_hold=True)
+
+
+def lifted_here_and_not_yet_in_the_bucket(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.tamper(footage, temporary_hold=True)
+    footage.set_recording(hold_confirmed=True)
+
+
+def bucket_setting_changed(yard: Yard, footage: Footage, settings: Any) -> None:
+    settings.GCP_STORAGE_BUCKET_NAME = "another-bucket"
+
+
+def cleanup_switched_off(yard: Yard, footage: Footage, settings: Any) -> None:
+    settings.GCP_STORAGE_CLEANUP_LOCAL = False
+
+
+def database_copied_to_another_installation(yard: Yard, footage: Footage, settings: Any) -> None:
+    settings.COLDREEL_INSTALLATION_ID = "the-staging-machine"
+
+
+def object_of_another_installation(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.tamper(footage, metadata={META_INSTALLATION: "the-real-one"})
+
+
+def object_without_any_metadata(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.tamper(footage, metadata={})
+
+
+def database_from_before_the_upload(yard: Yard, footage: Footage, settings: Any) -> None:
+    footage.set(
+        transfer_status=State.PENDING,
+        object_generation=None,
+        object_crc32c="",
+        source_identity="",
+        upload_completed_at=None,
+        cleanup_scheduled_at=None,
+        next_attempt_at=yard.clock.now(),
+    )
+    footage.set_recording(storage_type=Recording.StorageType.LOCAL, file_path=footage.row.original_local_path)
+
+
+def database_from_before_a_second_upload(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.store.remove(yard.bucket, footage.row.gcp_storage_path)
+    yard.put(footage.row, footage.content)
+
+
+BREAKS: list[tuple[Break, Refusal]] = [
+    (object_gone, Refusal(Reason.OBJECT_MISSING, State.FAILED, Outcome.FAILED)),
+    (another_generation, Refusal(Reason.OBJECT_DIFFERS, State.FAILED, Outcome.FAILED)),
+    (another_size, Refusal(Reason.OBJECT_DIFFERS, State.FAILED, Outcome.FAILED)),
+    (another_checksum, Refusal(Reason.OBJECT_DIFFERS, State.FAILED, Outcome.FAILED)),
+    (database_from_before_a_second_upload, Refusal(Reason.OBJECT_DIFFERS, State.FAILED, Outcome.FAILED)),
+    (file_replaced, Refusal(Reason.LOCAL_CHANGED, State.COMPLETED)),
+    (file_rewritten_in_place_with_its_old_time, Refusal(Reason.LOCAL_CHANGED, State.COMPLETED)),
+    (file_grew, Refusal(Reason.LOCAL_CHANGED, State.COMPLETED)),
+    (file_shrank, Refusal(Reason.LOCAL_CHANGED, State.COMPLETED)),
+    (file_became_a_link, Refusal(Reason.LOCAL_CHANGED, State.COMPLETED)),
+    (folder_became_a_link, Refusal(Reason.LOCAL_CHANGED, State.COMPLETED)),
+    (file_became_a_folder, Refusal(Reason.LOCAL_CHANGED, State.COMPLETED)),
+    (path_leads_out_of_the_media_root, Refusal(Reason.LOCAL_CHANGED, State.COMPLETED)),
+    (held, Refusal(Reason.HELD, State.COMPLETED)),
+    (held_in_the_row_alone, Refusal(Reason.HELD, State.COMPLETED)),
+    (held_by_the_bucket_alone, Refusal(Reason.HOLD_UNKNOWN)),
+    (held_by_an_event_in_the_bucket, Refusal(Reason.HOLD_UNKNOWN)),
+    (lifted_here_and_not_yet_in_the_bucket, Refusal(Reason.HOLD_NOT_RELEASED)),
+    (bucket_setting_changed, Refusal(Reason.BUCKET_SETTING_CHANGED)),
+    (cleanup_switched_off, Refusal(Reason.CLEANUP_OFF, State.COMPLETED)),
+    (database_copied_to_another_installation, Refusal(Reason.OTHER_INSTALLATION)),
+    (object_of_another_installation, Refusal(Reason.OTHER_INSTALLATION)),
+    (object_without_any_metadata, Refusal(Reason.OTHER_INSTALLATION)),
+    (database_from_before_the_upload, Refusal(Reason.WRONG_STATE, State.PENDING)),
+]
+force_or_not = pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
+every_break = pytest.mark.parametrize(("breaks", "refusal"), BREAKS, ids=[each.__name__ for each, _ in BREAKS])
+
+
+def everything_in(yard: Yard) -> dict[str, bytes]:
+    """Every file around the media root with its bytes, whatever leads to it."""
+    files = [path for path in yard.folder.parent.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {str(path): path.read_bytes() for path in files}
+
+
+@force_or_not
+@every_break
+def test_refuses_keeps_the_file_and_says_why(
+    yard: Yard, settings: Any, breaks: Break, refusal: Refusal, force: bool
+) -> None:
+    footage = yard.add(hours_ago=1 if force else 25)
+    breaks(yard, footage, settings)
+    before = everything_in(yard)
+    run = yard.clean(force=force, transfer_id=footage.transfer_id)
+    assert everything_in(yard) == before
+    assert run.only.reason is refusal.reason
+    assert run.only.outcome is refusal.outcome
+    assert run.only.detail
+    assert footage.status == refusal.status
+    assert footage.row.lease_owner is None
+    assert not GONE & {receipt.outcome for receipt in footage.receipts}
+    assert yard.trash_files() == []
+
+
+@force_or_not
+@every_break
+def test_refuses_in_a_run_over_everything_as_well(
+    yard: Yard, settings: Any, breaks: Break, refusal: Refusal, force: bool
+) -> None:
+    footage, other = yard.add(), yard.add("other.mp4", camera=yard.new_camera("Dock"))
+    breaks(yard, footage, settings)
+    before = everything_in(yard)
+    run = yard.clean(force=force)
+    after = everything_in(yard)
+    assert {path for path in before if after.get(path) != before[path]} <= {str(other.path)}
+    refused = [file.reason for file in run.files if file.transfer_id == footage.transfer_id]
+    # A row that is not in line is not looked at, unless it is asked for.
+    assert refused in ([refusal.reason], [])
+    assert footage.status == refusal.status
+
+
+@force_or_not
+def test_nothing_is_broken_in_this_yard_but_what_a_test_breaks(yard: Yard, force: bool) -> None:
+    footage = yard.add(hours_ago=1 if force else 25)
+    assert yard.clean(force=force, transfer_id=footage.transfer_id).report.cleaned == 1
+
+
+def test_object_that_is_gone_makes_the_recording_local_again_and_raises_an_alarm(yard: Yard) -> None:
+    footage = yard.add()
+    object_gone(yard, footage, None)
+    yard.clean()
+    row = footage.row
+    assert (row.recording.storage_type, row.recording.file_path) == ("local", row.original_local_path)
+    assert (row.error_code, row.needs_attention) == (Reason.OBJECT_MISSING, True)
+    assert footage.events == [("fail", "object_missing")]
+    assert yard.alarms() == {("object_missing", str(row.pk))}
+
+
+def test_object_and_file_both_gone_is_footage_lost(yard: Yard) -> None:
+    footage = yard.add()
+    object_gone(yard, footage, None)
+    footage.path.unlink()
+    run = yard.clean()
+    assert run.only.reason is Reason.OBJECT_LOST
+    assert footage.row.error_code == Reason.OBJECT_LOST
+    assert footage.recording.storage_type == Recording.StorageType.GCP
+    assert yard.alarms() == {("object_lost", str(footage.transfer_id))}
+
+
+def test_missing_file_is_no_reason_to_close_a_row_whose_object_is_not_proven(yard: Yard) -> None:
+    footage = yard.add()
+    footage.path.unlink()
+    another_checksum(yard, footage, None)
+    assert yard.clean().report.already_missing == 0
+    assert footage.status == State.FAILED
+
+
+def test_changed_file_is_not_scheduled_again_by_itself(yard: Yard) -> None:
+    footage = yard.add()
+    file_grew(yard, footage, None)
+    yard.clean()
+    assert (footage.row.error_code, footage.row.needs_attention) == (Reason.LOCAL_CHANGED, True)
+    assert footage.row.cleanup_scheduled_at is None
+
+
+def test_unknown_hold_is_told_by_one_alarm_that_ends_with_its_cause(yard: Yard) -> None:
+    one, two = yard.many(2)
+    for footage in (one, two):
+        held_by_the_bucket_alone(yard, footage, None)
+    yard.clean()
+    assert yard.alarms() == {("hold_unknown", f"cleanup of {yard.bucket}")}
+    for footage in (one, two):
+        yard.tamper(footage, temporary_hold=False)
+    yard.clean()
+    assert yard.alarms() == set()
+
+
+def test_lifted_hold_gives_a_new_waiting_period_and_then_the_file_goes(yard: Yard) -> None:
+    footage = yard.add()
+    held(yard, footage, None)
+    yard.clock.advance(90 * 24 * 3600)
+    hold_lift(recording_id=footage.recording.pk, user=yard.user(), now=yard.clock.now())
+    yard.clock.advance(23 * 3600)
+    assert yard.clean(transfer_id=footage.transfer_id).reasons == ["not_due"]
+    yard.clock.advance(3600)
+    assert yard.clean().report.cleaned == 1
+
+
+def test_row_that_somebody_else_leases_is_left_alone(yard: Yard) -> None:
+    from uuid import uuid4
+
+    from apps.cctv.leases import claim_cleanup
+
+    footage = yard.add()
+    claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=yard.clock.now(), lease_seconds=40)
+    assert yard.clean().reasons == ["busy"]
+    assert footage.is_whole
+
+
+def test_not_due_by_the_buckets_clock_is_not_due(yard: Yard) -> None:
+    """The row says it was stored yesterday, the bucket says an hour ago."""
+    from datetime import timedelta
+
+    footage = yard.add()
+    yard.tamper(footage, stored_at=yard.clock.now() - timedelta(hours=1))
+    assert yard.clean().reasons == ["not_due_in_bucket"]
+    assert footage.is_whole
+    assert yard.clean(force=True).report.cleaned == 1
+
+
+def test_longer_waiting_period_counts_from_the_upload_at_once(yard: Yard, settings: Any) -> None:
+    footage = yard.add()
+    settings.GCP_CLEANUP_DELAY_HOURS = 48
+    assert yard.clean().reasons == ["not_due_in_bucket"]
+    assert footage.is_whole
+
+
+def test_clock_that_jumps_during_the_run_makes_nothing_due(yard: Yard) -> None:
+    footage = yard.add(hours_ago=1)
+    footage.set(cleanup_scheduled_at=yard.clock.now())
+    yard.store.fault("get", action=lambda: yard.clock.jump(24 * 3600))
+    assert yard.clean().reasons == ["not_due_in_bucket"]
+    assert footage.is_whole
+
+
+def test_unknown_transfer_is_told_as_such(yard: Yard) -> None:
+    from uuid import uuid4
+
+    from apps.cctv.services import NotFound
+
+    with pytest.raises(NotFound):
+        yard.clean(transfer_id=uuid4())

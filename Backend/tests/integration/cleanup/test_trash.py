@@ -1,0 +1,172 @@
+"""Quarantine, and files that a crash left in the trash."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from apps.cctv.services.cleanup import trash_recover
+from apps.cctv.services.holds import hold_set
+from offload.states import State
+from tests.integration.cleanup.yard import TRASH, Footage, Yard
+
+
+@pytest.fixture
+def quarantine(settings: Any) -> None:
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+
+
+def in_trash(yard: Yard, footage: Footage) -> bool:
+    return (yard.folder / TRASH / str(footage.transfer_id)).read_bytes() == footage.content
+
+
+def take(yard: Yard, footage: Footage) -> None:
+    """As far as a run comes that dies before its receipt."""
+    path = footage.row.original_local_path
+    yard.trash.take(path, str(footage.transfer_id), expected=yard.root.stat(path))
+
+
+def test_quarantined_file_waits_in_the_trash_and_goes_then(yard: Yard, quarantine: None) -> None:
+    footage = yard.add()
+    assert yard.clean().reasons == ["quarantined"]
+    assert in_trash(yard, footage)
+    yard.clock.advance(23 * 3600)
+    assert yard.clean(force=True).reasons == ["quarantined"]
+    assert trash_recover(yard.root, yard.clock.now()) == 0
+    assert in_trash(yard, footage)
+    yard.clock.advance(3600)
+    run = yard.clean()
+    assert run.reasons == ["receipt_finished"]
+    assert run.report.freed_bytes == len(footage.content)
+    assert yard.trash_files() == []
+    assert footage.status == State.CLEANUP_COMPLETED
+    assert [receipt.outcome for receipt in footage.receipts] == ["deleted"]
+
+
+def test_hold_during_the_quarantine_brings_the_file_back(yard: Yard, quarantine: None) -> None:
+    footage = yard.add()
+    yard.clean()
+    report = hold_set(recording_id=footage.recording.pk, user=yard.user(), reason="", now=yard.clock.now())
+    assert report.local_copy_remains is False
+    assert yard.clean().reasons == ["held"]
+    assert footage.is_whole
+    assert footage.status == State.COMPLETED
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+
+
+def test_cleanup_switched_off_during_the_quarantine_brings_the_file_back(
+    yard: Yard, quarantine: None, settings: Any
+) -> None:
+    footage = yard.add()
+    yard.clean()
+    settings.GCP_STORAGE_CLEANUP_LOCAL = False
+    assert yard.clean().reasons == ["cleanup_off"]
+    assert footage.is_whole
+    assert footage.status == State.COMPLETED
+
+
+@pytest.mark.parametrize("damage", ["content", "object"])
+def test_what_is_not_the_same_after_the_quarantine_comes_back(yard: Yard, quarantine: None, damage: str) -> None:
+    footage = yard.add()
+    yard.clean()
+    if damage == "content":
+        (yard.folder / TRASH / str(footage.transfer_id)).write_bytes(b"?" * len(footage.content))
+    else:
+        yard.store.remove(yard.bucket, footage.row.gcp_storage_path)
+    yard.clock.advance(24 * 3600)
+    assert yard.clean().reasons == (["local_changed"] if damage == "content" else ["object_missing"])
+    assert footage.path.is_file()
+    assert yard.trash_files() == []
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+
+
+def test_touched_file_goes_after_the_quarantine_when_its_checksum_is_the_same(yard: Yard, quarantine: None) -> None:
+    footage = yard.add()
+    yard.clean()
+    (yard.folder / TRASH / str(footage.transfer_id)).touch()
+    yard.clock.advance(24 * 3600)
+    assert yard.clean().report.cleaned == 1
+
+
+def test_bucket_that_does_not_answer_after_the_quarantine_leaves_the_file_in_it(yard: Yard, quarantine: None) -> None:
+    from offload.errors import TryAgain
+
+    footage = yard.add()
+    yard.clean()
+    yard.clock.advance(24 * 3600)
+    yard.store.fault("get", TryAgain("503"), times=5)
+    assert yard.clean().report.failed == 1
+    assert in_trash(yard, footage)
+    assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
+
+
+def test_dry_run_tells_of_quarantined_files_and_leaves_them(yard: Yard, quarantine: None) -> None:
+    footage = yard.add()
+    yard.clean()
+    assert yard.clean(dry_run=True).reasons == ["quarantined"]
+    yard.clock.advance(24 * 3600)
+    assert yard.clean(dry_run=True).reasons == ["receipt_finished"]
+    assert in_trash(yard, footage)
+
+
+def test_sweep_puts_back_a_file_without_a_receipt(yard: Yard) -> None:
+    footage = yard.add(hours_ago=1)
+    take(yard, footage)
+    assert trash_recover(yard.root, yard.clock.now()) == 1
+    assert footage.is_whole
+    assert footage.row.lease_owner is None
+
+
+def test_sweep_puts_back_a_file_whose_transfer_left_the_line_and_closes_its_receipt(
+    yard: Yard, quarantine: None
+) -> None:
+    footage = yard.add()
+    yard.clean()
+    footage.set(transfer_status=State.COMPLETED, cleanup_scheduled_at=None)
+    assert trash_recover(yard.root, yard.clock.now()) == 1
+    assert footage.is_whole
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+
+
+def test_sweep_tells_of_a_file_whose_place_is_taken_and_keeps_both(yard: Yard) -> None:
+    footage = yard.add()
+    take(yard, footage)
+    footage.path.write_bytes(b"a new recording")
+    assert trash_recover(yard.root, yard.clock.now()) == 0
+    assert footage.path.read_bytes() == b"a new recording"
+    assert in_trash(yard, footage)
+    assert yard.alarms() == {("duplicate", f"trash {footage.transfer_id}")}
+    footage.path.unlink()
+    assert trash_recover(yard.root, yard.clock.now()) == 1
+    assert footage.is_whole
+    trash_recover(yard.root, yard.clock.now())
+    assert yard.alarms() == set()
+
+
+def test_sweep_leaves_a_file_alone_that_no_transfer_knows(yard: Yard) -> None:
+    take(yard, yard.add())
+    key = str(uuid4())
+    folder = yard.folder / TRASH
+    (folder / yard.trash_files()[0]).rename(folder / key)
+    assert trash_recover(yard.root, yard.clock.now()) == 0
+    assert yard.trash_files() == [key]
+    assert yard.alarms() == {("other_installation", f"trash {key}")}
+
+
+def test_sweep_touches_nothing_on_an_unmounted_disk(yard: Yard) -> None:
+    footage = yard.add()
+    take(yard, footage)
+    yard.unmount()
+    assert trash_recover(yard.root, yard.clock.now()) == 0
+    assert in_trash(yard, footage)
+
+
+def test_quarantined_files_cost_the_sweep_no_query_each(
+    yard: Yard, quarantine: None, django_assert_max_num_queries: Any
+) -> None:
+    yard.many(12)
+    yard.clean()
+    with django_assert_max_num_queries(4):
+        assert trash_recover(yard.root, yard.clock.now()) == 0

@@ -1,0 +1,108 @@
+"""Cleanups at the same time: nothing fails, nothing is counted twice."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+from django.db import connection
+
+from apps.cctv.leases import claim_cleanup
+from apps.cctv.models import DeletionReceipt
+from apps.cctv.services.cleanup import trash_recover
+from offload.source import SourceIdentity
+from offload.states import State
+from offload.trash import Trash
+from tests.integration.cleanup.yard import Footage, Run, Yard
+
+
+def clean_in_thread(yard: Yard, start: threading.Barrier) -> Run:
+    try:
+        start.wait(timeout=30)
+        return yard.clean()
+    finally:
+        connection.close()
+
+
+def test_runs_at_once_clean_each_file_once(live_yard: Yard) -> None:
+    yard, threads = live_yard, 4
+    footage = yard.many(16)
+    start = threading.Barrier(threads)
+    with ThreadPoolExecutor(threads) as pool:
+        runs = [job.result() for job in [pool.submit(clean_in_thread, yard, start) for _ in range(threads)]]
+    assert sum(run.report.cleaned for run in runs) == len(footage)
+    assert sum(run.report.freed_bytes for run in runs) == sum(len(each.content) for each in footage)
+    assert [run.report.failed for run in runs] == [0] * threads
+    assert {run.report.stopped for run in runs} == {None}
+    assert {reason for run in runs for reason in run.report.skipped} <= {"busy", "wrong_state"}
+    assert DeletionReceipt.objects.filter(outcome="deleted").count() == len(footage)
+    assert {each.status for each in footage} == {State.CLEANUP_COMPLETED}
+
+
+def loses_its_lease(yard: Yard, footage: Footage) -> None:
+    """The lease ran out, and another run has the row now."""
+    yard.leases_run_out()
+    claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=yard.clock.now(), lease_seconds=40)
+
+
+def test_run_that_lost_its_lease_before_the_receipt_deletes_nothing(yard: Yard) -> None:
+    class Slow(Trash):
+        def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
+            taken = super().take(relative_path, key, expected=expected)
+            loses_its_lease(yard, footage)
+            return taken
+
+    footage = yard.add()
+    assert yard.clean(trash=Slow(yard.root)).reasons == ["busy"]
+    assert footage.is_whole
+    assert footage.receipts == []
+
+
+def test_run_that_lost_its_lease_after_the_receipt_leaves_the_file_to_the_other(yard: Yard) -> None:
+    class Slow(Trash):
+        def find(self, key: str) -> SourceIdentity | None:
+            if footage.receipts and not lost:
+                lost.append(True)
+                loses_its_lease(yard, footage)
+            return super().find(key)
+
+    lost: list[bool] = []
+    footage = yard.add()
+    assert yard.clean(trash=Slow(yard.root)).reasons == ["busy"]
+    assert yard.trash_files() == [str(footage.transfer_id)]
+    assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
+    yard.leases_run_out()
+    assert yard.clean().reasons == ["receipt_finished"]
+
+
+def test_long_checksum_keeps_its_lease(yard: Yard, settings: Any) -> None:
+    """Every piece takes a tenth of the lease's time, and there are sixteen."""
+    settings.COLDREEL_LEASE_SECONDS = 30
+
+    class SlowPieces(type(yard.clock)):  # type: ignore[misc]
+        def monotonic(self) -> float:
+            self.advance(3)
+            return super().monotonic()
+
+    footage = yard.add(content=b"x" * (16 * 1024 * 1024))
+    footage.path.write_bytes(footage.content)
+    clock = SlowPieces(yard.clock.now())
+    yard.store.clock = clock
+    assert yard.clean(clock=clock).report.cleaned == 1
+    assert footage.receipts[0].compared == "crc32c"
+
+
+def test_sweep_leaves_a_file_alone_that_a_run_is_at(yard: Yard) -> None:
+    swept: list[int] = []
+
+    class Swept(Trash):
+        def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
+            taken = super().take(relative_path, key, expected=expected)
+            swept.append(trash_recover(yard.root, yard.clock.now()))
+            return taken
+
+    yard.add()
+    assert yard.clean(trash=Swept(yard.root)).report.cleaned == 1
+    assert swept == [0]
