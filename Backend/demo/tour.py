@@ -15,11 +15,13 @@ from rich.table import Table
 
 from demo.clips import make_clips
 from demo.stage import BUCKET, MBYTES_PER_SECOND, Stage
+from offload.store import META_LOCAL_PATH
 
 CAMERAS = 4
 CLIPS_PER_CAMERA = 6
 BATCH_SIZE = 5
 UPLOAD_SECONDS = 600
+LINE_SECONDS = 2.0
 LOGINS = {"superadmin": "root", "admin": "admin", "dev": "dev"}
 
 
@@ -101,14 +103,14 @@ class Tour:
             raise TourError(f"not every recording was taken: {answer['failures'][:3]}")
 
     def _watch(self) -> list[dict[str, Any]]:
-        self._step(f"Uploading (the bucket is slowed to {MBYTES_PER_SECOND} MB/s, so that there is something to see) …")
+        self._step(f"Uploading (slowed to {MBYTES_PER_SECOND} MB/s, so that there is something to see) …")
         columns = (TextColumn("{task.description:<34}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         deadline = time.monotonic() + UPLOAD_SECONDS
-        with Progress(*columns, console=self._console) as progress:
-            bars = _Bars(progress)
+        with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
+            show = _Bars(progress).update if self._console.is_terminal else _Lines(self._console).update
             while True:
                 answer = self._call("GET", "recordings/gcp-transfers/?limit=1000")
-                bars.update(answer)
+                show(answer)
                 if answer["completed_count"] == answer["total_count"]:
                     return list(answer["transfers"])
                 if answer["failed_count"]:
@@ -122,13 +124,21 @@ class Tour:
         self._step("Comparing every object in the bucket with the file on the disk …")
         listing = requests.get(f"{self._stage.bucket_url}/storage/v1/b/{BUCKET}/o?maxResults=1000", timeout=30).json()
         objects = {item["name"]: item for item in listing["items"]}
-        for transfer in transfers:
-            item = objects.get(transfer["gcp_storage_path"])
-            recording = self._call("GET", f"recordings/{transfer['recording_id']}/")
-            path = self._stage.media / recording["local_path"]
-            if item is None or int(item["size"]) != path.stat().st_size or item["crc32c"] != _crc32c_base64(path):
-                raise TourError(f"{transfer['recording_name']} is not in the bucket as it is on the disk")
-        self._console.print(f"  {len(transfers)} of {len(transfers)} are the same, size and CRC32C")
+        proven = {self._proven_path(transfer, objects) for transfer in transfers}
+        on_disk = set(self._stage.media.rglob("*.mp4"))
+        if proven != on_disk:
+            raise TourError(f"{len(on_disk - proven)} files on the disk have no object in the bucket")
+        self._console.print(f"  {len(proven)} of {len(on_disk)} are the same, size and CRC32C")
+
+    def _proven_path(self, transfer: dict[str, Any], objects: dict[str, dict[str, Any]]) -> Path:
+        """The file whose bytes the transfer's object has. Raises TourError where there is none."""
+        item = objects.get(transfer["gcp_storage_path"])
+        if item is None:
+            raise TourError(f"{transfer['recording_name']} is not in the bucket")
+        path: Path = self._stage.media / item["metadata"][META_LOCAL_PATH]
+        if int(item["size"]) != path.stat().st_size or item["crc32c"] != _crc32c_base64(path):
+            raise TourError(f"{transfer['recording_name']} is in the bucket, but not as it is on the disk")
+        return path
 
     def _show(self, transfers: list[dict[str, Any]]) -> None:
         table = Table(box=None, header_style="bold")
@@ -191,6 +201,26 @@ class _Bars:
                 self._progress.update(bar, completed=row["bytes_uploaded"], visible=True)
             elif bar is not None:
                 self._progress.update(bar, visible=False)
+
+
+class _Lines:
+    """A line every few seconds, where there is no terminal to draw bars on."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next_at = 0.0
+
+    def update(self, answer: dict[str, Any]) -> None:
+        done = answer["completed_count"] == answer["total_count"]
+        if time.monotonic() < self._next_at and not done:
+            return
+        self._next_at = time.monotonic() + LINE_SECONDS
+        sent = sum(row["bytes_uploaded"] for row in answer["transfers"]) / 1e6
+        total = sum(row["file_size_bytes"] for row in answer["transfers"]) / 1e6
+        self._console.print(
+            f"  {answer['completed_count']:>2} of {answer['total_count']} verified, "
+            f"{answer['uploading_count']} uploading, {sent:.0f} of {total:.0f} MB confirmed by the bucket"
+        )
 
 
 _TEMPLATE = "{camera}/{date}/{time}.mp4"
