@@ -143,18 +143,21 @@ class _Import:
             recording = self._new_recording(path, identity, earlier.get(path, []))
             if recording is not None:
                 new.append(recording)
-            self._on_file(self._report)
+            self._looked()
         self._write(new, earlier)
 
     def _identity(self, found: Found) -> SourceIdentity | None:
         """None, and told, where the path leads to no regular file."""
-        self._report.looked_at += 1
         try:
             return _identity_of(found, self._root)
         except FileProblem as problem:
             self._report.refuse(found.relative_path, problem)
-            self._on_file(self._report)
+            self._looked()
             return None
+
+    def _looked(self) -> None:
+        self._report.looked_at += 1
+        self._on_file(self._report)
 
     def _new_recording(self, path: str, identity: SourceIdentity, earlier: list[_Earlier]) -> Recording | None:
         """None where the file is registered already, or refused, and told so."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from apps.cctv.path_template import PathTemplate, TemplateError
 from apps.cctv.services import ServiceError
@@ -80,6 +81,10 @@ class Command(BaseCommand):
                 )
         except (ServiceError, FileProblem) as error:
             raise CommandError(shown(error.detail)) from error
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database cannot be used ({error}): run `manage.py migrate`, or see `manage.py doctor`."
+            ) from error
         except KeyboardInterrupt as error:
             raise CommandError(
                 "Stopped. What was registered stays; run it again to go on.", returncode=INTERRUPTED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from apps.cctv.services import ServiceError
 from apps.cctv.services.media_root import Marking, media_root_mark
@@ -25,5 +26,9 @@ class Command(BaseCommand):
             report = media_root_mark(root=media_root(), although_empty=options["yes"])
         except ServiceError as error:
             raise CommandError(error.detail) from error
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database cannot be used ({error}): run `manage.py migrate`, or see `manage.py doctor`."
+            ) from error
         said = "is marked now" if report.marking is Marking.MARKED else "was marked already"
         self.stdout.write(f"{report.path} {said}.")
