@@ -132,8 +132,8 @@ class ControlledBench(Bench):
         """The bucket's clock moves on."""
 
     @abstractmethod
-    def commit_only(self, commit_bytes: int) -> None:
-        """The next chunk is committed in part."""
+    def commit_only(self, commit_bytes: int, *, last: bool = False) -> None:
+        """Of the next chunk (the last one, or another) so much is committed, and nothing finished."""
 
     @abstractmethod
     def lose_next_answer(self, *, last: bool) -> None:
@@ -176,7 +176,8 @@ class MemoryBench(ControlledBench):
     def pass_days(self, days: float) -> None:
         self.memory.clock.advance(days * 86_400)
 
-    def commit_only(self, commit_bytes: int) -> None:
+    def commit_only(self, commit_bytes: int, *, last: bool = False) -> None:
+        del last
         self.memory.fault("send", commit_bytes=commit_bytes)
 
     def lose_next_answer(self, *, last: bool) -> None:
@@ -236,8 +237,8 @@ class EmulatorBench(ControlledBench):
     def pass_days(self, days: float) -> None:
         self.emulator.set_clock(days * 86_400)
 
-    def commit_only(self, commit_bytes: int) -> None:
-        self.emulator.fault("partial_commit", kind="chunk", commit_bytes=commit_bytes)
+    def commit_only(self, commit_bytes: int, *, last: bool = False) -> None:
+        self.emulator.fault("partial_commit", kind="final_chunk" if last else "chunk", commit_bytes=commit_bytes)
 
     def lose_next_answer(self, *, last: bool) -> None:
         self.emulator.fault("lost_answer", kind="final_chunk" if last else "chunk")

@@ -291,6 +291,19 @@ def test_cut_connection_leaves_whole_quanta_and_is_resumed(controlled: Controlle
     assert controlled.content(finished) == data
 
 
+def test_session_that_has_every_byte_is_not_finished_by_asking(controlled: ControlledBench) -> None:
+    data = noise(4 * QUANTUM)
+    spec = controlled.spec("clip.mp4", len(data))
+    uri = controlled.store.start_session(spec)
+    controlled.commit_only(len(data), last=True)
+    assert send_last(controlled, uri, spec, data) == SessionStatus(len(data), None)
+    assert controlled.store.session_status(uri, spec) == SessionStatus(len(data), None)
+    assert controlled.store.get(controlled.bucket, spec.name) is None
+    finished = send_last(controlled, uri, spec, data, 3 * QUANTUM).finished
+    assert finished is not None
+    assert controlled.content(finished) == data
+
+
 def test_lost_answer_to_a_chunk_is_learned_by_asking(controlled: ControlledBench) -> None:
     data = noise(LONG + 1)
     spec = controlled.spec("clip.mp4", len(data))
