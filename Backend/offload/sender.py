@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from offload.body import PrefixSum, SourceBody, TailBody
 from offload.clock import Clock
 from offload.digest import Crc32c, crc32c_of
-from offload.errors import FileChanged, OffloadError, SessionGone, TryAgain
+from offload.errors import FileChanged, OffloadError, PreconditionFailed, SessionGone, TryAgain
 from offload.job import UploadSettings
 from offload.journal import Journal, StoredSession
 from offload.retry import delay_seconds
@@ -120,15 +120,18 @@ class Sender:
     def fresh_crc32c(self) -> int:
         return crc32c_of(self._source, self._size_bytes, abort=self._line.abort)
 
-    def drop_session(self, *, cancel: bool = True) -> None:
-        """Forget the session; `cancel` deletes it in the bucket first, so that nothing is written through it."""
+    def drop_session(self) -> None:
+        """Delete the session, if there is one, in the bucket first: then nothing is written through it."""
         if self.session is None:
             return
-        if cancel:
-            try:
-                self._store.cancel_session(self.session.uri)
-            except OffloadError as error:
-                self._log.warning("upload.session_not_cancelled", reason=error.code.value)
+        try:
+            self._store.cancel_session(self.session.uri)
+        except OffloadError as error:
+            self._log.warning("upload.session_not_cancelled", reason=error.code.value)
+        self.forget_session()
+
+    def forget_session(self) -> None:
+        """Leave a session behind that has ended. Raises LeaseLost, with or without a session."""
         self.session = None
         self._journal.session_dropped()
 
@@ -174,13 +177,18 @@ class Sender:
             status = SessionStatus(0)
         else:
             status = self._resume(spec)
+        if status.finished is not None:
+            return self._ended_before(status.finished)
+        return self._send_all(spec, status.committed_bytes)
+
+    def _send_all(self, spec: ObjectSpec, committed_bytes: int) -> ObjectInfo:
         summed = PrefixSum(self._source, self._line.abort)
-        summed.move_to(status.committed_bytes)
-        while status.finished is None:
+        summed.move_to(committed_bytes)
+        while True:
             self._line.abort()
             status = self._send_next(spec, summed)
-        self.own_crc32c()
-        return status.finished
+            if status.finished is not None:
+                return status.finished
 
     def _start_session(self, spec: ObjectSpec) -> None:
         """A new session, stored before its first byte (P3)."""
@@ -196,6 +204,12 @@ class Sender:
         self.resumed_from_bytes = status.committed_bytes
         self._log.info("upload.resumed", bytes_confirmed=status.committed_bytes, finished=status.finished is not None)
         return status
+
+    def _ended_before(self, info: ObjectInfo) -> ObjectInfo:
+        """The answer to the last part was lost, or who got it was killed."""
+        if (info.size_bytes, info.crc32c) != (self._size_bytes, self.own_crc32c()):
+            raise PreconditionFailed("the session ended with another object")
+        return info
 
     def _status(self, spec: ObjectSpec) -> SessionStatus:
         status = self._line.ask(lambda: self._store.session_status(self._uri(), spec))

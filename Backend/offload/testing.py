@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import google_crc32c
 
@@ -88,6 +89,7 @@ class Fault:
     - `lost_answer`: everything is done, then `error` is raised (LineDown if none is given).
     - `flip_byte_at`: that byte of the body arrives with its bits turned over.
     - `action`: runs before the call, in its thread: change the file, set a hold, stop the worker.
+    - `then`: likewise, when the work is done and the answer not yet given.
     """
 
     error: OffloadError | None = None
@@ -98,6 +100,7 @@ class Fault:
     lost_answer: bool = False
     flip_byte_at: int | None = None
     action: Callable[[], None] | None = None
+    then: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,21 +169,9 @@ class MemoryStore:
 
     # --- what tests set up and look at ---
 
-    def fault(
-        self,
-        kind: str,
-        error: OffloadError | None = None,
-        *,
-        times: int = 1,
-        skip: int = 0,
-        after_bytes: int | None = None,
-        commit_bytes: int | None = None,
-        lost_answer: bool = False,
-        flip_byte_at: int | None = None,
-        action: Callable[[], None] | None = None,
-    ) -> Fault:
-        """Queue a `Fault` for the calls named `kind` (``"send"``, ``"get"``, …)."""
-        fault = Fault(error, times, skip, after_bytes, commit_bytes, lost_answer, flip_byte_at, action)
+    def fault(self, kind: str, error: OffloadError | None = None, **how: Any) -> Fault:
+        """Queue a `Fault` with these fields for the calls named `kind` (``"send"``, ``"get"``, …)."""
+        fault = Fault(error, **how)
         with self._lock:
             self._faults.setdefault(kind, []).append(fault)
         return fault
@@ -419,6 +410,8 @@ class MemoryStore:
 
     def _leave(self, call: Call, fault: Fault | None) -> None:
         """Log a call that did its work; its answer may be lost all the same."""
+        if fault is not None and fault.then is not None:
+            fault.then()
         lost = (fault.error or LineDown("the answer was lost")) if fault is not None and fault.lost_answer else None
         self._log(call if lost is None else replace(call, error=lost))
         if lost is not None:

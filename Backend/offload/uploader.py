@@ -268,7 +268,8 @@ class _Upload:
     def _verified(self, info: ObjectInfo, *, adopted: bool) -> UploadResult:
         """Check the file again after the last byte (P8), and leave the session behind."""
         identity = self._identity_at_end(info, adopted=adopted)
-        self._sender.drop_session(cancel=False)
+        if self._sender.session is not None:
+            self._sender.forget_session()
         self._log.info(
             "upload.finished",
             object=info.name,
@@ -304,7 +305,6 @@ class _Upload:
             if self._is_gone(problem) and intact and is_whole(info, self._job):
                 self._log.warning("upload.file_gone", object=info.name, generation=info.generation)
                 return None
-        self._sender.drop_session(cancel=False)
         if not adopted and intact:
             self._take_next_name(info)
         elif not adopted:
@@ -331,6 +331,7 @@ class _Upload:
         """Delete what this call wrote, by its generation; where that is not granted, it stays as an orphan."""
         if not is_ours(info, self._job):
             return
+        self._sender.forget_session()  # the fence: whoever owns the transfer now may have recorded this object (P6)
         try:
             self._line.ask(lambda: self._store.delete(info.bucket, info.name, generation=info.generation))
         except (ObjectProblem, StopAndTell, TryAgain) as error:
@@ -341,7 +342,7 @@ class _Upload:
 
     def _take_next_name(self, orphan: ObjectInfo) -> None:
         """Leave `orphan` where it is, reported, and write under another name from now on."""
-        self._sender.drop_session()
+        self._sender.forget_session()
         self._log.warning("upload.orphaned", object=orphan.name, generation=orphan.generation)
         self._take += 1
         self._journal.name_taken(self._take, self._job.object_name(self._take))

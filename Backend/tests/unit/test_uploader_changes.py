@@ -1,0 +1,346 @@
+"""Files that change, vanish or cannot be read while they are sent (P8, F1, F11)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import timedelta
+
+import pytest
+
+from offload.errors import Disposition, FileChanged, FileProblem, ObjectProblem, Reason, StopAndTell, TryAgain
+from offload.store import META_TRANSFER
+from tests.unit.upload_bench import BUCKET, PATH, QUANTUM, noise
+
+WAYS = pytest.mark.parametrize("small_limit_bytes", [0, 100 * QUANTUM], ids=["session", "small"])
+SIZE = 3 * QUANTUM
+
+
+def grow(bench) -> None:
+    with bench.path.open("ab") as file:
+        file.write(b"one more frame")
+
+
+def shrink(bench) -> None:
+    os.truncate(bench.path, SIZE - 10)
+
+
+def shrink_to_nothing(bench) -> None:
+    os.truncate(bench.path, 0)
+
+
+def rewrite(bench) -> None:
+    with bench.path.open("r+b") as file:
+        file.write(b"rewritten")
+    bench.touch(60)
+
+
+CHANGES = pytest.mark.parametrize("change", [grow, shrink, shrink_to_nothing, rewrite])
+
+
+def at_last_part(bench, action) -> None:
+    """While the bucket makes the object: what has been read is whole, the answer is not back yet."""
+    bench.store.fault("send", skip=2, action=action)
+    bench.store.fault("put_small", action=action)
+
+
+def after_last_byte(bench, change) -> None:
+    """The object is there; the file changes before it is looked at again."""
+    bench.store.fault("send", skip=2, then=lambda: change(bench))
+    bench.store.fault("put_small", then=lambda: change(bench))
+
+
+@CHANGES
+@pytest.mark.parametrize("chunk", [0, 1, 2])
+def test_file_that_changes_while_it_is_sent_is_not_counted(bench, change, chunk):
+    """F11"""
+    bench.write(SIZE)
+    bench.store.fault("send", skip=chunk, action=lambda: change(bench))
+    error = bench.fails(FileChanged)
+
+    assert error.disposition is Disposition.RETRY
+    assert bench.store.objects() == []
+    assert bench.journal.session is None
+    assert bench.store.open_sessions() == 0
+
+
+@CHANGES
+def test_small_file_that_changes_while_it_is_sent_is_not_counted(make_bench, change):
+    bench = make_bench(small_limit_bytes=SIZE)
+    bench.write(SIZE)
+    bench.store.fault("put_small", action=lambda: change(bench))
+
+    bench.fails(FileChanged)
+    assert bench.store.objects() == []
+
+
+@WAYS
+@CHANGES
+def test_object_of_a_file_that_changed_after_its_last_byte_is_deleted_by_its_generation(
+    make_bench, small_limit_bytes, change
+):
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    bench.write(SIZE)
+    after_last_byte(bench, change)
+    bench.fails(FileChanged)
+
+    assert bench.store.objects() == []
+    [deleted] = bench.store.calls_of("delete")
+    assert deleted.generation is not None
+    assert bench.journal.names == []
+
+
+@WAYS
+def test_file_that_changed_is_uploaded_again_once_it_has_settled(make_bench, small_limit_bytes):
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    bench.write(SIZE)
+    after_last_byte(bench, rewrite)
+    bench.fails(FileChanged)
+    bench.data = bench.path.read_bytes()
+
+    bench.assert_proven(bench.upload())
+
+
+def hold(bench) -> None:
+    [info] = bench.store.objects()
+    bench.store.change(BUCKET, info.name, temporary_hold=True)
+
+
+def retain(bench) -> None:
+    [info] = bench.store.objects()
+    until = bench.clock.now() + timedelta(days=1)
+    bench.store.change(BUCKET, info.name, retention_expires_at=until)
+
+
+def forbid(bench) -> None:
+    bench.store.fault("delete", StopAndTell("403"), times=99)
+
+
+def forbid_by_object(bench) -> None:
+    bench.store.fault("delete", ObjectProblem("403", code=Reason.PERMISSION_DENIED), times=99)
+
+
+def be_down(bench) -> None:
+    bench.store.fault("delete", TryAgain("503"), times=99)
+
+
+@WAYS
+@pytest.mark.parametrize("obstacle", [hold, retain, forbid, forbid_by_object, be_down])
+def test_object_that_may_not_be_deleted_is_orphaned_and_the_next_attempt_takes_the_next_name(
+    make_bench, small_limit_bytes, obstacle
+):
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    bench.write(SIZE)
+
+    def change(bench):
+        obstacle(bench)
+        rewrite(bench)
+
+    after_last_byte(bench, change)
+    assert bench.fails(FileChanged).disposition is Disposition.RETRY
+    [orphan] = bench.store.objects()
+    assert (bench.journal.take, bench.journal.names) == (1, [bench.job.object_name(1)])
+    assert bench.journal.session is None
+
+    bench.data = bench.path.read_bytes()
+    result = bench.upload()
+    bench.assert_proven(result, take=1)
+    assert orphan in bench.store.objects()
+
+
+def test_what_somebody_else_put_under_the_name_meanwhile_is_not_deleted(bench):
+    """F12: a failed attempt's tidying deletes its own generation only."""
+    bench.write(SIZE)
+
+    def change(bench):
+        rewrite(bench)
+        bench.existing(b"theirs", **{META_TRANSFER: "transfer-2"})
+
+    after_last_byte(bench, change)
+    bench.fails(FileChanged)
+
+    assert bench.stored() == b"theirs"
+
+
+def test_adopted_object_of_a_file_that_changes_is_not_deleted(bench):
+    """It was there before: no attempt of ours may take it away."""
+    bench.write(SIZE)
+    info = bench.existing(bench.data)
+    bench.store.fault("get", action=lambda: rewrite(bench))
+
+    bench.fails(FileChanged)
+    assert bench.store.objects() == [info]
+    assert bench.store.calls_of("delete") == []
+
+
+# --- another ctime alone ---
+
+
+def chmod(bench) -> None:
+    bench.path.chmod(0o600)
+
+
+def hard_link(bench) -> None:
+    os.link(bench.path, bench.path.with_name("backup"))
+
+
+@WAYS
+@pytest.mark.parametrize("touch", [chmod, hard_link])
+def test_backup_that_links_the_file_meanwhile_changes_nothing(make_bench, small_limit_bytes, touch):
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    bench.write(SIZE)
+    at_last_part(bench, lambda: touch(bench))
+    result = bench.upload()
+
+    bench.assert_proven(result)
+    assert result.identity == bench.root.stat(PATH)
+
+
+def test_file_rewritten_under_its_old_date_is_caught_by_a_fresh_checksum(bench):
+    bench.write(SIZE)
+    mtime_ns = bench.path.stat().st_mtime_ns
+
+    def rewrite_quietly(bench):
+        with bench.path.open("r+b") as file:
+            file.write(b"rewritten")
+        os.utime(bench.path, ns=(mtime_ns, mtime_ns))
+
+    after_last_byte(bench, rewrite_quietly)
+    bench.fails(FileChanged)
+
+    assert bench.store.objects() == []
+
+
+# --- another file under the path, or none ---
+
+
+@WAYS
+def test_recording_that_was_replaced_stays_in_the_bucket_and_is_not_counted(make_bench, small_limit_bytes):
+    """What was sent is whole, and the bucket may hold its last copy: nothing deletes that (F2)."""
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    first = bench.write(SIZE)
+
+    def replace():
+        bench.path.with_name("new").write_bytes(noise(SIZE, seed=1))
+        bench.path.with_name("new").rename(bench.path)
+
+    at_last_part(bench, replace)
+    bench.fails(FileChanged)
+    assert bench.stored(0) == first
+
+    bench.write(noise(SIZE, seed=1))
+    bench.assert_proven(bench.upload(), take=1)
+    assert bench.stored(0) == first
+
+
+def test_recording_replaced_by_a_link_is_not_counted(bench, tmp_path):
+    bench.write(SIZE)
+    (tmp_path / "elsewhere").write_bytes(bench.data)
+
+    def replace():
+        bench.path.unlink()
+        bench.path.symlink_to(tmp_path / "elsewhere")
+
+    at_last_part(bench, replace)
+    bench.fails(FileChanged)
+    assert bench.fails(FileProblem).code is Reason.FILE_IS_LINK
+
+
+@WAYS
+def test_file_deleted_after_its_last_byte_is_found_in_the_bucket(make_bench, small_limit_bytes):
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    bench.write(SIZE)
+    at_last_part(bench, lambda: bench.path.unlink())
+    result = bench.upload()
+
+    assert (result.found_in_bucket, result.identity) == (True, None)
+    assert bench.stored() == bench.data
+    assert bench.store.calls_of("delete") == []
+
+
+def test_file_on_a_disk_unplugged_after_the_last_byte_waits_for_the_disk(bench, tmp_path):
+    """F16"""
+    bench.write(SIZE)
+
+    def unplug():
+        bench.root.path.rename(tmp_path / "unplugged")
+        (bench.root.path / "cam").mkdir(parents=True)
+
+    at_last_part(bench, unplug)
+    assert bench.fails(StopAndTell).code is Reason.MEDIA_ROOT_NOT_MOUNTED
+
+    (bench.root.path / "cam").rmdir()
+    bench.root.path.rmdir()
+    (tmp_path / "unplugged").rename(bench.root.path)
+    result = bench.upload()
+    bench.assert_proven(result)
+    assert result.bytes_sent == 0
+
+
+def test_adopted_object_without_our_mark_does_not_stand_for_a_deleted_file(bench):
+    bench.write(SIZE)
+    info = bench.existing(bench.data)
+    bench.store.change(BUCKET, info.name, metadata={})
+    bench.store.fault("get", action=bench.path.unlink)
+
+    bench.fails(FileChanged)
+    assert bench.stored() == bench.data
+
+
+# --- a disk that fails ---
+
+
+@WAYS
+@pytest.mark.parametrize("call", ["pread", "fstat", "stat", "open"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ENOSPC, errno.ETIMEDOUT])
+def test_failing_disk_at_any_step_costs_nothing_but_time(make_bench, monkeypatch, small_limit_bytes, call, number):
+    """F1: each call of the operating system fails once; the file stays, and a later attempt succeeds."""
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    real_call = getattr(os, call)
+    attempts = failures = 0
+    while True:
+        bench.journal.session = None
+        bench.store.forget_sessions()
+        for info in bench.store.objects():
+            bench.store.remove(BUCKET, info.name)
+        bench.write(SIZE)
+        countdown = iter([False] * attempts + [True])
+
+        def failing(*args, countdown=countdown, **kwargs):
+            if next(countdown, False):
+                raise OSError(number, os.strerror(number))
+            return real_call(*args, **kwargs)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, failing)
+            try:
+                bench.upload()
+            except (FileProblem, StopAndTell) as error:
+                failures += 1
+                assert error.disposition in {Disposition.RETRY, Disposition.WAIT}
+        assert bench.path.read_bytes() == bench.data
+        if next(countdown, False):  # it was never reached: every call has failed once
+            break
+        bench.assert_proven(bench.upload())
+        attempts += 1
+    assert failures >= 1
+
+
+def test_read_error_in_mid_upload_keeps_what_is_committed(bench, monkeypatch):
+    bench.write(SIZE)
+    real_pread = os.pread
+
+    def failing(descriptor, length, offset):
+        if offset >= QUANTUM:
+            raise OSError(errno.EIO, "bad sector")
+        return real_pread(descriptor, length, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", failing)
+        error = bench.fails(FileProblem)
+    assert (error.code, error.disposition) == (Reason.FILE_UNREADABLE, Disposition.RETRY)
+    assert bench.journal.progressed == [QUANTUM]
+
+    result = bench.upload()
+    bench.assert_proven(result)
+    assert result.resumed_from_bytes == QUANTUM
