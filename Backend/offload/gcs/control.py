@@ -6,6 +6,7 @@ and they know leases and stops, which the library does not.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,13 +47,14 @@ class Control:
         ca_file: str,
         connections: int,
         connect_seconds: int,
+        answer_seconds: int = ANSWER_SECONDS,
     ) -> None:
         self._endpoint = endpoint
         self._project = project
         self._identity = identity
         self._ca_file = ca_file
         self._connections = connections
-        self._patience = {"timeout": (connect_seconds, ANSWER_SECONDS)}
+        self._patience = {"timeout": (connect_seconds, answer_seconds)}
         self._once = {**self._patience, "retry": None}
         self._lock = threading.Lock()
         self._made: tuple[Any, Any] | None = None
@@ -216,6 +218,8 @@ class Control:
 
         from offload.gcs.trust import trust
 
+        # Otherwise each bucket's settings are read in a thread, for traces that nobody switched on.
+        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         credentials = self._identity.credentials()
         authorized: Any = AuthorizedSession
         session = authorized(credentials, auth_request=self._identity.channel())

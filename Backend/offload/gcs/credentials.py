@@ -52,7 +52,7 @@ class Identity:
         with self._lock:
             made: dict[str, str] = {}
             credentials = self.credentials()
-            with sorted_auth_errors():
+            with _readable_tokens():
                 credentials.before_request(self.channel(), "POST", "https://storage.googleapis.com/", made)
             return made
 
@@ -66,7 +66,7 @@ class Identity:
         with self._lock:
             now = self.headers()
             if now.get("authorization") == refused.get("authorization"):
-                with sorted_auth_errors():
+                with _readable_tokens():
                     self.credentials().refresh(self.channel())
                 now = self.headers()
             return now
@@ -100,8 +100,10 @@ class _Patient:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
-    def __call__(self, *args: Any, timeout: float = TOKEN_SECONDS, **kwargs: Any) -> Any:
-        return self._channel(*args, timeout=min(timeout, TOKEN_SECONDS), **kwargs)
+    def __call__(self, *args: Any, timeout: Any = None, **kwargs: Any) -> Any:
+        """`timeout` may be a pair too, of connecting and answering."""
+        short = isinstance(timeout, (int, float)) and timeout < TOKEN_SECONDS
+        return self._channel(*args, timeout=timeout if short else TOKEN_SECONDS, **kwargs)
 
 
 def _load_file(path: Path) -> Any:
@@ -141,6 +143,16 @@ def sorted_auth_errors() -> Iterator[None]:
         yield
     except exceptions.GoogleAuthError as error:
         raise _sorted(error) from None
+
+
+@contextmanager
+def _readable_tokens() -> Iterator[None]:
+    """A portal's page in place of a token makes google-auth stumble over its own types."""
+    try:
+        with sorted_auth_errors():
+            yield
+    except (TypeError, ValueError, KeyError, AttributeError):
+        raise TryAgain("The answer of Google's token service could not be read.") from None
 
 
 def _sorted(error: Any) -> OffloadError:

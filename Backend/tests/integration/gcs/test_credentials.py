@@ -1,0 +1,284 @@
+"""Key files, tokens and their renewal, against a token service that does as it is told."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import certifi
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from offload.errors import LineDown, Reason, StopAndTell, TryAgain
+from offload.gcs import GoogleStore
+from offload.gcs.control import Control
+from offload.gcs.credentials import SCOPES, Identity
+from offload.gcs.data import Uploads
+from offload.gcs.sorting import NoProbe
+from offload.gcs.transport import Transport
+from offload.store import ObjectSpec
+from tests.integration.gcs.conftest import Bytes, crc32c
+from tests.integration.gcs.keys import write_key
+from tests.integration.gcs.stub import Connection, Stub, header
+
+SPEC = ObjectSpec("some-bucket", "clip.mp4", 4, "video/mp4", {})
+DESCRIBED = json.dumps(
+    {
+        "bucket": "some-bucket", "name": "clip.mp4", "generation": "7", "metageneration": "1", "size": "4",
+        "crc32c": "2HvlZg==", "timeCreated": "2026-09-30T21:58:39.652Z",
+    }
+).encode()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+class TokenService:
+    """Hands out token-1, token-2, …, or whatever `refusal` says instead."""
+
+    def __init__(self) -> None:
+        self.refusal: tuple[str, bytes] | None = None
+        self.asked: list[bytes] = []
+        self._numbers = itertools.count(1)
+        self._stub = Stub(self._serve)
+
+    def __enter__(self) -> Self:
+        self._stub.__enter__()
+        self.uri = f"{self._stub.url}/token"
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stub.__exit__(None, None, None)
+
+    def _serve(self, connection: Connection) -> None:
+        while (asked := connection.request())[0]:
+            self.asked.append(asked[1])
+            if self.refusal:
+                connection.answer(self.refusal[0], "Content-Type: application/json", body=self.refusal[1])
+            else:
+                token = {"access_token": f"token-{next(self._numbers)}", "expires_in": 3600, "token_type": "Bearer"}
+                connection.answer("200 OK", "Content-Type: application/json", body=json.dumps(token).encode())
+
+
+@pytest.fixture
+def service() -> Iterator[TokenService]:
+    with TokenService() as running:
+        yield running
+
+
+@pytest.fixture
+def identity(tmp_path: Path, key: rsa.RSAPrivateKey, service: TokenService) -> Identity:
+    return identity_of(write_key(tmp_path / "key.json", key, token_uri=service.uri))
+
+
+def identity_of(path: Path) -> Identity:
+    return Identity(path=str(path), anonymous=False, ca_file=certifi.where())
+
+
+def uploads(url: str, identity: Identity) -> Uploads:
+    transport = Transport(ca_file=certifi.where(), upload_handles=2, stall_seconds=20, connect_seconds=5)
+    return Uploads(endpoint=url, transport=transport, identity=identity)
+
+
+def control(url: str, identity: Identity) -> Control:
+    return Control(
+        endpoint=url, project=None, identity=identity, ca_file=certifi.where(), connections=2, connect_seconds=5
+    )
+
+
+class PickyBucket(Stub):
+    """Answers 401 to every token of `refused`."""
+
+    def __init__(self, *refused: str) -> None:
+        super().__init__(self._serve_picky)
+        self._refused = refused
+        self.tokens: list[str | None] = []
+
+    def _serve_picky(self, connection: Connection) -> None:
+        while (asked := connection.request())[0]:
+            head, sent = asked
+            self.bodies.append(sent)
+            self.tokens.append(header(head, "authorization"))
+            if self.tokens[-1] in {None, *(f"Bearer {token}" for token in self._refused)}:
+                connection.answer("401 Unauthorized")
+            else:
+                place = f"Location: {self.url}/upload/storage/v1/b/b/o?upload_id=k"
+                connection.answer("200 OK", place, "Content-Type: application/json", body=DESCRIBED)
+
+
+def test_every_start_is_authorised_by_one_token(identity: Identity, service: TokenService) -> None:
+    with PickyBucket() as bucket:
+        for _ in range(3):
+            uploads(bucket.url, identity).start(SPEC, NoProbe())
+        assert control(bucket.url, identity).get("some-bucket", "clip.mp4", generation=None) is not None
+    assert bucket.tokens == ["Bearer token-1"] * 4
+    assert len(service.asked) == 1
+
+
+def test_a_refused_token_is_renewed_once_and_the_request_repeated(identity: Identity, service: TokenService) -> None:
+    with PickyBucket("token-1") as bucket:
+        sender = uploads(bucket.url, identity)
+        sender.start(SPEC, NoProbe())
+        sender.start(SPEC, NoProbe())
+    assert bucket.tokens == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
+    assert len(service.asked) == 2
+
+
+def test_a_small_object_is_sent_whole_again_after_a_renewal(identity: Identity) -> None:
+    body = Bytes(b"film")
+    with PickyBucket("token-1") as bucket:
+        uploads(bucket.url, identity).put_small(SPEC, body, NoProbe(), crc32c=crc32c(b"film"), abort=lambda: None)
+    assert bucket.bodies[0] == bucket.bodies[1]
+    assert b"\r\n\r\nfilm\r\n--" in bucket.bodies[1]
+    assert body.rewinds == 1
+
+
+def test_credentials_that_stay_refused_are_for_a_person(identity: Identity, service: TokenService) -> None:
+    with PickyBucket(*(f"token-{number}" for number in range(1, 9))) as bucket:
+        with pytest.raises(StopAndTell) as caught:
+            uploads(bucket.url, identity).start(SPEC, NoProbe())
+        assert caught.value.code is Reason.CREDENTIALS_REFUSED
+        with pytest.raises(StopAndTell) as caught:
+            control(bucket.url, identity).get("some-bucket", "clip.mp4", generation=None)
+        assert caught.value.code is Reason.CREDENTIALS_REFUSED
+
+
+def test_of_many_threads_with_a_refused_token_one_fetches_the_next(identity: Identity, service: TokenService) -> None:
+    refused = identity.headers()
+    renewed: list[object] = []
+
+    def renew() -> None:
+        renewed.append(identity.renewed_headers(refused))
+
+    threads = [threading.Thread(target=renew) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {one["authorization"] for one in renewed} == {"Bearer token-2"}  # type: ignore[index]
+    assert len(service.asked) == 2
+
+
+def test_holds_are_within_the_scope_that_is_asked_for() -> None:
+    assert SCOPES == ("https://www.googleapis.com/auth/devstorage.full_control",)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"),
+    [
+        ("400 Bad Request", b'{"error": "invalid_grant", "error_description": "SECRET"}', StopAndTell,
+         Reason.CREDENTIALS_REFUSED),
+        ("401 Unauthorized", b'{"error": "invalid_client"}', StopAndTell, Reason.CREDENTIALS_REFUSED),
+        ("200 OK", b"<html>SECRET</html>", TryAgain, Reason.BUCKET_BUSY),
+    ],
+)  # fmt: skip
+def test_a_token_service_that_refuses_is_for_a_person(identity, service, status, body, kind, code) -> None:  # noqa: PLR0917
+    service.refusal = (status, body)
+    with pytest.raises(kind) as caught:
+        identity.headers()
+    assert caught.value.code is code
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_token_service_with_a_fault_of_its_own_is_tried_again(identity, service) -> None:
+    service.refusal = ("503 Service Unavailable", b'{"error": "temporarily_unavailable"}')
+    with pytest.raises(TryAgain):
+        identity.headers()
+    service.refusal = None
+    assert identity.headers()["authorization"].startswith("Bearer token-")
+
+
+def test_a_token_service_that_is_not_reached_is_a_line_that_is_down(tmp_path, key) -> None:
+    with Stub() as gone:
+        uri = gone.url
+    with pytest.raises(LineDown):
+        identity_of(write_key(tmp_path / "key.json", key, token_uri=uri)).headers()
+
+
+BAD_FILES = {
+    "nothing": b"",
+    "no JSON": b"-----BEGIN SECRET KEY-----",
+    "no object": b'["SECRET"]',
+    "no type": b'{"private_key": "SECRET"}',
+    "another type": b'{"type": "authorized_user", "refresh_token": "SECRET"}',
+    "an incomplete key": b'{"type": "service_account", "private_key": "SECRET"}',
+    "a key that is none": b'{"type": "service_account", "private_key": "SECRET", "client_email": "a@b.c", '
+    b'"token_uri": "https://t.example"}',
+    "an incomplete federation": b'{"type": "external_account", "audience": "SECRET"}',
+    "a federation of text": b'{"type": "external_account", "credential_source": "SECRET"}',
+    "binary": b"\xff\xfe\x00SECRET",
+}
+
+
+@pytest.mark.parametrize("content", BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_a_bad_key_file_is_named_and_never_quoted(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bucket-key.json"
+    path.write_bytes(content)
+    with pytest.raises(StopAndTell) as caught:
+        identity_of(path).headers()
+    assert caught.value.code is Reason.CREDENTIALS_REFUSED
+    assert "bucket-key.json" in caught.value.detail
+    assert str(tmp_path) not in caught.value.detail
+    assert "SECRET" not in caught.value.detail
+
+
+def test_a_missing_key_file_is_told_when_it_is_needed(tmp_path: Path) -> None:
+    store = GoogleStore(project=None, credentials_path=str(tmp_path / "none.json"), emulator_host=None)
+    with pytest.raises(StopAndTell) as caught:
+        store.start_session(SPEC)
+    assert caught.value.code is Reason.CREDENTIALS_REFUSED
+    with pytest.raises(StopAndTell):
+        store.get("some-bucket", "clip.mp4")
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ({"file": "/run/token"}, "google.auth.identity_pool"),
+        (
+            {
+                "environment_id": "aws1",
+                "region_url": "http://169.254.169.254/r",
+                "url": "http://169.254.169.254/c",
+                "regional_cred_verification_url": "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity",
+            },
+            "google.auth.aws",
+        ),
+    ],
+)
+def test_workload_identity_federation_is_read(tmp_path: Path, source: dict[str, str], module: str) -> None:
+    path = tmp_path / "federation.json"
+    path.write_text(
+        json.dumps(
+            {
+                "type": "external_account",
+                "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+                "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+                "token_url": "https://sts.googleapis.com/v1/token",
+                "credential_source": source,
+            }
+        )
+    )
+    credentials = identity_of(path).credentials()
+    assert type(credentials).__module__ == module
+    assert credentials.scopes == SCOPES
+
+
+def test_no_credentials_at_all_is_for_a_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with pytest.raises(StopAndTell) as caught:
+        Identity(path=None, anonymous=False, ca_file=certifi.where()).headers()
+    assert caught.value.code is Reason.CREDENTIALS_REFUSED
+
+
+def test_nothing_is_read_or_sent_before_the_first_call(tmp_path: Path) -> None:
+    GoogleStore(project=None, credentials_path=str(tmp_path / "none.json"), emulator_host=None)
