@@ -11,7 +11,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError, connections
 
 from apps.cctv.journal import OrmJournal
 from apps.cctv.leases import Claim, lease_time
@@ -19,14 +19,15 @@ from apps.cctv.services.uploads import upload_job, upload_record, upload_record_
 from apps.cctv.worker.gate import Gate
 from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
-from offload.errors import Disposition, LeaseLost, OffloadError, Reason, Stopped, TryAgain
+from offload.errors import Disposition, LeaseLost, OffloadError, Reason, Stopped
+from offload.journal import Journal
 from offload.source import MediaRoot
 from offload.store import Abort, Body, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus, never_abort
 from offload.uploader import UploadResult, UploadSettings, upload
 
 log = structlog.get_logger("coldreel.upload")
 
-_RECORD_AGAIN_SECONDS = 0.5
+_WRITE_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +95,13 @@ class Attempt:
             result = self._upload()
         except OffloadError as error:
             self._record_failure(error)
-        except (DatabaseError, InterfaceError) as error:
-            log_crash("upload.database_failed", error, transfer=str(self.id))
-            self._record_failure(TryAgain("the database did not answer", code=Reason.INTERNAL_ERROR))
         except Exception as error:  # noqa: BLE001 - the top of the worker loop: a bug must not lose the transfer
             log_crash("upload.crashed", error, transfer=str(self.id))
             detail = f"unexpected {type(error).__name__}"
             self._record_failure(OffloadError(detail, code=Reason.INTERNAL_ERROR))
         else:
             now = self._tools.clock.now
-            self._recorded(lambda: upload_record(claim=self.claim, result=result, now=now()))
+            self.patiently(lambda: upload_record(claim=self.claim, result=result, now=now()))
 
     def _upload(self) -> UploadResult:
         tools = self._tools
@@ -111,7 +109,7 @@ class Attempt:
             upload_job(self.claim),
             root=tools.root,
             store=cast("ObjectStore", _BetweenRequests(self, tools)),
-            journal=OrmJournal(self.claim, tools.clock),
+            journal=cast("Journal", _Patient(self, OrmJournal(self.claim, tools.clock))),
             clock=tools.clock,
             settings=tools.upload_settings,
             abort=self.check,
@@ -123,19 +121,19 @@ class Attempt:
         if error.disposition is Disposition.WAIT:
             self._tools.gate.close(self.id)
         tools = self._tools
-        self._recorded(
+        self.patiently(
             lambda: upload_record_failure(claim=self.claim, error=error, now=tools.clock.now(), random=tools.random)
         )
 
-    def _recorded(self, record: Callable[[], object]) -> None:
-        """A busy database must not cost the result: tried again for as long as the lease lives."""
+    def patiently(self, write: Callable[[], object]) -> None:
+        """A busy database must cost neither a result nor an upload: tried again for as long as the lease lives."""
         while True:
             try:
-                record()
+                write()
             except (OperationalError, InterfaceError) as error:
-                log_crash("upload.database_failed", error, transfer=str(self.id))
+                log.warning("upload.database_busy", transfer=str(self.id), error=type(error).__name__)
                 connections.close_all()
-                self._tools.clock.sleep(_RECORD_AGAIN_SECONDS)
+                self._tools.clock.sleep(_WRITE_AGAIN_SECONDS)
                 self.check_lease()
             else:
                 return
@@ -143,12 +141,15 @@ class Attempt:
     def sending(self) -> None:
         """A new object is about to be begun: the time that people see as the upload's start."""
         self.check()
+        self.patiently(self._mark_started)
+
+    def _mark_started(self) -> None:
         now = lease_time(self._tools.clock.now())
         self.claim.transfer.mark_upload_started(lease=self.claim.lease, now=now)
 
     def got_through(self) -> None:
         if self._tools.gate.open():
-            upload_works(claim=self.claim, now=self._tools.clock.now())
+            self.patiently(lambda: upload_works(claim=self.claim, now=self._tools.clock.now()))
 
 
 class _BetweenRequests:
@@ -187,6 +188,18 @@ class _BetweenRequests:
         info = self._store.put_small(spec, body, crc32c=crc32c, abort=_even_if_stopping(abort))
         self._attempt.got_through()
         return info
+
+
+class _Patient:
+    """A journal whose notes wait for a busy database."""
+
+    def __init__(self, attempt: Attempt, journal: Journal) -> None:
+        self._attempt = attempt
+        self._journal = journal
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        note = getattr(self._journal, name)
+        return lambda *values: self._attempt.patiently(lambda: note(*values))
 
 
 def _even_if_stopping(abort: Abort) -> Abort:

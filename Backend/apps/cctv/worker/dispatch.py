@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, connection
 
-from apps.cctv.leases import Owner, claim_next, lease_time
+from apps.cctv.leases import Owner, claim_next, expire_leases, lease_time
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools, log_crash
 from apps.cctv.worker.stopping import Waker
@@ -38,6 +38,7 @@ class Dispatcher:
         """Until asked to stop (or nothing is left), then until what runs has ended by itself."""
         while not self._tools.stopping.is_set():
             try:
+                expire_leases(now=self._tools.clock.now())
                 self._fill()
                 if until_idle and self._idle():
                     break

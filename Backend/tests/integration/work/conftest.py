@@ -1,0 +1,48 @@
+"""What the tests of the work share: a bucket in memory and transfers of real small files.
+
+| fixture | what it is |
+|---|---|
+| `clock` | a `FakeClock` at `rows.NOW` |
+| `store` | an empty `MemoryStore` of the bucket `footage` on that clock |
+| `batch` | a batch of two at a time, asked for at `rows.NOW` |
+| `make_transfer(name=…, size_bytes=…, **columns)` | a recording with a file below `media_root` and its pending transfer |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from apps.cctv.models import GCPVideoTransfer, TransferBatch
+from offload.testing import FakeClock, MemoryStore
+from tests.conftest import MakeRecording
+from tests.integration.db import rows
+
+MakeTransfer = Callable[..., GCPVideoTransfer]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(rows.NOW)
+
+
+@pytest.fixture
+def store(clock: FakeClock) -> MemoryStore:
+    return MemoryStore(buckets=("footage",), clock=clock)
+
+
+@pytest.fixture
+def batch(db: None) -> TransferBatch:
+    return TransferBatch.objects.create(batch_size=2, created_at=rows.NOW)
+
+
+@pytest.fixture
+def make_transfer(make_recording: MakeRecording, batch: TransferBatch, bucket: str) -> MakeTransfer:
+    def make(name: str = "clip.ts", size_bytes: int = 1024, **columns: Any) -> GCPVideoTransfer:
+        recording = make_recording(name, size_bytes, **columns.pop("recording", {}))
+        columns = {"batch": batch, "created_at": rows.NOW, **columns}
+        return rows.transfer(columns.pop("status", rows.State.PENDING), of=recording, **columns)
+
+    return make

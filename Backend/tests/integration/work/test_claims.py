@@ -1,0 +1,169 @@
+"""Claims: what is taken next, and never more of a batch at once than it says."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from apps.cctv.leases import Claim, claim_next
+from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site, TransferBatch
+from offload.states import State
+from tests.integration.db import rows
+from tests.integration.db.rows import NOW
+
+pytestmark = pytest.mark.django_db
+
+
+def claim(**arguments: Any) -> Claim | None:
+    wanted = {"owner_id": uuid.uuid4(), "site_id": None, "now": NOW, "lease_seconds": 40, **arguments}
+    return claim_next(**wanted)
+
+
+def batch_of(size: int, *, minutes: float = 0) -> TransferBatch:
+    return TransferBatch.objects.create(batch_size=size, created_at=NOW + timedelta(minutes=minutes))
+
+
+def test_claim_moves_the_transfer_and_tells_its_lease() -> None:
+    transfer = rows.transfer()
+    owner = uuid.uuid4()
+
+    found = claim(owner_id=owner, actor="box:7")
+
+    assert found is not None
+    row = GCPVideoTransfer.objects.get(pk=transfer.pk)
+    assert found.transfer == row
+    assert (row.transfer_status, row.next_attempt_at) == (State.UPLOADING, None)
+    assert (found.lease.number, found.lease.owner_id) == (row.lease_number, row.lease_owner) == (1, owner)
+    assert found.lease.expires_at == row.lease_expires_at
+    event = row.events.get()
+    assert (event.reason, event.actor) == ("claimed", "box:7")
+
+
+def test_nothing_due_is_no_claim() -> None:
+    rows.transfer(next_attempt_at=NOW + timedelta(days=4000))
+    rows.transfer(State.FAILED)
+    assert claim() is None
+
+
+def test_batch_is_never_claimed_beyond_its_size() -> None:
+    batch = batch_of(2)
+    for _ in range(3):
+        rows.transfer(batch=batch)
+    assert [claim() is not None for _ in range(3)] == [True, True, False]
+
+
+def test_full_batch_makes_way_for_the_next() -> None:
+    full, later = batch_of(1), batch_of(1, minutes=1)
+    rows.transfer(State.UPLOADING, batch=full, lease_expires_at=NOW + timedelta(days=4000))
+    rows.transfer(batch=full)
+    wanted = rows.transfer(batch=later)
+    found = claim()
+    assert found is not None
+    assert found.transfer.pk == wanted.pk
+
+
+def test_oldest_batch_goes_first() -> None:
+    second = rows.transfer(batch=batch_of(1, minutes=1))
+    first = rows.transfer(batch=batch_of(1))
+    claims = [claim(), claim()]
+    assert [found and found.transfer.pk for found in claims] == [first.pk, second.pk]
+
+
+def test_upload_whose_lease_ran_out_takes_no_room() -> None:
+    batch = batch_of(1)
+    late = rows.transfer(State.UPLOADING, batch=batch, lease_expires_at=NOW - timedelta(seconds=1), session_uri="s")
+    rows.transfer(batch=batch)
+
+    found = claim()
+
+    assert found is not None
+    assert found.transfer.pk == late.pk
+    assert found.lease.number == 2
+    assert list(late.events.values_list("reason", flat=True)) == ["lease_expired", "claimed"]
+    assert GCPVideoTransfer.objects.filter(batch=batch, transfer_status=State.UPLOADING).count() == 1
+
+
+def test_half_uploaded_file_goes_before_those_not_begun() -> None:
+    batch = batch_of(1)
+    rows.transfer(batch=batch)
+    half = rows.transfer(batch=batch, session_uri="s", next_attempt_at=NOW + timedelta(seconds=5))
+    found = claim(now=NOW + timedelta(seconds=6))
+    assert found is not None
+    assert found.transfer.pk == half.pk
+
+
+def test_worker_of_a_site_takes_that_sites_transfers_only() -> None:
+    other = Site.objects.create(name="Harbour")
+    rows.transfer(of=rows.recording(camera=rows.camera("Quay", site=other)))
+    here = Site.objects.create(name="Depot")
+    assert claim(site_id=here.pk) is None
+    found = claim(site_id=other.pk)
+    assert found is not None
+    assert found.transfer.site_id == other.pk
+
+
+def test_claim_of_a_cancelled_transfer_takes_nothing() -> None:
+    rows.transfer(State.FAILED, next_attempt_at=NOW)
+    assert claim() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_claims_of_three_workers_at_once_never_exceed_the_batch() -> None:
+    batch = batch_of(4)
+    for _ in range(30):
+        rows.transfer(batch=batch)
+    claimed: list[Claim] = []
+    most = 0
+
+    def work() -> None:
+        nonlocal most
+        for _ in range(30):
+            found = claim()
+            if found is not None:
+                claimed.append(found)
+            uploading = GCPVideoTransfer.objects.filter(transfer_status=State.UPLOADING).count()
+            most = max(most, uploading)
+        connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(claimed) == most == 4
+    assert len({found.transfer.pk for found in claimed}) == 4
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's query plan")
+def test_claim_finds_its_transfer_by_an_index_and_sorts_nothing() -> None:
+    """With 100,000 waiting rows a sort or a scan would cost each claim a tenth of a second."""
+    batch = batch_of(20)
+    due = GCPVideoTransfer.objects.filter(batch=batch).due_for_upload(NOW).order_by("next_attempt_at")
+    for query in (due, due.filter(next_attempt_at__gt=NOW).exclude(session_uri="")):
+        plan = query.explain()
+        assert "transfer_batch_due" in plan
+        assert "TEMP B-TREE" not in plan
+
+
+def test_claim_among_thousands_reads_a_handful_of_rows(django_assert_max_num_queries: Any) -> None:
+    site = Site.objects.create(name="Depot")
+    camera = Camera.objects.create(site=site, name="Gate")
+    batch = batch_of(20)
+    found = Recording.objects.bulk_create(
+        Recording(camera=camera, name=f"{n}.ts", started_at=NOW, local_path=f"{n}.ts", file_mtime_ns=1, file_path="")
+        for n in range(3000)
+    )
+    GCPVideoTransfer.objects.bulk_create(
+        GCPVideoTransfer(
+            recording=one, batch=batch, site=site, gcp_bucket="footage", created_at=NOW, next_attempt_at=NOW
+        )
+        for one in found
+    )
+    with django_assert_max_num_queries(16):
+        assert claim() is not None

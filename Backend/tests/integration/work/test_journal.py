@@ -1,0 +1,109 @@
+"""The journal in the row: durable, guarded, and silent about its key."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from apps.cctv.journal import OrmJournal
+from apps.cctv.leases import Claim
+from apps.cctv.models import GCPVideoTransfer, Lease
+from offload.errors import LeaseLost
+from offload.journal import Journal, StoredSession
+from offload.source import SourceIdentity
+from offload.states import State
+from offload.testing import FakeClock
+from tests.integration.db import rows
+from tests.integration.db.rows import NOW
+
+pytestmark = pytest.mark.django_db
+
+IDENTITY = SourceIdentity(1, 2, 1000, 4, 5)
+SESSION = StoredSession("https://bucket/upload?upload_id=key", NOW, IDENTITY)
+FAR = NOW + timedelta(days=4000)
+
+
+def journal_of(transfer: GCPVideoTransfer, *, number: int | None = None) -> Journal:
+    lease = Lease(transfer.pk, number or transfer.lease_number, rows.OWNER, FAR)
+    return OrmJournal(Claim(transfer, lease), FakeClock(NOW))
+
+
+@pytest.fixture
+def transfer() -> GCPVideoTransfer:
+    return rows.transfer(State.UPLOADING, lease_expires_at=FAR)
+
+
+def test_session_is_kept_until_it_is_dropped(transfer: GCPVideoTransfer) -> None:
+    journal = journal_of(transfer)
+    journal.session_started(SESSION)
+    transfer.refresh_from_db()
+    assert (transfer.session_uri, transfer.session_started_at) == (SESSION.uri, NOW)
+    assert SourceIdentity.decode(transfer.session_identity) == IDENTITY
+
+    journal.session_dropped()
+    transfer.refresh_from_db()
+    assert (transfer.session_uri, transfer.session_started_at, transfer.session_identity) == ("", None, "")
+
+
+def test_new_session_has_confirmed_nothing_yet(transfer: GCPVideoTransfer) -> None:
+    GCPVideoTransfer.objects.filter(pk=transfer.pk).update(bytes_uploaded=700)
+    journal_of(transfer).session_started(SESSION)
+    transfer.refresh_from_db()
+    assert (transfer.bytes_uploaded, transfer.file_size_bytes) == (0, IDENTITY.size_bytes)
+
+
+def test_confirmed_progress_refreshes_the_budget(transfer: GCPVideoTransfer) -> None:
+    rows_of = GCPVideoTransfer.objects.filter(pk=transfer.pk)
+    rows_of.update(bytes_uploaded=300, failures_in_row=19, failing_since=NOW, error_code="bucket_busy")
+    transfer.refresh_from_db()
+    journal = journal_of(transfer)
+
+    journal.progress(300)
+    transfer.refresh_from_db()
+    assert (transfer.failures_in_row, transfer.failing_since) == (19, NOW)
+
+    journal.progress(301)
+    transfer.refresh_from_db()
+    assert (transfer.bytes_uploaded, transfer.failures_in_row, transfer.failing_since) == (301, 0, None)
+    assert transfer.error_code == ""
+
+
+def test_next_name_is_noted_with_its_address(transfer: GCPVideoTransfer) -> None:
+    journal_of(transfer).name_taken(2, "recordings/c/r/2-one file.mp4")
+    transfer.refresh_from_db()
+    assert (transfer.name_take, transfer.gcp_storage_path) == (2, "recordings/c/r/2-one file.mp4")
+    assert transfer.gcp_public_url == "https://storage.googleapis.com/footage/recordings/c/r/2-one%20file.mp4"
+
+
+@pytest.mark.parametrize("lost", ["another number", "ran out", "another status"])
+@pytest.mark.parametrize(
+    "note",
+    [
+        lambda journal: journal.session_started(SESSION),
+        lambda journal: journal.session_dropped(),
+        lambda journal: journal.name_taken(1, "another"),
+        lambda journal: journal.progress(999),
+    ],
+    ids=["session_started", "session_dropped", "name_taken", "progress"],
+)
+def test_worker_that_lost_its_lease_notes_nothing(transfer: GCPVideoTransfer, lost: str, note) -> None:
+    journal = journal_of(transfer)
+    columns = {
+        "another number": {"lease_number": 2},
+        "ran out": {"lease_expires_at": NOW - timedelta(days=4000)},
+        "another status": {"transfer_status": State.PENDING, "next_attempt_at": NOW},
+    }[lost]
+    GCPVideoTransfer.objects.filter(pk=transfer.pk).update(**columns)
+    before = GCPVideoTransfer.objects.filter(pk=transfer.pk).values().get()
+
+    with pytest.raises(LeaseLost):
+        note(journal)
+
+    assert GCPVideoTransfer.objects.filter(pk=transfer.pk).values().get() == before
+
+
+def test_error_of_a_lost_lease_holds_no_session_uri(transfer: GCPVideoTransfer) -> None:
+    with pytest.raises(LeaseLost) as caught:
+        journal_of(transfer, number=9).session_started(SESSION)
+    assert "upload_id" not in f"{caught.value!r} {caught.value} {SESSION!r}"

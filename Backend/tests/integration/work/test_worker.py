@@ -1,0 +1,329 @@
+"""The whole worker in this process: claims, threads, heartbeat, jobs, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.utils import timezone
+
+from apps.cctv import wiring
+from apps.cctv.leases import Owner, claim_next
+from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
+from apps.cctv.services import NotConfigured
+from apps.cctv.worker import Timings, kick, run_worker
+from apps.cctv.worker.heartbeat import Heartbeat
+from offload.clock import SystemClock
+from offload.errors import LineDown, Reason, StopAndTell
+from offload.source import MediaRoot
+from offload.states import Move, State
+from offload.testing import MemoryStore
+from offload.uploader import UploadSettings
+from tests.integration.work.conftest import MakeTransfer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MIB = 2**20
+FAST = Timings(
+    poll_seconds=0.02,
+    heartbeat_seconds=0.5,
+    lease_seconds=10,
+    margin_seconds=2,
+    sweep_seconds=0.2,
+    cleanup_seconds=0.2,
+    retry_base_seconds=0.05,
+    retry_cap_seconds=0.4,
+)
+SETTINGS = UploadSettings(
+    settle_seconds=0, progress_seconds=0, small_limit_bytes=0, chunk_min_bytes=MIB, chunk_max_bytes=MIB, reconnects=0
+)
+
+RunWorker = Callable[..., None]
+
+
+@pytest.fixture
+def work(store: MemoryStore, media_root: Path, tmp_path: Path, settings: Any) -> RunWorker:
+    """Runs a worker in this thread until it is idle, or until it is stopped."""
+    settings.COLDREEL_RETRY_BASE_SECONDS, settings.COLDREEL_RETRY_CAP_SECONDS = 0.05, 0.4
+    settings.GCP_CLEANUP_DELAY_HOURS = 24
+
+    def run(**arguments: Any) -> None:
+        wanted: dict[str, Any] = {
+            "store": store,
+            "root": MediaRoot(media_root),
+            "home": tmp_path,
+            "upload_settings": SETTINGS,
+            "timings": FAST,
+            "uploads": 4,
+            "until_idle": True,
+            "periodic": False,
+        }
+        run_worker(**{**wanted, **arguments})
+
+    return run
+
+
+def statuses() -> dict[str, int]:
+    return {status: count for status, count in GCPVideoTransfer.objects.all().status_counts().items() if count}
+
+
+def by_itself(action: Callable[[], None]) -> Callable[[], None]:
+    """In a thread of the store's: its database connection must be closed with it."""
+
+    def run() -> None:
+        action()
+        connections.close_all()
+
+    return run
+
+
+def test_everything_due_is_uploaded(work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer) -> None:
+    for number in range(7):
+        make_transfer(f"{number}.ts", size_bytes=1000 + number)
+    work()
+    assert statuses() == {"cleanup_pending": 7}
+    assert len(store.objects()) == 7
+    assert WorkerProcess.objects.get().stopped_at is not None
+
+
+def test_worker_without_work_ends_when_idle(work: RunWorker) -> None:
+    work()
+    assert WorkerProcess.objects.get().stopped_at is not None
+
+
+def test_bad_file_never_blocks_the_rest(work: RunWorker, media_root: Path, make_transfer: MakeTransfer) -> None:
+    """F15: and the ones that will be tried again are waited for."""
+    make_transfer("gone.ts")
+    make_transfer("good.ts")
+    (media_root / "gone.ts").unlink()
+    work()
+    assert statuses() == {"failed": 1, "cleanup_pending": 1}
+    assert GCPVideoTransfer.objects.get(transfer_status=State.FAILED).error_code == "file_missing"
+
+
+def test_transfer_that_failed_for_now_is_tried_until_it_succeeds(
+    work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
+) -> None:
+    make_transfer(size_bytes=2 * MIB)
+    store.fault("send", LineDown("no answer"), times=3)
+    work()
+    assert statuses() == {"cleanup_pending": 1}
+    reasons = list(GCPVideoTransfer.objects.get().events.values_list("reason", flat=True))
+    assert reasons == ["claimed", "line_down"] * 3 + ["claimed", "uploaded"]
+
+
+def test_batch_size_is_honoured_whatever_the_worker_could_do(
+    work: RunWorker, store: MemoryStore, batch: TransferBatch, make_transfer: MakeTransfer
+) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(GCPVideoTransfer.objects.filter(transfer_status=State.UPLOADING).count())
+
+    for number in range(8):
+        make_transfer(f"{number}.ts")
+    store.fault("start_session", times=8, action=look)
+    work(uploads=8)
+    assert statuses() == {"cleanup_pending": 8}
+    assert max(seen) == batch.batch_size == 2
+
+
+def test_outage_costs_one_try_at_a_time(work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer) -> None:
+    """Nothing gets through for six tries; thirty waiting transfers are not claimed and put back meanwhile."""
+    TransferBatch.objects.update(batch_size=20)
+    for number in range(30):
+        make_transfer(f"{number}.ts")
+    store.fault("start_session", StopAndTell("no right", code=Reason.PERMISSION_DENIED), times=6)
+    work(uploads=1)
+    assert statuses() == {"cleanup_pending": 30}
+    assert (
+        sum(transfer.events.filter(reason="permission_denied").count() for transfer in GCPVideoTransfer.objects.all())
+        == 6
+    )
+    alarm = Alarm.objects.get()
+    assert (alarm.seen_count, alarm.cleared_at is None) == (6, False)
+
+
+def test_worker_started_during_an_outage_tries_one(
+    work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
+) -> None:
+    TransferBatch.objects.update(batch_size=20)
+    for number in range(6):
+        make_transfer(f"{number}.ts")
+    Alarm.objects.create(
+        code="quota_exceeded", subject="footage", detail="x", raised_at=timezone.now(), last_seen_at=timezone.now()
+    )
+    seen: list[int] = []
+    store.fault(
+        "start_session",
+        times=1,
+        action=lambda: seen.append(GCPVideoTransfer.objects.filter(transfer_status=State.UPLOADING).count()),
+    )
+    work()
+    assert seen == [1]
+    assert statuses() == {"cleanup_pending": 6}
+    assert Alarm.objects.get().cleared_at is not None
+
+
+def test_worker_of_a_site_leaves_the_others_alone(work: RunWorker, make_transfer: MakeTransfer) -> None:
+    make_transfer()
+    work(site=Site.objects.create(name="Harbour"))
+    assert statuses() == {"pending": 1}
+
+
+# --- heartbeat ---
+
+
+def test_heartbeat_renews_what_is_held_and_tells_what_is_lost(tmp_path: Path, make_transfer: MakeTransfer) -> None:
+    """A stand-in for the attempt: the heartbeat calls these two and reads the claim."""
+
+    class Told:
+        def __init__(self, claim: Any) -> None:
+            self.claim, self.id, self.until, self.lost = claim, claim.transfer.pk, 0.0, False
+
+        def renewed(self, until: float) -> None:
+            self.until = until
+
+        def lose(self) -> None:
+            self.lost = True
+
+    for number in range(2):
+        make_transfer(f"{number}.ts")
+    with Owner.start(tmp_path, None, timezone.now()) as owner:
+        told = [
+            Told(claim_next(owner_id=owner.id, site_id=None, now=timezone.now(), lease_seconds=10)) for _ in range(2)
+        ]
+        GCPVideoTransfer.objects.filter(pk=told[1].id).update(lease_number=7)
+        job = PeriodicJob.objects.create(
+            name="sweep", next_run_at=timezone.now(), lease_owner=owner.id, lease_expires_at=timezone.now()
+        )
+        clock = SystemClock()
+        before = clock.monotonic()
+        Heartbeat(owner, lambda: told, clock=clock, timings=Timings(lease_seconds=100)).beat()
+        job.refresh_from_db()
+    assert before + 100 <= told[0].until <= clock.monotonic() + 100
+    assert [one.lost for one in told] == [False, True]
+    assert job.lease_expires_at is not None
+    assert job.lease_expires_at > timezone.now() + timedelta(seconds=60)
+    connection.close()
+
+
+def test_upload_longer_than_its_lease_keeps_it(
+    work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
+) -> None:
+    make_transfer(size_bytes=MIB)
+    store.fault("send", action=lambda: time.sleep(2.5))
+    work(timings=Timings(poll_seconds=0.02, heartbeat_seconds=0.2, lease_seconds=2, margin_seconds=0.5))
+    assert statuses() == {"cleanup_pending": 1}
+    assert GCPVideoTransfer.objects.get().lease_number == 1
+
+
+def test_person_who_cancels_ends_the_upload(work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer) -> None:
+    transfer = make_transfer(size_bytes=3 * MIB)
+
+    def cancel() -> None:
+        GCPVideoTransfer.objects.move(
+            transfer.pk,
+            Move.CANCEL,
+            actor="admin",
+            now=timezone.now(),
+            reason=Reason.CANCELLED,
+            changes={"error_code": "cancelled", "next_attempt_at": None},
+        )
+        time.sleep(0.5)  # a heartbeat passes
+
+    store.fault("send", action=cancel)
+    work(timings=Timings(poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=10, margin_seconds=1))
+    assert statuses() == {"failed": 1}
+    assert store.objects() == []
+    assert len(store.calls_of("send")) == 1
+
+
+# --- stopping ---
+
+
+def test_first_signal_finishes_the_chunk_and_gives_the_lease_back(
+    work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
+) -> None:
+    make_transfer(size_bytes=4 * MIB)
+    store.fault("send", skip=1, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+
+    work(until_idle=False)
+
+    transfer = GCPVideoTransfer.objects.get()
+    assert (transfer.transfer_status, transfer.bytes_uploaded) == (State.PENDING, 2 * MIB)
+    assert transfer.events.last().reason == "lease_returned"
+    assert WorkerProcess.objects.get().stopped_at is not None
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_jobs_run_beside_the_uploads_and_end_with_the_worker(
+    work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
+) -> None:
+    make_transfer()
+    done = threading.Event()
+
+    def stop_when_both_ran() -> None:
+        while PeriodicJob.objects.filter(last_finished_at__isnull=False).count() != 2:
+            done.wait(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=by_itself(stop_when_both_ran))
+    watcher.start()
+    work(until_idle=False, periodic=True)
+    watcher.join()
+    assert statuses() == {"cleanup_pending": 1}
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("periodic", "heart", "upload"))]
+
+
+# --- the command and its wiring ---
+
+
+def test_command_says_in_a_line_that_nothing_is_configured(settings: Any) -> None:
+    settings.GCP_STORAGE_USE_GCS = False
+    with pytest.raises(CommandError, match="GCP storage is not configured"):
+        call_command("run_worker", "--until-idle")
+    with pytest.raises(NotConfigured):
+        wiring.object_store()
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("arguments", [["--site", "Nowhere"], ["--uploads", "0"], ["--uploads", "65"]])
+def test_command_refuses_nonsense(arguments: list[str]) -> None:
+    with pytest.raises(CommandError) as caught:
+        call_command("run_worker", "--until-idle", *arguments)
+    assert caught.value.returncode == 2
+
+
+@pytest.mark.usefixtures("bucket")
+def test_store_is_made_once_for_all_threads(settings: Any) -> None:
+    settings.STORAGE_EMULATOR_HOST = "http://127.0.0.1:9"
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(wiring.object_store())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(store) for store in found}) == 1
+    settings.STORAGE_EMULATOR_HOST = "http://127.0.0.1:10"
+    assert wiring.object_store() is not found[0]
+
+
+def test_timings_and_upload_settings_are_the_settings(settings: Any) -> None:
+    settings.COLDREEL_LEASE_SECONDS, settings.COLDREEL_CHUNK_MIN_BYTES = 77, MIB
+    assert wiring.timings().lease_seconds == 77
+    assert wiring.upload_settings().chunk_min_bytes == MIB
+
+
+def test_kick_may_be_lost() -> None:
+    kick(None)
