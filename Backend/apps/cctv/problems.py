@@ -148,7 +148,10 @@ def routes_of(api: NinjaAPI) -> tuple[list[URLPattern], str, str]:
 def _answers_in_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response = view(request, *args, **kwargs)
+        try:
+            response = view(request, *args, **kwargs)
+        except Http404:
+            return _no_such_path(request)
         if response.status_code == 405:  # noqa: PLR2004
             return problem(405, "This path does not know that method.", {"Allow": response.headers["Allow"]})
         return response

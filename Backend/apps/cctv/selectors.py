@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.core import signing
-from django.db.models import Count, F, Model, Q, QuerySet, Sum
+from django.db.models import Count, Model, Q, QuerySet, Sum
 
 from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site
 from apps.cctv.querysets import TransferQuerySet
@@ -233,8 +233,8 @@ class RecordingStats:
     waiting_for_cleanup_bytes: int
 
 
-_KINDS: dict[str, Q] = {
-    "total": Q(),
+_KINDS: dict[str, Q | None] = {
+    "total": None,
     "local": Q(storage_type=Recording.StorageType.LOCAL),
     "gcp": Q(storage_type=Recording.StorageType.GCP),
     "held": Q(hold_wanted=True),
@@ -247,7 +247,7 @@ def recording_stats(user: User) -> RecordingStats:
     for kind, condition in _KINDS.items():
         sums[f"{kind}_count"] = Count("pk", filter=condition)
         sums[f"{kind}_bytes"] = Sum("file_size_bytes", filter=condition, default=0)
-    rows = recordings_visible_to(user).order_by("camera__name", "camera_id").values("camera_id", name=F("camera__name"))
+    rows = recordings_visible_to(user).order_by("camera__name", "camera_id").values("camera_id", "camera__name")
     cameras = [_camera_stats(row) for row in rows.annotate(**sums)]
     total = sum((camera.sums for camera in cameras), StorageSums())
     return RecordingStats(total, cameras, transfers_visible_to(user).waiting_bytes())
@@ -255,7 +255,7 @@ def recording_stats(user: User) -> RecordingStats:
 
 def _camera_stats(row: Mapping[str, Any]) -> CameraStats:
     sums = {kind: StorageSum(row[f"{kind}_count"], row[f"{kind}_bytes"]) for kind in _KINDS}
-    return CameraStats(row["camera_id"], row["name"], StorageSums(**sums))
+    return CameraStats(row["camera_id"], row["camera__name"], StorageSums(**sums))
 
 
 # --- Cameras and sites ----------------------------------------------------------------------------

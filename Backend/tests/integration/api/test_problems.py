@@ -1,0 +1,90 @@
+"""Errors: always JSON, never a trace, a path or a secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.cctv import api as api_module
+from apps.cctv.services import transfers
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing/", "/recordings", "/recordings/a/b/c/", "/..%2f..%2fetc%2fpasswd", "/%00"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_path_that_nobody_knows_is_404_in_json(nobody, method, path):
+    answer = nobody(method, path)
+
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json()["detail"].startswith("There is no such path.")
+
+
+def test_a_missing_slash_is_said_so(nobody):
+    assert nobody.get("/recordings").json() == {"detail": "There is no such path. Paths end with a slash."}
+
+
+@pytest.mark.parametrize("settings_debug", [True, False])
+def test_a_method_that_the_path_does_not_know_is_405_in_json(admin, settings, settings_debug):
+    settings.DEBUG = settings_debug
+
+    answer = admin("PATCH", "/recordings/")
+
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET"
+    assert answer.json() == {"detail": "This path does not know that method."}
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.usefixtures("bucket")
+def test_a_fault_shows_no_trace_and_is_logged(admin, settings, caplog, make_recording, debug):
+    """The fault: a setting of the wrong kind."""
+    make_recording()
+    settings.DEBUG = debug
+    settings.MEDIA_ROOT = object()
+
+    answer = admin.post("/recordings/transfer-to-gcp/")
+
+    assert answer.status_code == 500
+    assert answer.json() == {"detail": "Internal error"}
+    assert "request_failed" in caplog.text
+    assert "TypeError" in caplog.text
+
+
+def test_a_problem_names_no_path_of_this_machine(admin, settings, make_recording, bucket, tmp_path):
+    make_recording("/etc/shadow", write_file=False)
+    admin.post("/recordings/transfer-to-gcp/")
+    make_recording("fine.mp4")
+    assert admin.post("/recordings/transfer-to-gcp/").json()["initiated_transfers"] == 1
+    settings.COLDREEL_INSTALLATION_ID, settings.COLDREEL_HOME = "", tmp_path
+
+    answers = [
+        admin.post("/recordings/transfer-to-gcp/"),
+        admin.get("/recordings/gcp-transfers/"),
+        admin.get("/nothing/"),
+    ]
+
+    assert answers[0].status_code == 409
+    for answer in answers:
+        assert b"/etc" not in answer.content
+        assert str(tmp_path).encode() not in answer.content
+
+
+def test_the_documents_are_served_without_any_other_host(nobody, settings):
+    settings.STATIC_URL = "/static/"
+    page = nobody.get("/docs")
+
+    assert page.status_code == 200
+    assert b"/static/ninja/swagger-ui-bundle.js" in page.content
+    assert b"//cdn" not in page.content
+    assert b"https://" not in page.content.replace(b"https://django-ninja.dev", b"")
+
+
+def test_every_exception_of_the_services_has_an_answer():
+    """The table of answers and the services' exceptions do not drift apart."""
+    from apps.cctv import problems, services
+
+    raised = [kind for kind in vars(services).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert {kind for kind in raised if kind is not services.ServiceError} <= set(problems._ANSWERS)
+    assert transfers.NotConfigured in problems._ANSWERS
+    assert api_module.api._exception_handlers.keys() >= problems._ANSWERS.keys()
