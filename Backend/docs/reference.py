@@ -19,12 +19,12 @@ HERE = Path(__file__).resolve().parent / "ref"
 def states_page() -> str:
     lines = ["# States and moves", "", "Made from `offload/states.py`.", "", "```mermaid", "stateDiagram-v2"]
     for move, rule in MOVES.items():
-        sources = sorted(rule.sources) or ["[*]"]
+        sources = sorted(source.value for source in rule.sources) or ["[*]"]
         lines += [f"    {source} --> {rule.target.value}: {move.value}" for source in sources]
     lines += ["```", "", "| move | from | to | by |", "|---|---|---|---|"]
     for move, rule in MOVES.items():
-        sources = ", ".join(sorted(rule.sources)) or "none"
-        lines.append(f"| {move.value} | {sources} | {rule.target.value} | {rule.by} |")
+        origin = ", ".join(sorted(rule.sources)) or "none"
+        lines.append(f"| {move.value} | {origin} | {rule.target.value} | {rule.by} |")
     lines += ["", f"Statuses: {', '.join(state.value for state in State)}.", ""]
     return "\n".join(lines)
 
