@@ -1,0 +1,107 @@
+"""`manage.py doctor`: what is wrong here, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from apps.cctv import wiring
+from apps.cctv.services import NotConfigured
+from apps.cctv.services.diagnosis import Finding, Level, diagnose, worst
+from apps.cctv.services.import_report import shown
+from offload.clock import SystemClock
+from offload.errors import OffloadError
+from offload.store import ObjectStore
+
+PROBLEMS_FOUND = 1
+STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+
+
+class Command(BaseCommand):
+    help = (
+        "Look at settings, database, disks, bucket, workers and transfers, and say what to do about each finding. "
+        "Changes nothing. Exit status: 0 no problem (warnings allowed), 1 problems, 2 bad usage."
+    )
+    # It has to run where other things do not.
+    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print every finding as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        store, store_problem = _store()
+        findings = list(
+            diagnose(
+                store=store,
+                store_problem=store_problem,
+                root=wiring.media_root(),
+                home=Path(settings.COLDREEL_HOME),
+                clock=SystemClock(),
+            )
+        )
+        if options["json"]:
+            self.stdout.write(json.dumps(_as_json(findings), indent=2))
+        elif self.stdout.isatty():
+            _print_table(findings)
+        else:
+            self._print_lines(findings)
+        if worst(findings) is Level.PROBLEM:
+            sys.exit(PROBLEMS_FOUND)
+
+    def _print_lines(self, findings: list[Finding]) -> None:
+        for finding in findings:
+            self.stdout.write(f"{finding.level:8} {finding.check}: {shown(finding.detail)}")
+            if finding.advice:
+                self.stdout.write(f"{'':8} {'':{len(finding.check)}}  {finding.advice}")
+        self.stdout.write(_summary(findings))
+
+
+def _store() -> tuple[ObjectStore | None, str]:
+    """The store, or why there is none; both empty where no bucket is configured."""
+    try:
+        return wiring.object_store(), ""
+    except NotConfigured:
+        return None, ""
+    except OffloadError as error:
+        return None, f"{error.code}: {error.detail}"
+
+
+def _print_table(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("", "check", "found, and what to do"):
+        table.add_column(heading, vertical="top")
+    for finding in findings:
+        said = Text(shown(finding.detail))
+        if finding.advice:
+            said.append(f"\n→ {finding.advice}", style="dim")
+        table.add_row(Text(finding.level, style=STYLES[finding.level]), Text(finding.check), said)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(_summary(findings), markup=False)
+
+
+def _summary(findings: list[Finding]) -> str:
+    count = _counts(findings)
+    return f"{count['problem']} problems, {count['warning']} warnings, {count['ok']} ok"
+
+
+def _counts(findings: list[Finding]) -> dict[str, int]:
+    return {level.value: sum(finding.level is level for finding in findings) for level in Level}
+
+
+def _as_json(findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "status": worst(findings),
+        "counts": _counts(findings),
+        "findings": [asdict(finding) for finding in findings],
+    }

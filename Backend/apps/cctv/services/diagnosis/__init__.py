@@ -1,0 +1,54 @@
+"""Diagnosis: what is right, what would surprise and what is wrong here, and what to do about each.
+
+It looks and changes nothing but one thing: like every part that needs it, it makes the installation id on
+first use. What cannot be looked at (no bucket set, no database) is said, and stops no other check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from apps.cctv.services.diagnosis.bucket import bucket_findings, unknown_bucket_finding
+from apps.cctv.services.diagnosis.database import database_findings
+from apps.cctv.services.diagnosis.disk import home_findings, media_root_findings
+from apps.cctv.services.diagnosis.finding import Finding, Level, worst
+from apps.cctv.services.diagnosis.settings import settings_findings
+from apps.cctv.services.diagnosis.transfers import transfer_findings
+from apps.cctv.services.diagnosis.workers import worker_findings
+from offload.clock import Clock
+from offload.source import MediaRoot
+from offload.store import ObjectStore
+
+__all__ = ["Finding", "Level", "diagnose", "worst"]
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+def diagnose(
+    *,
+    store: ObjectStore | None,
+    store_problem: str = "",
+    root: MediaRoot,
+    home: Path,
+    clock: Clock,
+    mounts: Path = MOUNTS,
+) -> Iterator[Finding]:
+    """Every finding, in an order that puts causes before what they cause, as it is found.
+
+    `store` is None where no bucket is configured, or where `store_problem` says why it cannot be spoken to.
+    """
+    now = clock.now()
+    yield from settings_findings()
+    yield from home_findings(home=home)
+    database = list(database_findings())
+    yield from database
+    usable = worst(database) is not Level.PROBLEM
+    yield from media_root_findings(root=root, mounts=mounts, database_usable=usable)
+    if store_problem:
+        yield unknown_bucket_finding(store_problem)
+    elif store is not None:
+        yield from bucket_findings(store=store, clock=clock)
+    if usable:
+        yield from worker_findings(home=home, now=now)
+        yield from transfer_findings(now=now)

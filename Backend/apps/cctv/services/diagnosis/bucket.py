@@ -1,0 +1,146 @@
+"""The bucket: there, with the rights needed, its clock, and settings of it that would surprise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.conf import settings
+
+from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from offload.clock import Clock
+from offload.errors import OffloadError
+from offload.reasons import MEANING
+from offload.store import BucketReport, ObjectStore
+
+OPTIONAL_PERMISSION = "storage.objects.delete"
+SKEW_NOTICED = timedelta(seconds=5)
+SKEW_STOPS_CLEANUP = timedelta(minutes=5)
+HALF_SECOND = timedelta(milliseconds=500)
+DAY_SECONDS = 86_400
+SOFT_DELETE_USUAL_SECONDS = 7 * DAY_SECONDS
+"""What Google gives a new bucket: https://cloud.google.com/storage/docs/soft-delete"""
+
+
+def unknown_bucket_finding(detail: str) -> Finding:
+    """Of a store that could not even be made."""
+    return problem("bucket", detail, "Check the GCP_STORAGE settings and the credentials.")
+
+
+def bucket_findings(*, store: ObjectStore, clock: Clock) -> Iterator[Finding]:
+    bucket = settings.GCP_STORAGE_BUCKET_NAME
+    try:
+        report = store.probe(bucket)
+    except OffloadError as error:
+        yield _refused("bucket", error)
+        return
+    if not report.exists:
+        yield problem(
+            "bucket",
+            f"There is no bucket {bucket}, or these credentials may not know of it.",
+            "Create it, or set GCP_STORAGE_BUCKET_NAME and GCP_STORAGE_PROJECT_ID.",
+        )
+        return
+    yield _reached(bucket, report)
+    yield from _permissions(bucket, report)
+    yield _clock(store, bucket, clock)
+    yield from _settings(bucket, report)
+
+
+def _refused(check: str, error: OffloadError) -> Finding:
+    return problem(check, f"{error.code}: {error.detail}", MEANING[error.code])
+
+
+def _reached(bucket: str, report: BucketReport) -> Finding:
+    where = ", ".join(part for part in (report.location, report.storage_class) if part)
+    return ok("bucket", f"{bucket} answers{f' ({where})' if where else ''}.")
+
+
+def _permissions(bucket: str, report: BucketReport) -> Iterator[Finding]:
+    for permission in report.missing_permissions:
+        advice = f"Grant {permission} on {bucket} to the account that Coldreel uses."
+        if permission == OPTIONAL_PERMISSION:
+            yield warning(
+                "permissions",
+                f"{permission} is missing: an object of a file that changed during its upload stays as an orphan.",
+                f"Fine if that is meant. Otherwise: {advice}",
+            )
+        else:
+            yield problem("permissions", f"{permission} is missing.", advice)
+    if not report.missing_permissions:
+        yield ok("permissions", "Objects may be created, read, listed, updated and deleted.")
+
+
+def _clock(store: ObjectStore, bucket: str, clock: Clock) -> Finding:
+    before = clock.now()
+    try:
+        theirs = store.bucket_time(bucket)
+    except OffloadError as error:
+        return _refused("clock", error)
+    ours = before + (clock.now() - before) / 2
+    # The bucket tells whole seconds: half of one is the best guess.
+    skew = abs(ours - (theirs + HALF_SECOND))
+    said = f"This machine's clock and the bucket's differ by {skew.total_seconds():.1f} s."
+    if skew > SKEW_STOPS_CLEANUP:
+        return problem("clock", f"{said} Above 300 s nothing is cleaned up.", "Set the clock; run an NTP client.")
+    if skew > SKEW_NOTICED:
+        return warning("clock", said, "Run an NTP client.")
+    return ok("clock", said)
+
+
+def _settings(bucket: str, report: BucketReport) -> Iterator[Finding]:
+    if report.lifecycle_deletes is None:
+        yield warning(
+            "bucket settings",
+            "They may not be read: nobody looked at lifecycle, retention and holds.",
+            f"Grant storage.buckets.get on {bucket} to have them looked at.",
+        )
+        return
+    found = [*_deletion(bucket, report), *_holds(bucket, report), *_classes(report)]
+    yield from found
+    if not found:
+        yield ok("bucket settings", "No lifecycle deletion, retention or default hold, nothing that would surprise.")
+
+
+def _deletion(bucket: str, report: BucketReport) -> Iterator[Finding]:
+    if report.lifecycle_deletes:
+        yield warning(
+            "lifecycle",
+            "A lifecycle rule deletes objects: footage that is cleaned up here is then gone for good.",
+            f"See `gcloud storage buckets describe gs://{bucket}`; the age must be what you have to keep.",
+        )
+    if report.retention_period_seconds:
+        yield warning(
+            "retention",
+            f"Objects cannot be deleted or replaced for {_days(report.retention_period_seconds)}.",
+            "Fine for evidence. An object of a file that changed during its upload stays that long.",
+        )
+    if (report.soft_delete_seconds or 0) > SOFT_DELETE_USUAL_SECONDS:
+        yield warning(
+            "soft delete",
+            f"Deleted objects are kept, and billed, for {_days(report.soft_delete_seconds or 0)} more.",
+            "Shorten it where the bill matters.",
+        )
+
+
+def _holds(bucket: str, report: BucketReport) -> Iterator[Finding]:
+    if report.default_event_based_hold:
+        yield problem(
+            "default hold",
+            "Every new object is held by the bucket, and a hold that nobody set here keeps the local file too.",
+            f"Run `gcloud storage buckets update gs://{bucket} --no-default-event-based-hold`.",
+        )
+
+
+def _classes(report: BucketReport) -> Iterator[Finding]:
+    if report.autoclass:
+        chosen = settings.GCP_STORAGE_CLASS
+        yield warning(
+            "autoclass",
+            "Autoclass moves objects between storage classes by itself, for a fee a thousand objects.",
+            f"GCP_STORAGE_CLASS={chosen} has no lasting effect there." if chosen else "Fine if that is meant.",
+        )
+
+
+def _days(seconds: int) -> str:
+    return f"{seconds / DAY_SECONDS:g} days"

@@ -1,0 +1,81 @@
+"""The database: reachable, migrated, and on SQLite set up as the promises need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import DatabaseError, connection
+from django.db.migrations.exceptions import InconsistentMigrationHistory
+from django.db.migrations.executor import MigrationExecutor
+
+from apps.cctv.installation import InstallationUnknown, installation_id
+from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+
+PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+"""WAL lets readers and a writer work at once; FULL (2) keeps a committed row through a power cut."""
+
+
+def database_findings() -> Iterator[Finding]:
+    """Ends with the first problem: what needs the database cannot be looked at then."""
+    try:
+        connection.ensure_connection()
+        missing = _missing_migrations()
+    except (DatabaseError, InconsistentMigrationHistory) as error:
+        yield problem(
+            "database", f"It cannot be used: {_first_line(error)}", "Check DATABASE_URL, the server and its disk."
+        )
+        return
+    if missing:
+        yield problem(
+            "database", f"{len(missing)} migrations are missing, {missing[0]} first.", "Run `manage.py migrate`."
+        )
+        return
+    yield ok("database", f"{connection.display_name} answers, all migrations are applied.")
+    if connection.vendor == "sqlite":
+        yield from _sqlite()
+    yield from _installation()
+
+
+def _missing_migrations() -> list[str]:
+    executor = MigrationExecutor(connection)
+    executor.loader.check_consistent_history(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def _sqlite() -> Iterator[Finding]:
+    for name, wanted in PRAGMAS.items():
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA {name}")
+            (found,) = cursor.fetchone()
+        if found != wanted:
+            yield warning(
+                "sqlite",
+                f"{name} is {found}, not {wanted}: a power cut or a busy moment may cost work.",
+                "Keep the database on a local disk: network file systems do not support this.",
+            )
+
+
+def _installation() -> Iterator[Finding]:
+    try:
+        own = installation_id()
+    except InstallationUnknown as unknown:
+        yield problem("installation", unknown.detail, "Do so before anything is uploaded or cleaned up.")
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        yield problem("installation", f"Its id cannot be read: {error}.", "Check COLDREEL_HOME and its permissions.")
+        return
+    others = GCPVideoTransfer.objects.exclude(installation_id=own).count()
+    if others:
+        yield warning(
+            "installation",
+            f"{others} transfers belong to another installation: their objects are not touched from here.",
+            "If this machine took over from that one, set COLDREEL_INSTALLATION_ID to its id.",
+        )
+    else:
+        yield ok("installation", f"This is installation {own}.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

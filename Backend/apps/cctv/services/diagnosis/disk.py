@@ -1,0 +1,126 @@
+"""The folders on this machine: COLDREEL_HOME and the media root."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from apps.cctv.models import Recording
+from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from offload.source import MARKER_NAME, MediaRoot
+
+GIB = 2**30
+HOME_LEAST_BYTES = GIB
+LITTLE_SHARE = 0.10
+HARDLY_ANY_SHARE = 0.02
+_MOUNT_POINT_FIELD = 4
+"""Of a line of mountinfo: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html"""
+
+
+def home_findings(*, home: Path) -> Iterator[Finding]:
+    if not _is_usable(home):
+        yield problem(
+            "home",
+            f"COLDREEL_HOME={str(home)!r} is no folder that can be written to.",
+            "Create it for the user that Coldreel runs as, or set COLDREEL_HOME.",
+        )
+        return
+    free_bytes = shutil.disk_usage(home).free
+    if free_bytes < HOME_LEAST_BYTES:
+        yield warning(
+            "home",
+            f"COLDREEL_HOME has {_gib(free_bytes)} left; the database needs room to write.",
+            "Make room on its disk.",
+        )
+    else:
+        yield ok("home", f"COLDREEL_HOME={str(home)!r} can be written to, {_gib(free_bytes)} are free.")
+
+
+def media_root_findings(*, root: MediaRoot, mounts: Path, database_usable: bool) -> Iterator[Finding]:
+    """`mounts` is Linux's list of mounts; elsewhere it is missing and the check is left out."""
+    if not root.path.is_dir():
+        yield problem(
+            "media root",
+            f"MEDIA_ROOT={str(root.path)!r} is no folder.",
+            "Mount its disk, create it, or set MEDIA_ROOT.",
+        )
+        return
+    yield from _marker(root, database_usable=database_usable)
+    if not _is_usable(root.path):
+        yield problem(
+            "media root",
+            f"MEDIA_ROOT={str(root.path)!r} cannot be written to: cleanup cannot free it.",
+            "Give the user that Coldreel runs as the right to write, and check that it is not mounted read-only.",
+        )
+    usage = shutil.disk_usage(root.path)
+    yield space_finding(free_bytes=usage.free, total_bytes=usage.total)
+    yield from _mounts_below(root.path, mounts)
+
+
+def _marker(root: MediaRoot, *, database_usable: bool) -> Iterator[Finding]:
+    if root.has_marker():
+        yield ok("media root", f"MEDIA_ROOT={str(root.path)!r} is marked as the right disk.")
+    elif database_usable and not Recording.objects.exists():
+        yield warning(
+            "media root",
+            f"MEDIA_ROOT={str(root.path)!r} has no marker file {MARKER_NAME} yet.",
+            "The first `manage.py import_recordings` writes it.",
+        )
+    else:
+        yield problem(
+            "media root",
+            f"MEDIA_ROOT={str(root.path)!r} has no marker file {MARKER_NAME}: its disk is probably not mounted.",
+            "Mount it. If this is the right folder, run `manage.py mark_media_root`.",
+        )
+
+
+def space_finding(*, free_bytes: int, total_bytes: int) -> Finding:
+    """What is left for the recorder on the media root's disk."""
+    share = free_bytes / total_bytes if total_bytes else 0.0
+    said = f"{_gib(free_bytes)} of {_gib(total_bytes)} are free ({share:.0%})."
+    if share < HARDLY_ANY_SHARE:
+        return problem(
+            "free space",
+            said,
+            "The recorder will soon overwrite or stop: upload, then shorten GCP_CLEANUP_DELAY_HOURS.",
+        )
+    if share < LITTLE_SHARE:
+        return warning("free space", said, "See whether uploads keep up; shorten GCP_CLEANUP_DELAY_HOURS if they do.")
+    return ok("free space", said)
+
+
+def _mounts_below(path: Path, mounts: Path) -> Iterator[Finding]:
+    """A file is deleted by way of the trash folder, and a rename across mounts is refused by the kernel."""
+    real = path.resolve()
+    for point in _mount_points(mounts):
+        if real in point.parents:
+            yield problem(
+                "file system",
+                f"{point} is another file system than MEDIA_ROOT: recordings on it are uploaded but never freed.",
+                "Run one Coldreel site with its own MEDIA_ROOT for each disk.",
+            )
+
+
+def _mount_points(mounts: Path) -> list[Path]:
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    fields = [line.split(" ") for line in lines]
+    return [Path(_unescaped(line[_MOUNT_POINT_FIELD])) for line in fields if len(line) > _MOUNT_POINT_FIELD]
+
+
+def _unescaped(text: str) -> str:
+    """Blanks and the like are written as three octal digits there."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
+def _is_usable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+
+
+def _gib(size_bytes: float) -> str:
+    return f"{size_bytes / GIB:.1f} GiB"

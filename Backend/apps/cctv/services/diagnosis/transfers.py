@@ -1,0 +1,95 @@
+"""Transfers: what waits for a person, what has gone quiet, what the bucket setting left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Count, Max, Min
+
+from apps.cctv.models import Alarm, GCPVideoTransfer
+from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from offload.errors import Reason
+from offload.reasons import MEANING
+from offload.states import State
+
+SILENCE_NOTICED = timedelta(hours=2)
+SILENCE_IS_WRONG = timedelta(hours=24)
+_ALARMS_TOLD = 20
+_REASONS = {reason.value: reason for reason in Reason}
+
+
+def transfer_findings(*, now: datetime) -> Iterator[Finding]:
+    found = [*_alarms(), *_silence(now), *_failed(), *_needing_attention(), *_other_buckets()]
+    yield from found
+    if not found:
+        yield ok("transfers", "No alarm, no silence, nothing failed, nothing waits for a person.")
+
+
+def _alarms() -> Iterator[Finding]:
+    open_alarms = Alarm.objects.filter(cleared_at__isnull=True)
+    for alarm in open_alarms[:_ALARMS_TOLD]:
+        about = f" ({alarm.subject})" if alarm.subject else ""
+        yield problem(
+            "alarm",
+            f"{alarm.code}{about} since {alarm.raised_at:%Y-%m-%d %H:%M} UTC: {alarm.detail}",
+            _meaning(alarm.code),
+        )
+    more = open_alarms.count() - _ALARMS_TOLD
+    if more > 0:
+        yield problem("alarm", f"{more} more alarms are open.", "See the alarms in the admin pages.")
+
+
+def _silence(now: datetime) -> Iterator[Finding]:
+    """Nothing is wrong, and yet nothing is uploaded (F7)."""
+    waiting = GCPVideoTransfer.objects.filter(transfer_status__in=[State.PENDING, State.UPLOADING])
+    oldest = waiting.aggregate(at=Min("created_at"))["at"]
+    if oldest is None:
+        return
+    last = GCPVideoTransfer.objects.aggregate(at=Max("upload_completed_at"))["at"]
+    silence = now - max(oldest, last or oldest)
+    if silence < SILENCE_NOTICED:
+        return
+    since = "ever" if last is None else f"since {last:%Y-%m-%d %H:%M} UTC"
+    said = f"Nothing was uploaded {since}, and {waiting.count()} transfers wait, the first for {_hours(now - oldest)}."
+    advice = "See whether a worker runs, the errors of the waiting transfers, and the line."
+    if silence >= SILENCE_IS_WRONG:
+        yield problem("silence", said, advice)
+    else:
+        yield warning("silence", said, f"{advice} Very large files on a slow line may take that long.")
+
+
+def _failed() -> Iterator[Finding]:
+    failed = GCPVideoTransfer.objects.filter(transfer_status=State.FAILED)
+    for code, count in failed.order_by().values_list("error_code").annotate(count=Count("pk")).order_by("-count"):
+        yield warning("failed transfers", f"{count} failed with {code}. Their local files stay.", _meaning(code))
+
+
+def _needing_attention() -> Iterator[Finding]:
+    marked = GCPVideoTransfer.objects.filter(needs_attention=True).exclude(transfer_status=State.FAILED)
+    for code, count in marked.order_by().values_list("error_code").annotate(count=Count("pk")).order_by("-count"):
+        yield warning(
+            "attention", f"{count} transfers wait for a person: {code or 'see their history'}.", _meaning(code)
+        )
+
+
+def _other_buckets() -> Iterator[Finding]:
+    """Objects in a bucket that the settings do not name any more are left alone, and so are their local files."""
+    trusted = {settings.GCP_STORAGE_BUCKET_NAME, *settings.GCP_STORAGE_FORMER_BUCKETS}
+    local = GCPVideoTransfer.objects.filter(transfer_status__in=[State.COMPLETED, State.CLEANUP_PENDING])
+    rows = local.exclude(gcp_bucket__in=trusted)
+    for bucket, count in rows.order_by().values_list("gcp_bucket").annotate(count=Count("pk")).order_by("-count"):
+        yield problem(
+            "other bucket",
+            f"{count} recordings with local files are in the bucket {bucket}, which the settings do not name.",
+            f"Add {bucket} to GCP_STORAGE_FORMER_BUCKETS, or set GCP_STORAGE_BUCKET_NAME back.",
+        )
+
+
+def _meaning(code: str) -> str:
+    return MEANING[_REASONS[code]] if code in _REASONS else "See its history in the admin pages."
+
+
+def _hours(time: timedelta) -> str:
+    return f"{time.total_seconds() / 3600:.0f} h"

@@ -1,0 +1,94 @@
+"""Workers: alive, by their lock file and their heartbeat, and their periodic jobs on time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Q
+
+from apps.cctv.leases import OWNERS_FOLDER
+from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
+from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from offload.states import State
+
+HEARTBEATS_MISSED = 3
+JOB_LATE = timedelta(hours=1)
+_START = "Start one: `manage.py run_worker`, best as a systemd service."
+
+
+def worker_findings(*, home: Path, now: datetime) -> Iterator[Finding]:
+    alive = [row for row in WorkerProcess.objects.filter(stopped_at__isnull=True) if _is_alive(row, home, now)]
+    if not alive:
+        yield _none_alive()
+        return
+    silent = [row for row in alive if now - row.heartbeat_at > _patience()]
+    for row in silent:
+        yield warning(
+            "worker",
+            f"{row} runs, but its last heartbeat is {_age(now - row.heartbeat_at)} old.",
+            "See its log; restart it if it does not come back.",
+        )
+    if len(silent) < len(alive):
+        names = ", ".join(str(row) for row in alive if row not in silent)
+        yield ok("worker", f"{len(alive) - len(silent)} alive: {names}.")
+    yield from _late_jobs(now)
+
+
+def _none_alive() -> Finding:
+    waiting = GCPVideoTransfer.objects.filter(
+        transfer_status__in=[State.PENDING, State.UPLOADING, State.CLEANUP_PENDING]
+    ).count()
+    if waiting:
+        return problem("worker", f"No worker runs, and {waiting} transfers wait for one.", _START)
+    return warning("worker", "No worker runs. Nothing waits for one now.", _START)
+
+
+def _late_jobs(now: datetime) -> Iterator[Finding]:
+    idle = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lte=now)
+    for job in PeriodicJob.objects.filter(idle, next_run_at__lt=now - JOB_LATE):
+        yield warning(
+            "periodic jobs",
+            f"{job.name} should have run {_age(now - job.next_run_at)} ago.",
+            "Run one worker without --no-periodic.",
+        )
+
+
+def _is_alive(row: WorkerProcess, home: Path, now: datetime) -> bool:
+    """By its lock where its lock can be looked at, else by its heartbeat."""
+    if row.host == socket.gethostname():
+        locked = _is_locked(home / OWNERS_FOLDER / f"{row.pk}.lock")
+        if locked is not None:
+            return locked
+    return now - row.heartbeat_at <= _patience()
+
+
+def _is_locked(path: Path) -> bool | None:
+    """None where it cannot be looked at: another user's, or of a COLDREEL_HOME that is not this one."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _patience() -> timedelta:
+    return timedelta(seconds=HEARTBEATS_MISSED * settings.COLDREEL_HEARTBEAT_SECONDS)
+
+
+def _age(time: timedelta) -> str:
+    seconds = time.total_seconds()
+    if seconds < 120:  # noqa: PLR2004 - two minutes are told in seconds
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"  # noqa: PLR2004 - likewise
