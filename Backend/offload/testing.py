@@ -119,6 +119,8 @@ class Call:
     """`send` and `put_small`: how much of the body arrived."""
     committed_bytes: int = 0
     """`send` and `session_status`: what the bucket has after it."""
+    size_bytes: int = 0
+    """`send`: of the whole object."""
     last: bool = False
     error: OffloadError | None = None
 
@@ -267,7 +269,17 @@ class MemoryStore:
         with self._lock:
             session = self._session("send", uri)
             before = len(session.data)
-        call = Call("send", spec.bucket, spec.name, session.number, None, offset_bytes, before, last=crc32c is not None)
+        call = Call(
+            "send",
+            spec.bucket,
+            spec.name,
+            session.number,
+            None,
+            offset_bytes,
+            before,
+            size_bytes=spec.size_bytes,
+            last=crc32c is not None,
+        )
         received, cut = self._receive(body, fault, abort)
         arrived = cut is None or len(received) == body.length_bytes
         whole = arrived and (fault is None or fault.commit_bytes is None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 import structlog
@@ -115,7 +116,7 @@ def test_chunks_last_as_long_as_they_should_on_any_line(make_bench, quanta_per_s
 
     lengths = [length // QUANTUM for _, length in bench.sent()]
     assert lengths[0] == 2
-    assert all(after <= 4 * before for before, after in zip(lengths, lengths[1:], strict=False))
+    assert all(after <= 4 * before for before, after in pairwise(lengths))
     assert lengths[4:-2]
     assert set(lengths[4:-2]) == {settled_quanta}
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from offload.digest import Crc32c
 from offload.errors import OffloadError
 from offload.source import MediaRoot
@@ -109,12 +111,10 @@ class UploadBench:
 
     def fails(self, kind: type[OffloadError], **changes: Any) -> OffloadError:
         """One call that must raise exactly `kind`."""
-        try:
+        with pytest.raises(kind) as raised:
             self.upload(**changes)
-        except OffloadError as error:
-            assert type(error) is kind, error
-            return error
-        raise AssertionError("nothing was raised")
+        assert type(raised.value) is kind
+        return raised.value
 
     def existing(self, data: bytes, take: int = 0, **metadata: str) -> ObjectInfo:
         """An object that lies under the name already; ours, unless `metadata` says otherwise."""
