@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -22,6 +23,12 @@ NO_NUL = "^[^\\u0000]*$"
 SOME_UUID = "8c5b2f0e-3f0a-4a3e-9a52-0f5f3c0b7d11"
 OTHER_UUID = "1d0f8a34-6d5e-4f7e-8f6b-2a9b1c3d4e5f"
 SOME_TIME = "2026-11-20T12:00:00Z"
+
+
+def _written_out(moment: object) -> object:
+    if not isinstance(moment, str) or not re.match(r"\d{4}-\d{2}-\d{2}", moment):
+        raise ValueError("a time like 2026-11-20T12:00:00Z is wanted")
+    return moment
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -46,7 +53,7 @@ def _not_blank(text: str) -> str:
     return text.strip()
 
 
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 Number = Annotated[int, BeforeValidator(_no_word)]
 
 

@@ -9,7 +9,7 @@ import pytest
 from apps.cctv.api import api
 from apps.cctv.models import Camera, CameraGrant, GCPVideoTransfer
 from apps.users.models import Role, User
-from apps.users.permissions import Permission, may
+from apps.users.permissions import Permission
 from offload.states import State
 from tests.integration.api.conftest import Api
 from tests.integration.db import rows
@@ -104,17 +104,6 @@ def test_who_may_not_call_learns_nothing_of_the_parameters(visitor, method, path
     nonsense = re.sub(r"{\w+}", "nonsense", path)
 
     assert visitor(method, nonsense, b"{nonsense").status_code == 403
-
-
-@pytest.mark.parametrize("role", list(Role))
-@pytest.mark.parametrize("permission", list(Permission))
-def test_may_is_the_table(role, permission):
-    assert may(User(role=role), permission) is (permission in TABLE[role])
-    assert not may(User(role=role, is_active=False), permission)
-
-
-def test_an_unknown_role_may_nothing():
-    assert not any(may(User(role="owner"), permission) for permission in Permission)
 
 
 # --- Private cameras ------------------------------------------------------------------------------

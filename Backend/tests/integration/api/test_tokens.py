@@ -165,6 +165,18 @@ def test_one_users_lock_out_locks_nobody_else_out(nobody, admin_user, dev_user):
     assert log_in(nobody, "dev").status_code == 200
 
 
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"])
+def test_a_refused_password_is_stored_and_logged_nowhere(client, admin_user, caplog, content_type):
+    body = b'{"username": "admin", "password": "my secret & almost right"}'
+
+    answer = client.generic("POST", "/api/v0/token/", body, content_type=content_type)
+
+    assert answer.status_code == 401
+    attempt = AccessAttempt.objects.get()
+    assert "secret" not in attempt.post_data + attempt.get_data + attempt.path_info
+    assert "secret" not in caplog.text
+
+
 # --- Refresh and logout ---------------------------------------------------------------------------
 def test_a_refresh_token_gives_a_new_pair_once(nobody, admin_user):
     pair = tokens_issue(admin_user)
