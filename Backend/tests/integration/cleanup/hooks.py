@@ -26,11 +26,12 @@ class Steps:
         self.names: list[str] = []
         self.acted_at: str | None = None
         self._at = at
+        self._transactions = len(connection.atomic_blocks)  # those of the test itself
         self._act = act
 
     def __call__(self, name: str) -> None:
         # Inside a transaction there is no "between": what another connection does comes before or after it.
-        if connection.in_atomic_block:
+        if len(connection.atomic_blocks) > self._transactions:
             return
         self.names.append(name)
         if len(self.names) == self._at:
