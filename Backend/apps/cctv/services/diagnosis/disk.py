@@ -48,7 +48,7 @@ def media_root_findings(*, root: MediaRoot, mounts: Path, database_usable: bool)
             "Mount its disk, create it, or set MEDIA_ROOT.",
         )
         return
-    yield from _marker(root, database_usable=database_usable)
+    yield _marker(root, database_usable=database_usable)
     if not _is_usable(root.path):
         yield problem(
             "media root",
@@ -60,21 +60,20 @@ def media_root_findings(*, root: MediaRoot, mounts: Path, database_usable: bool)
     yield from _mounts_below(root.path, mounts)
 
 
-def _marker(root: MediaRoot, *, database_usable: bool) -> Iterator[Finding]:
+def _marker(root: MediaRoot, *, database_usable: bool) -> Finding:
+    place = f"MEDIA_ROOT={str(root.path)!r}"
     if root.has_marker():
-        yield ok("media root", f"MEDIA_ROOT={str(root.path)!r} is marked as the right disk.")
-    elif database_usable and not Recording.objects.exists():
-        yield warning(
-            "media root",
-            f"MEDIA_ROOT={str(root.path)!r} has no marker file {MARKER_NAME} yet.",
-            "The first `manage.py import_recordings` writes it.",
-        )
-    else:
-        yield problem(
-            "media root",
-            f"MEDIA_ROOT={str(root.path)!r} has no marker file {MARKER_NAME}: its disk is probably not mounted.",
-            "Mount it. If this is the right folder, run `manage.py mark_media_root`.",
-        )
+        return ok("media root", f"{place} is marked as the right disk.")
+    said = f"{place} has no marker file {MARKER_NAME}"
+    if not database_usable:
+        return warning("media root", f"{said}.", "Look again once the database can be used.")
+    if not Recording.objects.exists():
+        return warning("media root", f"{said} yet.", "The first `manage.py import_recordings` writes it.")
+    return problem(
+        "media root",
+        f"{said}: its disk is probably not mounted.",
+        "Mount it. If this is the right folder, run `manage.py mark_media_root`.",
+    )
 
 
 def space_finding(*, free_bytes: int, total_bytes: int) -> Finding:
