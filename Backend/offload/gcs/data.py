@@ -81,12 +81,10 @@ class Uploads:
         exists, as Google's own libraries do: https://github.com/googleapis/python-storage/pull/1654
         """
         end_bytes = offset_bytes + body.length_bytes
+        _demand_chunk(body.length_bytes, end_bytes, spec.size_bytes, last=crc32c is not None)
         headers = {"Content-Range": f"bytes {offset_bytes}-{end_bytes - 1}/{spec.size_bytes}"}
         if crc32c is not None:
             headers["X-Goog-Hash"] = f"crc32c={to_base64(crc32c)}"
-        elif end_bytes >= spec.size_bytes or body.length_bytes % SESSION_QUANTUM_BYTES:
-            # It would finalise an object that nobody has compared.
-            raise ValueError("a chunk without a checksum ends on a multiple of 256 KiB, before the object's end")
         request = Request("PUT", self._checked(uri), headers, body)
         return _session_status(self._transport.perform(request, abort=abort), probe)
 
@@ -139,6 +137,14 @@ class Uploads:
             return False
         google = at.scheme == "https" and (at.hostname or "").endswith(".googleapis.com") and at.port in {None, 443}
         return at.username is None and (same_place or google)
+
+
+def _demand_chunk(length_bytes: int, end_bytes: int, size_bytes: int, *, last: bool) -> None:
+    """Raises ValueError for a chunk that would finalise an object nobody has compared, or never end."""
+    if length_bytes <= 0 or (last and end_bytes != size_bytes):
+        raise ValueError("the last chunk is not empty and ends where the object does")
+    if not last and (end_bytes >= size_bytes or length_bytes % SESSION_QUANTUM_BYTES):
+        raise ValueError("a chunk without a checksum is a multiple of 256 KiB and ends before the object does")
 
 
 class _TwoParts:

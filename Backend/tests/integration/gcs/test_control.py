@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gcs_emulator.process import EmulatorProcess
 from offload.errors import LineDown, ObjectProblem, PreconditionFailed, Reason, StopAndTell, TryAgain
+from offload.gcs.answers import object_info
 from offload.gcs.control import PERMISSIONS, Control
 from offload.gcs.credentials import Identity
 from offload.store import ObjectSpec
@@ -244,6 +245,18 @@ def test_a_read_that_breaks_off_is_no_short_file(store, emulator, spec, data) ->
     emulator.fault("reset", kind="download", after_bytes=MIB)
     with pytest.raises(TryAgain):
         b"".join(store.read_range(info))
+
+
+@pytest.mark.parametrize("sent", [b"fil", b"films"])
+def test_an_answer_of_another_length_is_no_file(sent) -> None:
+    info = object_info(
+        {
+            "bucket": "some-bucket", "name": "n", "generation": "7", "metageneration": "1", "size": "4",
+            "crc32c": "2HvlZg==", "timeCreated": "2026-09-30T21:58:39.652Z",
+        }
+    )  # fmt: skip
+    with Stub().answering("206 Partial Content", body=sent) as stub, pytest.raises(TryAgain):
+        list(made_store(stub.url).read_range(info))
 
 
 def test_a_read_may_be_left_in_the_middle(store, spec, data) -> None:

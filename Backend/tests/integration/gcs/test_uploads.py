@@ -234,10 +234,13 @@ def test_a_403_that_the_bucket_does_not_confirm_is_one_objects_problem(store, em
 
 
 def test_a_chunk_that_would_finish_an_object_unseen_is_not_sent(store, spec, data) -> None:
+    spec = replace(spec, size_bytes=2 * MIB)
     uri = store.start_session(spec)
-    for length in (len(data), MIB + 1):
+    for length in (2 * MIB, 2 * MIB + QUANTUM, MIB + 1):
         with pytest.raises(ValueError, match="256 KiB"):
             store.send(uri, spec, Bytes(data[:length]), offset_bytes=0)
+    with pytest.raises(ValueError, match="where the object does"):
+        store.send(uri, spec, Bytes(data[:QUANTUM]), offset_bytes=0, crc32c=0)
     assert store.session_status(uri, spec) == SessionStatus(0)
 
 
