@@ -42,10 +42,7 @@ class Admin:
         if request.method == "DELETE":
             self._faults.clear()
         if request.method == "POST":
-            try:
-                fault = Fault.parse(request.json())
-            except TypeError as error:
-                raise invalid(str(error)) from error
+            fault = Fault.parse(request.json())
             self._faults.add(fault)
             return json_answer(asdict(fault))
         return json_answer({"faults": self._faults.show(), "actions": ACTIONS, "kinds": sorted(KINDS)})
@@ -74,12 +71,12 @@ class Admin:
 
     def clock(self, request: Request) -> Answer:
         if request.method == "POST":
-            self._clock.offset_seconds = float(request.json()["offset_seconds"])
+            self._clock.offset_seconds = _number(request, "offset_seconds")
         return json_answer({"offset_seconds": self._clock.offset_seconds, "now": self._clock.http_date()})
 
     def rate(self, request: Request) -> Answer:
         if request.method == "POST":
-            self._limit.mbytes_per_second = float(request.json()["mbytes_per_second"])
+            self._limit.mbytes_per_second = _number(request, "mbytes_per_second")
         return json_answer({"mbytes_per_second": self._limit.mbytes_per_second})
 
     def bucket(self, request: Request) -> Answer:
@@ -136,6 +133,13 @@ class Admin:
             raise object_missing(request.bucket, request.name)
         bucket.forget(live)
         return Answer(204)
+
+
+def _number(request: Request, field: str) -> float:
+    value = request.json().get(field)
+    if not isinstance(value, (int, float)):
+        raise invalid(f"{field} is a number.")
+    return float(value)
 
 
 def _store(request: Request, path: Path) -> int:

@@ -76,6 +76,9 @@ class Fault:
             raise invalid(f"action is one of {', '.join(ACTIONS)}.")
         if wanted.get("kind") and wanted["kind"] not in KINDS:
             raise invalid(f"kind is one of {', '.join(sorted(KINDS))}.")
+        for one in fields(cls):
+            if one.name in wanted and not _is_like(wanted[one.name], one.type):
+                raise invalid(f"{one.name} is {one.type}.")
         return cls(**wanted)
 
     def matches(self, method: str, kind: str, name: str) -> bool:
@@ -94,6 +97,19 @@ class Fault:
             headers["WWW-Authenticate"] = 'Bearer realm="https://accounts.google.com/"'
             location = ("header", "Authorization")
         return Refusal(self.status, reason, message, location=location, headers=headers, plain=self.plain)
+
+
+def _is_like(value: object, annotation: object) -> bool:
+    """Whether JSON's `value` fits a field's annotation, which is text here."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "int": int,
+        "float": (int, float),
+        "str": str,
+        "bool": bool,
+        "int | None": int,
+        "dict[str, Any]": dict,
+    }
+    return isinstance(value, kinds[str(annotation)]) and (isinstance(value, bool) == (annotation == "bool"))
 
 
 class Faults:

@@ -64,17 +64,17 @@ class Body:
             raise Refusal(413, "uploadTooLarge", f"At most {most} bytes are taken here.")
         return b"".join(self.pieces())
 
-    def read_until(self, marker: bytes, most: int) -> bytes:
-        """Up to and with `marker`, line by line; for a multipart body's heads."""
-        found = b""
+    def read_until(self, marker: bytes, most: int, *, before: bytes = b"") -> bytes:
+        """Up to and with `marker`, line by line, as if it began with `before`; for a multipart body's heads."""
+        found = before
         while not found.endswith(marker):
+            if self.left_bytes <= 0 or len(found) >= most:
+                raise invalid("Missing end boundary in multipart body.")
             line = self._reader.readline(min(self.left_bytes, most))
             self.received_bytes += len(line)
             found += line
             if not line:
                 raise Cut
-            if len(found) >= most:
-                raise invalid("Missing end boundary in multipart body.")
         return found
 
     def _bytes_to_fault(self) -> int:

@@ -313,9 +313,9 @@ def _change(resource: Resource, key: str, value: Any, *, replace: bool) -> None:
         resource[key] = value
 
 
-def check_name(name: str) -> str:
+def check_name(name: object) -> str:
     """https://cloud.google.com/storage/docs/objects#naming"""
-    if not name:
+    if not name or not isinstance(name, str):
         raise answers.Refusal(400, "required", "Required")
     if len(name.encode()) > MAX_NAME_BYTES or "\r" in name or "\n" in name or name in {".", ".."}:
         raise invalid(f"Invalid object name: '{name[:100]}'")

@@ -123,6 +123,9 @@ class Uploads:
         if unknown := set(sent) - SETTABLE:
             raise not_emulated(f"setting {', '.join(sorted(unknown))} on a new object")
         request.name = check_name(named or body_name or "")
+        metadata = sent.get("metadata") or {}
+        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+            raise invalid("Invalid metadata: names and texts are wanted.")
         wanted = {key: value for key, value in sent.items() if key != "bucket" and value is not None}
         if wanted.get("storageClass", "STANDARD") not in STORAGE_CLASSES:
             raise invalid(f"Invalid argument: storage class {wanted['storageClass']}")
@@ -143,7 +146,9 @@ class Uploads:
             sent = json.loads(str(first.get_payload()))
         except ValueError as error:
             raise Refusal(400, "parseError", "Parse Error") from error
-        second = email.message_from_bytes(request.body.read_until(b"\r\n\r\n", MAX_HEAD_BYTES))
+        # A part without headers begins with the empty line that ends them.
+        head = request.body.read_until(b"\r\n\r\n", MAX_HEAD_BYTES, before=b"\r\n")
+        second = email.message_from_bytes(head.removeprefix(b"\r\n"))
         wanted = self._wanted(request, sent)
         wanted.setdefault("contentType", second.get_content_type())
         return self._whole(request, wanted, tail=b"\r\n--" + boundary + b"--")

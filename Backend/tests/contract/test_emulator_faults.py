@@ -43,7 +43,14 @@ def test_faults_are_shown_and_forgotten(raw: Raw, emulator: EmulatorProcess) -> 
 
 
 @pytest.mark.parametrize(
-    "wanted", [{"action": "explode"}, {"action": "status", "kind": "lunch"}, {"action": "status", "colour": "red"}]
+    "wanted",
+    [
+        {"action": "explode"},
+        {"action": "status", "kind": "lunch"},
+        {"action": "status", "colour": "red"},
+        {"action": "status", "times": "two"},
+        {},
+    ],
 )
 def test_fault_that_makes_no_sense_is_refused(emulator: EmulatorProcess, wanted: dict[str, str]) -> None:
     with pytest.raises(RuntimeError, match="400"):

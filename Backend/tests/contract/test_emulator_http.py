@@ -311,6 +311,35 @@ def test_what_is_not_emulated_is_refused_and_never_ignored(raw: Raw, method: str
         assert reply.json["error"]["message"].startswith("gcs_emulator does not emulate")
 
 
+@pytest.mark.parametrize(
+    "resource",
+    [
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"name": 5}',
+        b'{"name": "a\\nb"}',
+        b'{"name": "a", "metadata": {"n": 5}}',
+        b'{"name": ".."}',
+    ],
+)
+def test_object_that_makes_no_sense_is_refused(raw: Raw, resource: bytes) -> None:
+    for way in ("resumable", "nonsense"):
+        assert raw("POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType={way}", resource).status == 400
+
+
+def test_multipart_body_that_makes_no_sense_is_refused(raw: Raw) -> None:
+    where = f"/upload/storage/v1/b/{BUCKET}/o?uploadType=multipart"
+    related = {"Content-Type": "multipart/related; boundary=b"}
+    whole = b'--b\r\n\r\n{"name": "a"}\r\n--b\r\n\r\nfootage\r\n--b--'
+    for body in (b"x", whole[:-2], whole.replace(b"{", b""), b"--c" + whole[3:], whole + b"more"):
+        assert raw("POST", where, body, related).status == 400
+    assert raw("POST", where, whole, {"Content-Type": "text/plain"}).status == 400
+    assert raw.object("a").status == 404
+    assert raw("POST", where, whole, related).status == 200
+    assert raw.object("a", "?alt=media").body == b"footage"
+
+
 def test_body_without_a_length_is_refused(raw: Raw) -> None:
     reply = raw(
         "POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=a", None, {"Transfer-Encoding": "chunked"}
