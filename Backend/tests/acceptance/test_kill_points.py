@@ -1,0 +1,108 @@
+"""P3: the worker is killed at every step of a transfer's life, and each time the next one finishes the work.
+
+After each: every recording verified in the bucket exactly once, nothing sent again that the bucket had
+committed, no row stuck, every local file where it was.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.acceptance.killer import KillPoint
+from tests.acceptance.world import MIB, World
+
+LARGE_BYTES = 3 * MIB + 12_345
+SMALL_BYTES = 200_000
+
+LARGE = [
+    KillPoint("claim_next", "return"),
+    KillPoint("upload_job", "return"),
+    KillPoint("upload"),
+    KillPoint("GoogleStore.start_session"),
+    KillPoint("GoogleStore.start_session", "return"),
+    KillPoint("OrmJournal.session_started"),
+    KillPoint("OrmJournal.session_started", "return"),
+    KillPoint("GoogleStore.send"),
+    KillPoint("SourceBody.read", "return", 1),
+    KillPoint("SourceBody.read", "return", 2),
+    KillPoint("SourceBody.read", "return", 4),
+    KillPoint("SourceBody.read", "return", 6),
+    KillPoint("GoogleStore.send", "return", 1),
+    KillPoint("GoogleStore.send", "call", 2),
+    KillPoint("GoogleStore.send", "return", 2),
+    KillPoint("OrmJournal.progress"),
+    KillPoint("OrmJournal.progress", "return"),
+    KillPoint("renew"),
+    KillPoint("GoogleStore.send", "return", 3),
+    KillPoint("GoogleStore.send", "call", 4),
+    KillPoint("TailBody.read", "return"),
+    KillPoint("GoogleStore.send", "return", 4),
+    KillPoint("OrmJournal.session_dropped"),
+    KillPoint("OrmJournal.session_dropped", "return"),
+    KillPoint("upload", "return"),
+    KillPoint("upload_record"),
+    KillPoint("GCPVideoTransfer.mark_upload_completed"),
+    KillPoint("TransferQuerySet.move", "return", 2),
+    KillPoint("alarms_clear"),
+    KillPoint("upload_record", "return"),
+    KillPoint("Attempt.run", "return"),
+    KillPoint("Owner.stop"),
+]
+
+SMALL = [
+    KillPoint("GoogleStore.put_small"),
+    KillPoint("SourceBody.read", "return"),
+    KillPoint("GoogleStore.put_small", "return"),
+    KillPoint("upload_record"),
+    KillPoint("upload_record", "return"),
+]
+
+
+@pytest.mark.parametrize("point", LARGE, ids=str)
+def test_large_file_survives_a_worker_killed(world: World, point: KillPoint) -> None:
+    clips = world.add([LARGE_BYTES])
+    slow = {"COLDREEL_PROGRESS_SECONDS": 0.0}
+    if point.function == "renew":  # the heartbeat's: the upload must last that long
+        world.emulator.fault("delay", kind="chunk", seconds=1.5)
+
+    assert world.worker("--until-idle", kill=point, **slow).wait() == -signal.SIGKILL
+    world.run_until_idle()
+
+    world.check_uploaded(clips)
+    world.check_nothing_sent_again(clips)
+
+
+@pytest.mark.parametrize("point", SMALL, ids=str)
+def test_small_file_survives_a_worker_killed(world: World, point: KillPoint) -> None:
+    clips = world.add([SMALL_BYTES])
+    assert world.worker("--until-idle", kill=point).wait() == -signal.SIGKILL
+    world.run_until_idle()
+    world.check_uploaded(clips)
+
+
+@pytest.mark.parametrize("after_bytes", [1, 300_000, 1_000_000])
+def test_file_survives_a_worker_killed_while_the_line_stalls(world: World, after_bytes: int) -> None:
+    """The bucket has read so many bytes of a chunk when the worker, which waits for it, dies."""
+    clips = world.add([LARGE_BYTES])
+    world.emulator.fault("stall", kind="chunk", after_bytes=after_bytes, seconds=60)
+    worker = world.worker("--until-idle", COLDREEL_STALL_SECONDS=60)
+    world.until(lambda: world.emulator.faults()[0]["hits"], "the stall")
+    worker.kill()
+    world.run_until_idle()
+    world.check_uploaded(clips)
+    world.check_nothing_sent_again(clips)
+
+
+def test_worker_killed_again_and_again_still_gets_there(world: World) -> None:
+    """Each life sends a chunk and dies; the next goes on from it."""
+    clips = world.add([LARGE_BYTES, SMALL_BYTES])
+    lives = 0
+    point = KillPoint("GoogleStore.send", "return", 1)
+    while world.worker("--until-idle", kill=point).wait() == -signal.SIGKILL:
+        lives += 1
+        assert lives < 20
+    assert lives >= 4
+    world.check_uploaded(clips)
+    world.check_nothing_sent_again(clips, kills=0)

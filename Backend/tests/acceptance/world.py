@@ -1,0 +1,309 @@
+"""A small world to kill things in: a home, a bucket in an emulator process, workers in processes of their own.
+
+It looks at the outcome from outside the product: plain SQL on the database's file, the emulator's own
+list of objects and its log of requests, the files on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from gcs_emulator.checksum import crc_of_file, encode_crc
+from gcs_emulator.process import EmulatorProcess
+from tests.acceptance.killer import KillPoint
+
+BACKEND = Path(__file__).resolve().parents[2]
+BUCKET = "footage"
+MIB = 2**20
+QUANTUM_BYTES = 256 * 1024
+PATIENCE_SECONDS = 90.0
+"""Only ever waited for when something is wrong."""
+
+TWENTIETH = {
+    "COLDREEL_POLL_SECONDS": "0.05",
+    "COLDREEL_HEARTBEAT_SECONDS": "0.5",
+    "COLDREEL_LEASE_SECONDS": "2",
+    "COLDREEL_LEASE_MARGIN_SECONDS": "0.5",
+    "COLDREEL_SWEEP_SECONDS": "0.75",
+    "COLDREEL_CLEANUP_SECONDS": "86400",
+    "COLDREEL_PROGRESS_SECONDS": "0.15",
+    "COLDREEL_SETTLE_SECONDS": "0.5",
+    "COLDREEL_RETRY_BASE_SECONDS": "0.1",
+    "COLDREEL_RETRY_CAP_SECONDS": "2.25",
+    "COLDREEL_STALL_SECONDS": "2",
+}
+"""The default timings divided by twenty."""
+
+SMALL_CHUNKS = {
+    "COLDREEL_SMALL_LIMIT_BYTES": str(MIB // 2),
+    "COLDREEL_CHUNK_MIN_BYTES": str(MIB),
+    "COLDREEL_CHUNK_MAX_BYTES": str(MIB),
+}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording as the test made it. `crc32c` is base64, as the bucket writes it."""
+
+    name: str
+    recording: str
+    transfer: str
+    size_bytes: int
+    crc32c: str
+
+
+@dataclass
+class Running:
+    """A process that the forge started. `status` is its exit status, or minus the signal that ended it."""
+
+    world: World
+    pid: int
+    log: Path
+    status: int | None = None
+
+    def poll(self) -> int | None:
+        if self.status is None:
+            self.status = self.world.order("poll", pid=self.pid)
+        return self.status
+
+    def wait(self) -> int:
+        self.world.until(lambda: self.poll() is not None, f"the end of process {self.pid}\n{self.tail()}")
+        assert self.status is not None
+        return self.status
+
+    def send(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-25:]) if self.log.exists() else ""
+
+
+class World:
+    """`with World(folder) as world`. Everything below `folder`."""
+
+    def __init__(self, folder: Path, *, timings: dict[str, str] | None = None, mbytes_per_second: float = 0) -> None:
+        self.home = folder / "home"
+        self.media = self.home / "media"
+        self.emulator = EmulatorProcess(folder / "bucket", buckets=[BUCKET], mbytes_per_second=mbytes_per_second)
+        self._timings = SMALL_CHUNKS | (TWENTIETH if timings is None else timings)
+        self._forge: subprocess.Popen[str] | None = None
+        self._started: list[Running] = []
+        self.clips: list[Clip] = []
+
+    # --- its own life ---
+
+    def __enter__(self) -> Self:
+        self.media.mkdir(parents=True)
+        (self.media / ".coldreel-media-root").write_text("test\n")
+        self.emulator.start()
+        self._forge = subprocess.Popen(
+            [sys.executable, "-m", "tests.acceptance.forge"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=BACKEND,
+            env=self.environment(),
+        )
+        assert self._forge.stdout is not None
+        assert self._forge.stdout.readline() == "ready\n"
+        self.call("prepare")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill_all()
+        forge = self._forge
+        if forge is not None and forge.stdin is not None and forge.stdout is not None:
+            forge.stdin.close()
+            forge.wait(timeout=PATIENCE_SECONDS)
+            forge.stdout.close()
+        self.emulator.stop()
+
+    def kill_all(self) -> None:
+        for process in self._started:
+            process.kill()
+        self._started.clear()
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("COLDREEL_", "GCP_"))},
+            **self._timings,
+            "COLDREEL_HOME": str(self.home),
+            "GCP_STORAGE_USE_GCS": "True",
+            "GCP_STORAGE_BUCKET_NAME": BUCKET,
+            "STORAGE_EMULATOR_HOST": self.emulator.url,
+        }
+
+    def order(self, order: str, **values: Any) -> Any:
+        forge = self._forge
+        assert forge is not None
+        assert forge.stdin is not None
+        assert forge.stdout is not None
+        forge.stdin.write(json.dumps({"order": order, **values}) + "\n")
+        forge.stdin.flush()
+        answer = json.loads(forge.stdout.readline())
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["answer"]
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        return self.order("call", function=f"tests.acceptance.seed.{function}", arguments=arguments)
+
+    def until(self, happened: Callable[[], Any], what: str) -> Any:
+        """Wait for a condition; what it was is said when patience ends."""
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < give_up_at:
+            if found := happened():
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"waited in vain for {what}")
+
+    # --- what happens in it ---
+
+    def add(self, sizes: Sequence[int], *, batch_size: int = 5, settled_seconds: float = 3600) -> list[Clip]:
+        """New files of those sizes, registered, their transfer asked for in one batch."""
+        names = [f"clip-{len(self.clips) + number:05}.ts" for number in range(len(sizes))]
+        for name, size in zip(names, sizes, strict=True):
+            path = self.media / name
+            path.write_bytes(os.urandom(size))
+            modified = time.time() - settled_seconds
+            os.utime(path, (modified, modified))
+        asked = self.call("request", names=names, batch_size=batch_size)
+        new = [
+            Clip(**one, size_bytes=size, crc32c=encode_crc(crc_of_file(self.media / one["name"], size)))
+            for one, size in zip(asked, sizes, strict=True)
+        ]
+        self.clips += new
+        return new
+
+    def start(self, *command: str, kill: KillPoint | None = None, **settings: Any) -> Running:
+        """Start a management command, which is killed at `kill` if one is given."""
+        log = self.home / f"process-{len(list(self.home.glob('process-*')))}.log"
+        order = {"command": command, "log": str(log), "settings": settings}
+        if kill is not None:
+            order["kill"] = {"function": kill.function, "event": kill.event, "nth": kill.nth}
+        process = Running(self, self.order("start", **order), log)
+        self._started.append(process)
+        return process
+
+    def worker(self, *arguments: str, kill: KillPoint | None = None, **settings: Any) -> Running:
+        return self.start("run_worker", *arguments, kill=kill, **settings)
+
+    def run_until_idle(self, **settings: Any) -> None:
+        worker = self.worker("--until-idle", **settings)
+        assert worker.wait() == 0, worker.tail()
+
+    def clean_up(self, *arguments: str, kill: KillPoint | None = None) -> Running:
+        return self.start("cleanup_gcp_transfers", *arguments, kill=kill)
+
+    # --- what is to be seen in it ---
+
+    @contextmanager
+    def database(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.home / "coldreel.sqlite3", timeout=30, isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            yield connection
+
+    def select(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        with self.database() as connection:
+            return [dict(row) for row in connection.execute(query, values)]
+
+    def row(self, clip: Clip) -> dict[str, Any]:
+        (found,) = self.select("SELECT * FROM cctv_gcpvideotransfer WHERE id = ?", UUID(clip.transfer).hex)
+        return found
+
+    def statuses(self) -> Counter[str]:
+        return Counter(
+            row["transfer_status"] for row in self.select("SELECT transfer_status FROM cctv_gcpvideotransfer")
+        )
+
+    def history(self, clip: Clip) -> list[str]:
+        query = "SELECT reason FROM cctv_transferevent WHERE transfer_id = ? ORDER BY id"
+        return [row["reason"] for row in self.select(query, UUID(clip.transfer).hex)]
+
+    def receipts(self, clip: Clip) -> list[str]:
+        query = "SELECT outcome FROM cctv_deletionreceipt WHERE transfer_id = ? ORDER BY opened_at"
+        return [row["outcome"] for row in self.select(query, UUID(clip.transfer).hex)]
+
+    def objects_of(self, clip: Clip) -> list[dict[str, Any]]:
+        return [one for one in self.emulator.objects(BUCKET) if f"/{clip.recording}/" in one["name"]]
+
+    def trash(self) -> list[str]:
+        folder = self.media / ".coldreel-trash"
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+    # --- what must hold in it ---
+
+    def check_uploaded(self, clips: Sequence[Clip], *, status: str = "cleanup_pending") -> None:
+        """Every recording verified in the bucket exactly once, its row and catalogue saying so, its file here."""
+        by_name = {one["name"]: one for one in self.emulator.objects(BUCKET)}
+        for clip in clips:
+            row = self.row(clip)
+            (name,) = [name for name in by_name if f"/{clip.recording}/" in name]
+            found = by_name[name]
+            assert (int(found["size"]), found["crc32c"]) == (clip.size_bytes, clip.crc32c)
+            assert (row["gcp_storage_path"], row["object_crc32c"]) == (name, clip.crc32c)
+            assert row["object_generation"] == int(found["generation"])
+            assert row["bytes_uploaded"] == row["file_size_bytes"] == clip.size_bytes
+            assert (row["transfer_status"], row["lease_owner"], row["session_uri"]) == (status, None, "")
+            ends = [reason for reason in self.history(clip) if reason in {"uploaded", "adopted", "found_in_bucket"}]
+            assert len(ends) == 1
+            self.check_local(clip)
+
+    def check_local(self, clip: Clip) -> None:
+        path = self.media / clip.name
+        assert path.stat().st_size == clip.size_bytes
+        assert encode_crc(crc_of_file(path, clip.size_bytes)) == clip.crc32c
+
+    def sent_again_bytes(self, clip: Clip) -> int:
+        """Bytes of a resumable upload that reached the bucket more than once."""
+        sent = [
+            (entry["offset_bytes"] or 0, entry["received_bytes"])
+            for kind in ("chunk", "final_chunk")
+            for entry in self.emulator.requests(kind=kind)
+            if clip.recording in entry["name"]
+        ]
+        return sum(length for _, length in sent) - _covered_bytes(sent)
+
+    def check_nothing_sent_again(self, clips: Sequence[Clip], *, kills: int = 1) -> None:
+        """What the bucket had committed is never sent again (P3); it commits whole quanta of 256 KiB."""
+        for clip in clips:
+            assert self.sent_again_bytes(clip) <= kills * QUANTUM_BYTES, clip
+
+    def check_nothing_forgotten(self) -> None:
+        """P4, of every row in the database."""
+        forgotten = """
+            SELECT id FROM cctv_gcpvideotransfer WHERE NOT (
+                transfer_status IN ('completed', 'cleanup_completed', 'failed')
+                OR (transfer_status = 'pending' AND next_attempt_at IS NOT NULL)
+                OR (transfer_status = 'uploading' AND lease_owner IS NOT NULL AND lease_expires_at IS NOT NULL)
+                OR (transfer_status = 'cleanup_pending' AND cleanup_scheduled_at IS NOT NULL))"""
+        assert self.select(forgotten) == []
+
+
+def _covered_bytes(spans: Sequence[tuple[int, int]]) -> int:
+    covered = reached = 0
+    for offset, length in sorted(spans):
+        covered += max(0, offset + length - max(offset, reached))
+        reached = max(reached, offset + length)
+    return covered
