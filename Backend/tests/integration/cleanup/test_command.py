@@ -140,34 +140,11 @@ def test_json_is_one_document_on_standard_output(station: Station, waiting: list
     assert "cleanup.summary" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--batch-size", "0"],
-        ["--batch-size", "abc"],
-        ["--batch-size", "1001"],
-        ["--transfer-id", "7"],
-        ["--transfer-id", "00000000-0000-4000-8000-000000000000"],
-        ["--site", "Nowhere"],
-        ["--unknown"],
-    ],
-    ids=" ".join,
-)
-def test_bad_usage_ends_with_2(station: Station, options: list[str]) -> None:
-    done = station.clean(*options)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert options[0] in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_command_that_cannot_run_ends_with_1_and_says_why(station: Station) -> None:
-    done = station.clean(GCP_STORAGE_USE_GCS="False")
+def test_media_root_that_is_not_mounted_ends_with_1_and_a_document(station: Station) -> None:
+    done = station.clean("--json", MEDIA_ROOT="/nonexistent/media")
     assert done.returncode == 1
-    assert "not configured" in done.stderr
-    unmounted = station.clean("--json", MEDIA_ROOT="/nonexistent/media")
-    assert unmounted.returncode == 1
-    assert json.loads(unmounted.stdout)["stopped"] == "media_root_not_mounted"
+    assert json.loads(done.stdout)["stopped"] == "media_root_not_mounted"
+    assert "CommandError: The cleanup stopped. The marker file of the media root is missing." in done.stderr
 
 
 def test_failed_file_ends_with_3_and_the_others_go(station: Station, waiting: list[dict[str, str]]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import override_settings
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -56,11 +57,7 @@ def folder() -> Iterator[Path]:
 
 
 class Model:
-    def __init__(self, folder: Path, quarantine_hours: int, configured: Any) -> None:
-        configured.GCP_STORAGE_USE_GCS = True
-        configured.GCP_STORAGE_BUCKET_NAME = BUCKET
-        configured.COLDREEL_INSTALLATION_ID = INSTALLATION_ID
-        configured.GCP_CLEANUP_QUARANTINE_HOURS = quarantine_hours
+    def __init__(self, folder: Path) -> None:
         (folder / MARKER).write_text("test\n")
         self.yard = Yard(folder, BUCKET)
         self.footage = [self.yard.add(f"{number}.mp4", hours_ago=23 + number) for number in range(RECORDINGS)]
@@ -182,11 +179,16 @@ class UndoneError(Exception):
 @given(st.lists(actions, min_size=3, max_size=14), st.sampled_from([0, 24]))
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_last_copy_is_never_lost_and_a_held_one_never_deleted(
-    db: None, folder: Path, settings: Any, history: list[tuple[Any, ...]], quarantine_hours: int
+    db: None, folder: Path, history: list[tuple[Any, ...]], quarantine_hours: int
 ) -> None:
     here = Path(tempfile.mkdtemp(dir=folder))
-    with contextlib.suppress(UndoneError), transaction.atomic():
-        model = Model(here, quarantine_hours, settings)
+    configured = override_settings(
+        GCP_STORAGE_BUCKET_NAME=BUCKET,
+        COLDREEL_INSTALLATION_ID=INSTALLATION_ID,
+        GCP_CLEANUP_QUARANTINE_HOURS=quarantine_hours,
+    )
+    with configured, contextlib.suppress(UndoneError), transaction.atomic():
+        model = Model(here)
         for step in history:
             note(str(step))
             model.do(*step)
