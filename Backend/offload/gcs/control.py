@@ -19,7 +19,7 @@ from offload.digest import from_base64
 from offload.errors import ObjectProblem, Reason, StopAndTell, TryAgain
 from offload.gcs.answers import Answer
 from offload.gcs.credentials import Identity, sorted_auth_errors
-from offload.gcs.sorting import On, Probe, answer_of_library, line_error, sort
+from offload.gcs.sorting import On, Probe, answer_of_library, connection_error, sort
 from offload.store import BucketReport, ObjectInfo
 
 ANSWER_SECONDS = 20
@@ -251,13 +251,8 @@ class Control:
             if answer is None:
                 raise TryAgain("The bucket's answer could not be read.") from None
             raise sort(answer, on, probe) from None
-        except requests.exceptions.SSLError:
-            raise StopAndTell(
-                "The other side's certificate is not to be trusted. Check the clock, the CA file and any proxy.",
-                code=Reason.BUCKET_REFUSED,
-            ) from None
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-            raise line_error("the connection could not be made, broke or stalled") from None
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            raise connection_error(error, "the connection could not be made, broke or stalled") from None
         except requests.RequestException:
             raise TryAgain("The bucket's answer could not be read.") from None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from offload.errors import OffloadError, Reason, StopAndTell, TryAgain
-from offload.gcs.sorting import line_error
+from offload.gcs.sorting import connection_error
 
 SCOPES = ("https://www.googleapis.com/auth/devstorage.full_control",)
 """Setting a hold is a change of metadata, which read_write does not allow ("Provided scope(s) are not
@@ -159,7 +159,7 @@ def _sorted(error: Any) -> OffloadError:
     from google.auth import exceptions
 
     if isinstance(error, (exceptions.TransportError, exceptions.TimeoutError)):
-        return line_error("Google's token service was not reached")
+        return connection_error(error, "Google's token service was not reached")
     if error.retryable:
         return TryAgain("Google's token service asked to try again.")
     if isinstance(error, exceptions.DefaultCredentialsError):

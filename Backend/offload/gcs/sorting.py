@@ -12,6 +12,7 @@ What is worth another try: https://cloud.google.com/storage/docs/retry-strategy
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -199,6 +200,25 @@ def answer_of_library(error: Exception) -> Answer | None:
     if response is None:
         return None
     return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content)
+
+
+def connection_error(error: BaseException | None, what: str) -> OffloadError:
+    """What an exception of requests means that is no answer.
+
+    A connection that broke under TLS is an SSLError to it as well; only the root of it tells.
+    """
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return line_error(what) if error is None else untrusted()
+
+
+def untrusted() -> StopAndTell:
+    """Somebody else may be answering."""
+    return StopAndTell(
+        "The other side's certificate is not to be trusted. Check the machine's clock, the CA file and any proxy "
+        "that opens TLS.",
+        code=Reason.BUCKET_REFUSED,
+    )
 
 
 def line_error(what: str) -> LineDown:

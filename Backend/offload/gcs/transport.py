@@ -19,9 +19,9 @@ from typing import NoReturn
 
 import pycurl
 
-from offload.errors import OffloadError, Reason, StopAndTell, TryAgain
+from offload.errors import OffloadError, TryAgain
 from offload.gcs.answers import Answer
-from offload.gcs.sorting import line_error
+from offload.gcs.sorting import line_error, untrusted
 from offload.store import SESSION_QUANTUM_BYTES, Abort, Body, never_abort
 
 MIB = 1024 * 1024
@@ -261,11 +261,7 @@ def _raise_for(code: int) -> NoReturn:
     """Without the texts of libcurl: they name hosts and addresses (P10)."""
     error: OffloadError
     if code in _TLS_ERRORS:
-        error = StopAndTell(
-            "The other side's certificate is not to be trusted. Check the machine's clock, the CA file and any "
-            "proxy that opens TLS.",
-            code=Reason.BUCKET_REFUSED,
-        )
+        error = untrusted()
     elif code in _LINE_ERRORS:
         error = line_error(_LINE_ERRORS[code])
     else:

@@ -13,6 +13,7 @@ import certifi
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from gcs_emulator.process import EmulatorProcess
 from offload.errors import LineDown, Reason, StopAndTell, TryAgain
 from offload.gcs import GoogleStore
 from offload.gcs.control import Control
@@ -199,6 +200,14 @@ def test_a_token_service_that_is_not_reached_is_a_line_that_is_down(tmp_path, ke
         uri = gone.url
     with pytest.raises(LineDown):
         identity_of(write_key(tmp_path / "key.json", key, token_uri=uri)).headers()
+
+
+def test_a_token_service_that_nobody_vouches_for_is_for_a_person(tmp_path, key, certificate) -> None:
+    with EmulatorProcess(tmp_path / "data", tls=certificate, ca_file=certificate[0]) as service:
+        path = write_key(tmp_path / "account.json", key, token_uri=f"{service.url}/token")
+        with pytest.raises(StopAndTell) as caught:
+            identity_of(path).headers()
+    assert caught.value.code is Reason.BUCKET_REFUSED
 
 
 BAD_FILES = {

@@ -13,6 +13,7 @@ import pytest
 from gcs_emulator.process import EmulatorProcess
 from offload.errors import FileChanged, LeaseLost, LineDown, Reason, StopAndTell, Stopped, TryAgain
 from offload.gcs.transport import HeldBytes, Request, Transport
+from offload.store import ObjectSpec
 from tests.integration.gcs.conftest import Bytes, made_store
 from tests.integration.gcs.stub import Connection, Stub, header
 
@@ -293,6 +294,22 @@ def test_only_the_given_authorities_are_trusted(certificate, tmp_path) -> None:
         with pytest.raises(StopAndTell) as caught:
             transport().perform(Request("PUT", emulator.url))
     assert caught.value.code is Reason.BUCKET_REFUSED
+
+
+@pytest.mark.parametrize("kind", ["get", "chunk"])
+def test_a_tls_connection_that_breaks_is_the_line_and_not_its_certificate(certificate, tmp_path, kind) -> None:
+    path, key = certificate
+    with EmulatorProcess(tmp_path / "data", buckets=["tls-bucket"], tls=(path, key), ca_file=path) as emulator:
+        store = made_store(emulator.url, ca_file=str(path))
+        spec = ObjectSpec("tls-bucket", "clip.mp4", 8 * MIB, "video/mp4", {})
+        uri = store.start_session(spec)
+        for _ in range(5):
+            emulator.fault("reset", kind=kind, times=2, after_bytes=MIB)
+            with pytest.raises(LineDown):
+                store.get("tls-bucket", "x") if kind == "get" else store.send(
+                    uri, spec, Endless(4 * MIB), offset_bytes=0
+                )
+            emulator.clear_faults()
 
 
 def test_nothing_of_a_request_is_kept_after_it() -> None:
