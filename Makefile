@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 PY := $(VENV)/bin/python
 IN_BACKEND := cd "$(ROOT)/Backend" &&
 
-.PHONY: help demo run test check lint types imports migrations deploy-check contract soak bench lock setup setup-dev system-packages clean
+.PHONY: help demo run test promises check lint types imports migrations deploy-check contract soak bench lock setup setup-dev system-packages clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -30,6 +30,9 @@ run: setup ## serve with the settings from the environment (and Backend/.env)
 
 test: setup-dev system-packages ## run the whole test suite
 	@$(IN_BACKEND) "$(PY)" -m tests.everything $(ARGS)
+
+promises: setup-dev ## break each promise once and see its test go red
+	@$(IN_BACKEND) "$(PY)" -m tests.broken_promises $(ARGS)
 
 check: setup-dev lint types imports migrations deploy-check test ## what CI runs
 
