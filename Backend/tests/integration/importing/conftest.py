@@ -35,6 +35,8 @@ def run_import(media_root: Path, db: None) -> Import:
 
     def run(**fields: Any) -> ImportReport:
         template = fields.pop("template", TEMPLATE)
+        clock = fields.pop("clock", SystemClock())
+        on_file = fields.pop("on_file", lambda _: None)
         request = ImportRequest(
             **{
                 "template": PathTemplate(template) if template else None,
@@ -43,7 +45,7 @@ def run_import(media_root: Path, db: None) -> Import:
                 **fields,
             }
         )
-        return recordings_import(request=request, root=MediaRoot(media_root), clock=SystemClock())
+        return recordings_import(request=request, root=MediaRoot(media_root), clock=clock, on_file=on_file)
 
     return run
 

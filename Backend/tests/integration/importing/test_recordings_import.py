@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.cctv.models import Camera, Recording, Site
 from apps.cctv.services import Conflict, NotFound, ServiceError
-from apps.cctv.services.import_report import shown
+from apps.cctv.services.import_report import ImportReport, shown
 from apps.cctv.services.media_root import MediaRootUnusable
+from offload.clock import SystemClock
 from offload.errors import FileProblem, Reason
 from tests.footage import make_clip, make_unfinished_clip
 from tests.integration.importing.conftest import Import
@@ -184,6 +185,61 @@ def test_a_file_that_is_still_written_to_is_refused_and_taken_once_it_has_settle
 
     os.utime(path, (time.time() - 7200,) * 2)
     assert run_import(settle_seconds=3600).registered == 1
+
+
+def test_a_file_that_changes_while_it_is_looked_at_is_refused(media_root: Path, run_import: Import) -> None:
+    path = make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
+
+    class Disturbing(SystemClock):
+        """Asked at the start, and whether the file has settled once it is open: then it is written to."""
+
+        asked = 0
+
+        def now(self) -> datetime:
+            self.asked += 1
+            if self.asked == 2:
+                with path.open("ab") as file:
+                    file.write(b"more")
+            return super().now()
+
+    report = run_import(clock=Disturbing())
+
+    assert report.refused == {Reason.FILE_CHANGED: 1}
+    assert not Recording.objects.exists()
+
+
+def test_a_file_swapped_for_a_link_before_its_turn_is_refused(
+    media_root: Path, tmp_path: Path, run_import: Import
+) -> None:
+    make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
+    second = make_clip(media_root / "Gate/2026-11-22/12-31-00.mp4")
+    outside = make_clip(tmp_path / "outside" / "2026-11-22" / "12-31-00.mp4")
+
+    def swap(report: ImportReport) -> None:
+        if report.looked_at == 1:
+            second.unlink()
+            second.symlink_to(outside)
+
+    report = run_import(on_file=swap)
+
+    assert (report.registered, report.refused) == (1, {Reason.FILE_IS_LINK: 1})
+
+
+def test_a_folder_swapped_for_a_link_before_its_turn_is_refused(
+    media_root: Path, tmp_path: Path, run_import: Import
+) -> None:
+    make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
+    make_clip(media_root / "Yard/2026-11-22/12-30-00.mp4")
+    make_clip(tmp_path / "outside" / "2026-11-22" / "12-30-00.mp4")
+
+    def swap(report: ImportReport) -> None:
+        if report.looked_at == 1:
+            (media_root / "Yard").rename(tmp_path / "away")
+            (media_root / "Yard").symlink_to(tmp_path / "outside")
+
+    report = run_import(on_file=swap)
+
+    assert (report.registered, report.refused) == (1, {Reason.FILE_IS_LINK: 1})
 
 
 @pytest.mark.parametrize(
