@@ -148,6 +148,7 @@ class Transport:
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
             pycurl.FOLLOWLOCATION: 0,
+            pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
             pycurl.CAINFO: self._ca_file,
             pycurl.PROXY_CAINFO: self._ca_file,
             pycurl.CONNECTTIMEOUT: self._connect_seconds,
