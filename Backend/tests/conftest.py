@@ -129,7 +129,7 @@ def make_recording(media_root: Path, camera: Camera, now: datetime) -> MakeRecor
         return Recording.objects.create(
             **{
                 "camera": camera,
-                "name": Path(name).name,
+                "name": Path(name).name[:255],
                 "started_at": now - timedelta(hours=2),
                 "ended_at": now - timedelta(hours=1),
                 "duration_seconds": 3600.0,
