@@ -25,18 +25,20 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
 from apps.cctv import admin_places, admin_records
+from apps.cctv.admin_base import ReadAdmin
 from apps.cctv.admin_display import (
     NOTHING,
-    STATUS_COLOURS,
     badge,
+    human_size,
     meaning,
     moment,
     moment_of,
     path_of,
-    progress,
+    progress_bar,
     section,
-    size,
+    status_badge,
     status_name,
+    text_of,
     when,
 )
 from apps.cctv.admin_filters import (
@@ -59,14 +61,13 @@ __all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "admin_places", "admin_rec
 
 
 @admin.register(GCPVideoTransfer)
-class GCPVideoTransferAdmin(VerbsAdmin):
+class GCPVideoTransferAdmin(VerbsAdmin, ReadAdmin):
     """The transfers: to be read, and acted upon by verbs; no field is edited by hand."""
 
     verbs: ClassVar[tuple[Verb, ...]] = (RETRY, CANCEL, HOLD, LIFT, CLEAN_UP)
     list_display = (
         "status",
         "recording_name",
-        "camera_name",
         "size",
         "progress",
         "created",
@@ -108,7 +109,7 @@ class GCPVideoTransferAdmin(VerbsAdmin):
         ),
         section(
             "In the bucket",
-            ("gcp_bucket", "proof"),
+            (text_of("gcp_bucket", "Bucket"), "proof"),
             path_of("gcp_storage_path", "Object"),
             path_of("gcp_public_url", "Address (no grant: the bucket stays private)"),
         ),
@@ -139,25 +140,21 @@ class GCPVideoTransferAdmin(VerbsAdmin):
         return super().changeform_view(request, object_id, form_url, context)
 
     # --- In the list ---
-    @badge(STATUS_COLOURS, description="Status", ordering="transfer_status")
-    def status(self, row: GCPVideoTransfer) -> tuple[str, str]:
-        return row.transfer_status, status_name(row.transfer_status)
+    @display(description="Status", ordering="transfer_status")
+    def status(self, row: GCPVideoTransfer) -> SafeString:
+        return status_badge(row.transfer_status)
 
     @display(description="Recording", ordering="recording__name")
     def recording_name(self, row: GCPVideoTransfer) -> SafeString:
         return _named(row.recording)
 
-    @display(description="Camera", ordering="recording__camera__name")
-    def camera_name(self, row: GCPVideoTransfer) -> str:
-        return row.recording.camera.name
-
     @display(description="Size", ordering="file_size_bytes")
     def size(self, row: GCPVideoTransfer) -> str:
-        return size(row.file_size_bytes)
+        return human_size(row.file_size_bytes)
 
     @display(description="Progress")
     def progress(self, row: GCPVideoTransfer) -> SafeString:
-        return progress(row.progress_percent, row.transfer_status)
+        return progress_bar(row.progress_percent, row.transfer_status)
 
     @display(description="Created", ordering="created_at")
     def created(self, row: GCPVideoTransfer) -> str | SafeString:
@@ -176,7 +173,7 @@ class GCPVideoTransferAdmin(VerbsAdmin):
         """Done at, or else due at."""
         if row.cleanup_completed_at is not None:
             return when(row.cleanup_completed_at)
-        return NOTHING if row.cleanup_scheduled_at is None else format_html("due {}", when(row.cleanup_scheduled_at))
+        return when(row.cleanup_scheduled_at, word="due")
 
     # --- On the detail page ---
     @display(description="What is wrong")
@@ -195,13 +192,17 @@ class GCPVideoTransferAdmin(VerbsAdmin):
         url = reverse("admin:cctv_recording_change", args=[row.recording_id])
         return format_html('<a class="cr-link" href="{}">{}</a>', url, row.recording.name)
 
+    @display(description="Camera")
+    def camera_name(self, row: GCPVideoTransfer) -> str:
+        return f"{row.recording.camera.name}, {row.site.name}"
+
     @display(description="Legal hold")
     def held(self, row: GCPVideoTransfer) -> str:
         return _hold(row.recording)
 
     @display(description="Confirmed by the bucket")
     def bytes_confirmed(self, row: GCPVideoTransfer) -> str:
-        return f"{size(row.bytes_uploaded)} of {size(row.file_size_bytes)}"
+        return f"{human_size(row.bytes_uploaded)} of {human_size(row.file_size_bytes)}"
 
     @display(description="Generation and CRC32C")
     def proof(self, row: GCPVideoTransfer) -> str | SafeString:
@@ -221,11 +222,11 @@ class GCPVideoTransferAdmin(VerbsAdmin):
 
 
 @admin.register(Recording)
-class RecordingAdmin(VerbsAdmin):
+class RecordingAdmin(VerbsAdmin, ReadAdmin):
     """The recordings: registered by import, changed by services, deleted by nobody."""
 
     verbs: ClassVar[tuple[Verb, ...]] = (TRANSFER, HOLD, LIFT)
-    list_display = ("recording_name", "camera", "started", "duration", "size", "storage", "transfer_status")
+    list_display = ("recording_name", "started", "duration", "size", "storage", "transfer_status")
     list_display_links = ("recording_name",)
     list_filter = (
         ("storage_type", ChoicesCheckboxFilter),
@@ -276,16 +277,17 @@ class RecordingAdmin(VerbsAdmin):
 
     @display(description="Size", ordering="file_size_bytes")
     def size(self, row: Recording) -> str:
-        return size(row.file_size_bytes)
+        return human_size(row.file_size_bytes)
 
-    @badge({"local": "default", "gcp": "success"}, description="Storage", ordering="storage_type")
-    def storage(self, row: Recording) -> tuple[str, str]:
-        return row.storage_type, "local disk" if row.storage_type == Recording.StorageType.LOCAL else "bucket"
+    @display(description="Storage", ordering="storage_type")
+    def storage(self, row: Recording) -> SafeString:
+        local = row.storage_type == Recording.StorageType.LOCAL
+        return badge("local disk", "default") if local else badge("bucket", "success")
 
-    @badge(STATUS_COLOURS, description="Transfer", ordering="gcp_transfer__transfer_status")
-    def transfer_status(self, row: Recording) -> tuple[str, str] | str:
+    @display(description="Transfer", ordering="gcp_transfer__transfer_status")
+    def transfer_status(self, row: Recording) -> str | SafeString:
         transfer = getattr(row, "gcp_transfer", None)
-        return NOTHING if transfer is None else (transfer.transfer_status, status_name(transfer.transfer_status))
+        return NOTHING if transfer is None else status_badge(transfer.transfer_status)
 
     @display(description="Picture")
     def picture(self, row: Recording) -> str:
@@ -305,10 +307,14 @@ class RecordingAdmin(VerbsAdmin):
 
 
 def _named(recording: Recording) -> SafeString:
-    if not recording.hold_wanted:
-        return format_html('<span class="cr-name">{}</span>', recording.name)
-    symbol = '<span class="material-symbols-outlined cr-lock" title="Held">lock</span>'
-    return format_html('<span class="cr-name">' + symbol + "{}</span>", recording.name)
+    """Name over camera; a lock where it is held."""
+    lock = format_html('<span class="material-symbols-outlined cr-lock" title="{}">lock</span>', "Held")
+    return format_html(
+        '<span class="cr-name">{}{} <small>{}</small></span>',
+        lock if recording.hold_wanted else "",
+        recording.name,
+        recording.camera.name,
+    )
 
 
 def _hold(recording: Recording) -> str:

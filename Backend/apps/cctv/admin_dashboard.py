@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import QuerySet, Sum
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
-from apps.cctv.admin_display import STATUS_COLOURS, meaning, size, span, status_name
+from apps.cctv.admin_display import STATUS_COLOURS, human_size, meaning, span, status_name
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
 from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.selectors import transfers_visible_to
@@ -52,7 +53,7 @@ class Dashboard:
     """`worries` come first on the page; empty means that all is well."""
 
     worries: list[str]
-    alarms: list[tuple[Alarm, str, str]]
+    alarms: list[tuple[Alarm, SafeString, str]]
     alarm_count: int
     counts: list[Count]
     total: int
@@ -66,7 +67,7 @@ class Dashboard:
     oldest_pending: GCPVideoTransfer | None
     oldest_pending_age: str
     uploading: list[GCPVideoTransfer]
-    failed: list[tuple[GCPVideoTransfer, str]]
+    failed: list[tuple[GCPVideoTransfer, SafeString]]
     now: datetime
 
 
@@ -88,8 +89,8 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         counts=_counts(by_status),
         total=sum(by_status.values()),
         disk=disk,
-        to_free=size(transfers.waiting_bytes()),
-        to_upload=size(_bytes(transfers.filter(transfer_status__in=[State.PENDING, State.UPLOADING]))),
+        to_free=human_size(transfers.waiting_bytes()),
+        to_upload=human_size(_bytes(transfers.filter(transfer_status__in=[State.PENDING, State.UPLOADING]))),
         workers=workers,
         jobs=[_job(job, now) for job in PeriodicJob.objects.order_by("name")],
         last_cleanup=cleanup,
@@ -122,7 +123,9 @@ def _disk() -> Disk | None:
     except OSError:
         return None
     used_percent = 100 - 100 * found.free / found.total
-    return Disk(size(found.free), size(found.total), round(used_percent, 1), 100 - used_percent < DISK_TIGHT_PERCENT)
+    return Disk(
+        human_size(found.free), human_size(found.total), round(used_percent, 1), 100 - used_percent < DISK_TIGHT_PERCENT
+    )
 
 
 def _workers(now: datetime) -> list[Worker]:
@@ -135,11 +138,11 @@ def _workers(now: datetime) -> list[Worker]:
 def _worries(by_status: dict[str, int], disk: Disk | None, workers: list[Worker]) -> list[str]:
     waiting = by_status[State.PENDING] + by_status[State.UPLOADING]
     found = {
-        f"No worker is alive, and {waiting} transfers wait for one.": not workers and waiting,
+        f"No worker is alive, and {_many(waiting)} for one.": not workers and waiting,
         "No worker is alive: nothing will be uploaded or cleaned up.": not workers and not waiting,
         "The media root is not there. Is its disk mounted?": disk is None,
         f"The disk is nearly full: {disk.free if disk else ''} free.": disk is not None and disk.tight,
-        f"{by_status[State.FAILED]} transfers failed and wait for a person.": by_status[State.FAILED],
+        f"{_many(by_status[State.FAILED])} for a person, having failed.": by_status[State.FAILED],
         "Uploads are switched off: GCP storage is not configured.": not settings.GCP_STORAGE_USE_GCS,
     }
     return [text for text, true in found.items() if true]
@@ -149,9 +152,13 @@ def _job(job: PeriodicJob, now: datetime) -> tuple[PeriodicJob, str, str]:
     return job, _ago(job.last_finished_at, now), _due(job.next_run_at, now)
 
 
+def _many(transfers: int) -> str:
+    return f"{transfers} transfer waits" if transfers == 1 else f"{transfers} transfers wait"
+
+
 def _ago(moment: datetime | None, now: datetime) -> str:
     return "never" if moment is None else f"{span(now - moment)} ago"
 
 
 def _due(moment: datetime, now: datetime) -> str:
-    return "due now" if moment <= now else f"in {span(moment - now)}"
+    return "due now" if moment <= now else f"next in {span(moment - now)}"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from django.contrib.admin import display
-from django.utils.html import format_html
+from django.template.loader import render_to_string
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from offload.reasons import MEANING
 from offload.states import State
 
-Shown = TypeVar("Shown", bound=Callable[..., Any])
+Shown = Callable[[Any], str]
 NOTHING = "-"
 STATUS_COLOURS: dict[str, str] = {
     State.PENDING: "default",
@@ -29,7 +30,7 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEPS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
-def size(size_bytes: int) -> str:
+def human_size(size_bytes: int) -> str:
     """Binary units, as file managers of recorders use them: 125.5 MiB."""
     # A logarithm would be shorter and wrong at the borders.
     unit, below = "B", 1
@@ -48,13 +49,18 @@ def span(length: timedelta) -> str:
     return f"{int(seconds)} s"
 
 
-def when(moment: datetime | None) -> str | SafeString:
-    """Short in the list, whole when pointed at; always UTC."""
+def when(moment: datetime | None, *, word: str = "") -> str | SafeString:
+    """Time over day in the list, with a word before the day; whole when pointed at; always UTC."""
     if moment is None:
         return NOTHING
-    whole = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-    short = f"{moment:%d %b %H:%M}"
-    return format_html('<time datetime="{}" title="{}" class="cr-when">{}</time>', moment.isoformat(), whole, short)
+    return format_html(
+        '<time datetime="{}" title="{} UTC" class="cr-when">{} <small>{} {}</small></time>',
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S}",
+        f"{moment:%H:%M}",
+        word,
+        f"{moment:%d %b}",
+    )
 
 
 def moment(at: datetime | None) -> str:
@@ -62,7 +68,7 @@ def moment(at: datetime | None) -> str:
     return NOTHING if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def progress(percent: float, status: str) -> SafeString:
+def progress_bar(percent: float, status: str) -> SafeString:
     return format_html(
         '<span class="cr-progress" data-status="{}" role="progressbar" aria-valuenow="{}" aria-valuemin="0" '
         'aria-valuemax="100"><span class="cr-track"><span class="cr-fill" style="width:{}%"></span></span>'
@@ -74,13 +80,27 @@ def progress(percent: float, status: str) -> SafeString:
     )
 
 
+def badge(text: str, colour: str) -> SafeString:
+    """A coloured label; the colours are the theme's: default, info, success, warning, primary, danger."""
+    return render_to_string("unfold/helpers/label.html", {"text": text, "variant": colour})
+
+
+def status_badge(name: str) -> SafeString:
+    return badge(status_name(name), STATUS_COLOURS.get(name, "default"))
+
+
 def status_name(status: str) -> str:
     return status.replace("_", " ")
 
 
-def meaning(code: str) -> str:
+def meaning(code: str) -> SafeString:
     """What a reason code means, for people; empty where the code is unknown or absent."""
-    return _MEANING.get(code, "")
+    parts = _MEANING.get(code, "").split("`")
+    return format_html_join("", "{}", ((_code(part) if odd % 2 else part,) for odd, part in enumerate(parts)))
+
+
+def _code(text: str) -> SafeString:
+    return format_html("<code>{}</code>", text)
 
 
 def path(text: str) -> str | SafeString:
@@ -93,38 +113,26 @@ def section(title: str | None, *lines: Any) -> Any:
     return title, {"fields": lines}
 
 
-def badge(colours: Mapping[str, str], *, description: str, ordering: str | None = None) -> Callable[[Shown], Shown]:
-    """A column of coloured labels: its method returns the key of the colour and the text."""
-
-    def decorate(method: Shown) -> Shown:
-        shown: Any = display(description=description, ordering=ordering)(method)
-        shown.label = dict(colours)
-        return shown  # type: ignore[no-any-return]
-
-    return decorate
+def moment_of(field: str, description: str) -> Shown:
+    """A time, whole."""
+    return _shown(field, description, moment)
 
 
-def moment_of(field: str, description: str) -> Callable[[Any], str]:
-    """A field of a detail page: a time, whole."""
+def path_of(field: str, description: str) -> Shown:
+    """A path or an address, which may be long."""
+    return _shown(field, description, path)
 
+
+def text_of(field: str, description: str) -> Shown:
+    """A field as it is, under another title."""
+    return _shown(field, description, lambda value: NOTHING if value in {None, ""} else str(value))
+
+
+def _shown(field: str, description: str, show: Callable[[Any], str]) -> Shown:
     @display(description=description)
     def shown(row: Any) -> str:
-        return moment(getattr(row, field))
+        return show(getattr(row, field))
 
-    return _called(shown, field)
-
-
-def path_of(field: str, description: str) -> Callable[[Any], str]:
-    """A field of a detail page: a path or an address, which may be long."""
-
-    @display(description=description)
-    def shown(row: Any) -> str:
-        return path(getattr(row, field))
-
-    return _called(shown, field)
-
-
-def _called(shown: Callable[[Any], str], field: str) -> Callable[[Any], str]:
-    # The admin makes the field's CSS class of it.
-    shown.__name__ = field
+    # The admin makes the field's CSS class of it, and would add the column's help text to its own name.
+    shown.__name__ = f"{field}_shown"
     return shown

@@ -11,13 +11,16 @@ from django.contrib.admin import display
 from django.db.models import QuerySet
 from django.forms import BaseModelFormSet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from apps.cctv.admin_base import RoleAdmin, RoleTabularInline, count_of
-from apps.cctv.admin_display import NOTHING, when
+from apps.cctv.admin_display import NOTHING, badge, when
 from apps.cctv.admin_filters import SiteFilter
 from apps.cctv.admin_site import viewer
+from apps.cctv.admin_verbs import ARCHIVE, UNARCHIVE, Verb, VerbsAdmin
 from apps.cctv.models import Camera, CameraGrant, Recording, Site
 from apps.cctv.selectors import cameras_visible_to, site_list
+from apps.cctv.services.cameras import camera_create, camera_update
 from apps.users.models import Role, User
 from apps.users.permissions import Permission
 
@@ -74,20 +77,33 @@ class GrantInline(RoleTabularInline):
 
 
 @admin.register(Camera)
-class CameraAdmin(RoleAdmin):
-    """With recordings a camera is archived, never deleted; here it is never deleted at all."""
+class CameraAdmin(VerbsAdmin):
+    """A camera is archived, never deleted here."""
 
     add_needs = Permission.MANAGE
     change_needs = Permission.MANAGE
+    verbs: ClassVar[tuple[Verb, ...]] = (ARCHIVE, UNARCHIVE)
     inlines: ClassVar[tuple[type[RoleTabularInline], ...]] = (GrantInline,)
-    list_display = ("name", "site", "is_private", "archived", "created", "recordings")
+    list_display = ("name", "site", "private", "archived", "created", "recordings")
     list_filter = (SiteFilter,)
     list_select_related = ("site",)
     search_fields = ("name", "site__name")
-    fields = ("site", "name", "is_private", "archived_at")
+    fields = ("site", "name", "is_private")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Camera]:
         return cameras_visible_to(viewer(request)).annotate(recording_count=count_of(Recording.objects.all(), "camera"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Camera | None = None) -> tuple[str, ...]:
+        """Its recordings lie on the disk of its site, so that it cannot move any more."""
+        return ("site",) if obj is not None and obj.recordings.exists() else ()
+
+    def save_model(self, request: HttpRequest, obj: Camera, form: Any, change: bool) -> None:
+        fields: dict[str, Any] = {"name": obj.name, "is_private": obj.is_private, "site_id": obj.site_id}
+        fields["user"] = viewer(request)
+        if change:
+            camera_update(camera_id=obj.pk, **fields)
+        else:
+            obj.pk = camera_create(now=timezone.now(), **fields).pk
 
     def save_formset(self, request: HttpRequest, form: Any, formset: BaseModelFormSet[Any, Any], change: bool) -> None:
         for grant in formset.save(commit=False):
@@ -95,6 +111,10 @@ class CameraAdmin(RoleAdmin):
             grant.save()
         for grant in formset.deleted_objects:
             grant.delete()
+
+    @display(description="Private", ordering="is_private")
+    def private(self, row: Camera) -> str:
+        return badge("private", "warning") if row.is_private else NOTHING
 
     @display(description="Archived", ordering="archived_at")
     def archived(self, row: Camera) -> str:

@@ -17,14 +17,14 @@ from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from apps.cctv.admin_base import OfTransferAdmin, ReadAdmin, count_of
 from apps.cctv.admin_display import (
     NOTHING,
-    STATUS_COLOURS,
     badge,
+    human_size,
     meaning,
     moment_of,
     path_of,
     section,
-    size,
     span,
+    status_badge,
     status_name,
     when,
 )
@@ -40,6 +40,13 @@ from apps.cctv.models import (
     WorkerProcess,
 )
 from apps.cctv.selectors import transfers_visible_to
+
+OUTCOME_COLOURS: dict[str, str] = {
+    DeletionReceipt.Outcome.DELETING: "warning",
+    DeletionReceipt.Outcome.DELETED: "success",
+    DeletionReceipt.Outcome.ALREADY_MISSING: "info",
+    DeletionReceipt.Outcome.PUT_BACK: "default",
+}
 
 
 def _of(transfer: GCPVideoTransfer) -> SafeString:
@@ -70,20 +77,20 @@ class TransferEventAdmin(OfTransferAdmin):
     def came_from(self, row: TransferEvent) -> str:
         return status_name(row.from_status) or NOTHING
 
-    @badge(STATUS_COLOURS, description="To")
-    def led_to(self, row: TransferEvent) -> tuple[str, str]:
-        return row.to_status, status_name(row.to_status)
+    @display(description="To")
+    def led_to(self, row: TransferEvent) -> SafeString:
+        return status_badge(row.to_status)
 
     @display(description="Why")
-    def why(self, row: TransferEvent) -> str:
-        return f"{row.reason}: {meaning(row.reason)}"
+    def why(self, row: TransferEvent) -> SafeString:
+        return format_html('<strong class="cr-code">{}</strong> {}', row.reason, meaning(row.reason))
 
 
 @admin.register(DeletionReceipt)
 class DeletionReceiptAdmin(OfTransferAdmin):
     """What was compared before a local file went, when, by whom, and how it ended."""
 
-    list_display = ("opened", "of", "ended", "freed", "compared", "forced", "actor")
+    list_display = ("opened", "of", "ended", "freed", "compared", "early", "actor")
     list_display_links = ("opened",)
     list_filter = (("outcome", ChoicesCheckboxFilter), ("compared", ChoicesCheckboxFilter), ("opened_at", DayRange))
     search_fields = (*OfTransferAdmin.search_fields, "actor", "local_path")
@@ -93,7 +100,7 @@ class DeletionReceiptAdmin(OfTransferAdmin):
             "of",
             ("ended", "actor"),
             (moment_of("opened_at", "Opened"), moment_of("closed_at", "Closed")),
-            ("compared", "forced"),
+            ("compared", "early"),
             "detail",
         ),
         section(
@@ -119,17 +126,17 @@ class DeletionReceiptAdmin(OfTransferAdmin):
     def of(self, row: DeletionReceipt) -> SafeString:
         return _of(row.transfer)
 
-    @badge(
-        {"deleting": "warning", "deleted": "success", "already_missing": "info", "put_back": "default"},
-        description="Outcome",
-        ordering="outcome",
-    )
-    def ended(self, row: DeletionReceipt) -> tuple[str, str]:
-        return row.outcome, row.get_outcome_display()
+    @display(description="Outcome", ordering="outcome")
+    def ended(self, row: DeletionReceipt) -> SafeString:
+        return badge(row.get_outcome_display(), OUTCOME_COLOURS[row.outcome])
+
+    @display(description="Before its time", ordering="forced")
+    def early(self, row: DeletionReceipt) -> str:
+        return "Yes, --force" if row.forced else NOTHING
 
     @display(description="Size", ordering="size_bytes")
     def freed(self, row: DeletionReceipt) -> str:
-        return size(row.size_bytes)
+        return human_size(row.size_bytes)
 
 
 @admin.register(Alarm)
@@ -149,12 +156,12 @@ class AlarmAdmin(ReadAdmin):
         ("seen_count", moment_of("cleared_at", "Cleared")),
     )
 
-    @badge({"open": "danger", "cleared": "success"}, description="State", ordering="cleared_at")
-    def state(self, row: Alarm) -> tuple[str, str]:
-        return ("open", "open") if row.cleared_at is None else ("cleared", "cleared")
+    @display(description="State", ordering="cleared_at")
+    def state(self, row: Alarm) -> SafeString:
+        return badge("open", "danger") if row.cleared_at is None else badge("cleared", "success")
 
     @display(description="Meaning")
-    def told(self, row: Alarm) -> str:
+    def told(self, row: Alarm) -> SafeString:
         return meaning(row.code)
 
     @display(description="Raised", ordering="raised_at")

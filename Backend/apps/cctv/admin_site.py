@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
@@ -16,18 +16,39 @@ from unfold.sites import UnfoldAdminSite
 
 from apps.cctv.admin_dashboard import dashboard_of
 from apps.cctv.models import Alarm
+from apps.users.login import LoginDelayed, LoginRefused, login
 from apps.users.models import User
 from apps.users.permissions import Permission, may
 
 
 class LoginForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no types
-    """Asks the role; Django's own form asks `is_staff`, which Coldreel does not use."""
+    """Signs in as the API does, failures slowed and locked out; asks the role, and never `is_staff`."""
 
-    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
-        if not user.is_active:
-            raise self.get_invalid_login_error()
+    error_messages: ClassVar[dict[str, str]] = {
+        "invalid_login": "This name and this password do not belong together.",
+        "role": "Your role does not open these pages.",
+        "delayed": "Too many failed attempts. The next one is welcome in %(seconds)s seconds.",
+    }
+
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.cleaned_data
+        if found.get("username") and found.get("password"):
+            self.user_cache = self._user(found["username"], found["password"])
+        return found
+
+    def _user(self, username: str, password: str) -> User:
+        try:
+            user = login(request=self.request, username=username, password=password, now=timezone.now())
+        except LoginDelayed as delayed:
+            raise self._refusal("delayed", seconds=delayed.retry_after_seconds) from delayed
+        except LoginRefused as refused:
+            raise self._refusal("invalid_login") from refused
         if not may(user, Permission.VIEW):
-            raise ValidationError("Your role does not open these pages.", code="role")
+            raise self._refusal("role")
+        return user
+
+    def _refusal(self, code: str, **params: object) -> ValidationError:
+        return ValidationError(self.error_messages[code], code=code, params=params)
 
 
 class ColdreelAdminSite(UnfoldAdminSite):  # type: ignore[misc]

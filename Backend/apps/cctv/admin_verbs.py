@@ -22,11 +22,12 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from apps.cctv.admin_base import ReadAdmin
-from apps.cctv.admin_display import size
+from apps.cctv.admin_base import RoleAdmin
+from apps.cctv.admin_display import human_size
 from apps.cctv.admin_site import viewer
-from apps.cctv.models import GCPVideoTransfer, MoveRefused, Recording
+from apps.cctv.models import Camera, GCPVideoTransfer, MoveRefused, Recording
 from apps.cctv.services import ServiceError
+from apps.cctv.services.cameras import camera_archive, camera_unarchive
 from apps.cctv.services.cleanup import FileReport, Outcome, cleanup_run
 from apps.cctv.services.holds import hold_lift, hold_set
 from apps.cctv.services.transfers import transfer_cancel, transfer_request, transfer_retry
@@ -40,6 +41,8 @@ from offload.states import MOVES, Move, State
 
 SELECTED_AT_MOST = 500
 """Their ids travel through the page that asks; Django takes 1,000 form fields."""
+CLEANED_AT_MOST = 50
+"""Each is a run with all its guards, while the person waits. For more there is the command."""
 TOLD_ONE_BY_ONE = 5
 BATCH_SIZE = 5
 
@@ -69,6 +72,7 @@ class Verb:
     one: Callable[[Any, Asked], str]
     wants_reason: bool = False
     dangerous: bool = False
+    at_most: int = SELECTED_AT_MOST
 
 
 @dataclass(slots=True)
@@ -116,7 +120,7 @@ def _clean_up(row: GCPVideoTransfer, asked: Asked) -> str:
             raise Refused(file.detail or MEANING[file.reason])
     if not told:
         raise Refused("It does not wait for its cleanup any more.")
-    return f"{size(report.freed_bytes)} freed, with a deletion receipt."
+    return f"{human_size(report.freed_bytes)} freed, with a deletion receipt."
 
 
 def _transfer(row: Recording, asked: Asked) -> str:
@@ -126,6 +130,23 @@ def _transfer(row: Recording, asked: Asked) -> str:
     for failure in report.failures:
         raise Refused(failure.detail)
     return "The upload begins within seconds." if report.initiated_transfers else "It was transferred already."
+
+
+def _archive(row: Camera, asked: Asked) -> str:
+    camera_archive(camera_id=row.pk, user=asked.user, now=asked.now)
+    return "Archived."
+
+
+def _unarchive(row: Camera, asked: Asked) -> str:
+    camera_unarchive(camera_id=row.pk, user=asked.user)
+    return "In use again."
+
+
+def _can_be_transferred(row: Recording) -> bool:
+    transfer = getattr(row, "gcp_transfer", None)
+    if transfer is not None:
+        return _may_start_from(Move.RETRY)(transfer)
+    return row.storage_type == Recording.StorageType.LOCAL and row.status == Recording.Status.READY
 
 
 def _recording_id(row: GCPVideoTransfer | Recording) -> UUID:
@@ -145,7 +166,7 @@ TRANSFER = Verb(
     "Transfer",
     "cloud_upload",
     "Upload to the bucket? Each file is verified there; its local copy goes after the waiting period.",
-    applies=lambda row: row.storage_type == Recording.StorageType.LOCAL and row.status == Recording.Status.READY,
+    applies=_can_be_transferred,
     one=_transfer,
 )
 RETRY = Verb(
@@ -191,11 +212,30 @@ CLEAN_UP = Verb(
     applies=lambda row: row.transfer_status == State.CLEANUP_PENDING and not row.recording.hold_wanted,
     one=_clean_up,
     dangerous=True,
+    at_most=CLEANED_AT_MOST,
+)
+
+
+ARCHIVE = Verb(
+    "archive",
+    "Archive",
+    "archive",
+    "Put the camera away? Its recordings and transfers stay, and it can be taken back.",
+    applies=lambda row: row.archived_at is None,
+    one=_archive,
+)
+UNARCHIVE = Verb(
+    "unarchive",
+    "Take back",
+    "unarchive",
+    "Take the camera back into use?",
+    applies=lambda row: row.archived_at is not None,
+    one=_unarchive,
 )
 
 
 # --- Pages ----------------------------------------------------------------------------------------
-class VerbsAdmin(ReadAdmin):
+class VerbsAdmin(RoleAdmin):
     """A list and a detail page with verbs."""
 
     verbs: ClassVar[tuple[Verb, ...]] = ()
@@ -227,9 +267,9 @@ class VerbsAdmin(ReadAdmin):
         """The page that asks, or None after the verb was carried out."""
         reason = request.POST.get("reason", "").strip()
         confirmed = request.method == "POST" and "confirmed" in request.POST
-        chosen = list(rows[: SELECTED_AT_MOST + 1])
-        if len(chosen) > SELECTED_AT_MOST:
-            self.message_user(request, f"At most {SELECTED_AT_MOST} at a time.", messages.ERROR)
+        chosen = list(rows[: verb.at_most + 1])
+        if len(chosen) > verb.at_most:
+            self.message_user(request, f"{verb.title}: at most {verb.at_most} at a time.", messages.ERROR)
             return None
         if not confirmed or (verb.wants_reason and not reason):
             return self._ask(request, verb, chosen, back=back, reason_missing=confirmed)
@@ -247,9 +287,9 @@ class VerbsAdmin(ReadAdmin):
                 "title": verb.title,
                 "opts": self.opts,
                 "verb": verb,
-                "rows": [row for row in rows if verb.applies(row)],
-                "others": [row for row in rows if not verb.applies(row)],
-                "total_size": size(sum(row.file_size_bytes for row in rows if verb.applies(row))),
+                "rows": [_listed(row) for row in rows if verb.applies(row)],
+                "others": [_listed(row) for row in rows if not verb.applies(row)],
+                "kind": "camera" if self.model is Camera else "recording",
                 "reason_missing": reason_missing,
                 "back": back or request.get_full_path(),
                 "from_list": not back,
@@ -292,10 +332,18 @@ def _demand_manage(request: HttpRequest) -> None:
         raise PermissionDenied
 
 
+def _listed(row: GCPVideoTransfer | Recording | Camera) -> tuple[UUID, str, str]:
+    """Id, name, and what stands beside it."""
+    if isinstance(row, Camera):
+        return row.pk, row.name, row.site.name
+    recording = _recording(row)
+    return row.pk, recording.name, f"{recording.camera.name}, {human_size(row.file_size_bytes)}"
+
+
 def _carry_out(verb: Verb, rows: Iterable[Any], asked: Asked) -> Outcomes:
     outcomes = Outcomes()
     for row in rows:
-        name = _recording(row).name
+        _, name, _ = _listed(row)
         try:
             outcomes.done.append(f"{name}: {verb.one(row, asked)}")
         except ServiceError as error:

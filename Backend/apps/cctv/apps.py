@@ -4,5 +4,5 @@ from django.apps import AppConfig
 class CctvConfig(AppConfig):
     name = "apps.cctv"
     label = "cctv"
-    verbose_name = "Recordings"
+    verbose_name = "Footage"
     default_auto_field = "django.db.models.BigAutoField"

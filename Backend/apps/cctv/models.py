@@ -294,7 +294,7 @@ class GCPVideoTransfer(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.gcp_storage_path} ({self.transfer_status})"
+        return f"{self.gcp_storage_path.rpartition('/')[2]} ({self.transfer_status})"
 
     @property
     def file_size_mb(self) -> float:

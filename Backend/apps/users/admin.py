@@ -10,6 +10,7 @@ from django.contrib.admin import display
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from ninja_jwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -17,6 +18,13 @@ from apps.cctv.admin_base import RoleAdmin
 from apps.cctv.admin_display import badge, section, when
 from apps.users.models import Role, User
 from apps.users.permissions import Permission
+
+ROLE_COLOURS: dict[str, str] = {
+    Role.SUPERADMIN: "primary",
+    Role.ADMIN: "warning",
+    Role.DEV: "info",
+    Role.VISITOR: "default",
+}
 
 # Pages that ask Django's model permissions, which decide nothing here. Tokens authorise: nobody browses them.
 for model in (Group, OutstandingToken, BlacklistedToken):
@@ -56,20 +64,14 @@ class UserAdmin(RoleAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # generi
         section("Who it is", ("first_name", "last_name"), "email"),
         section("Times", ("last_login", "date_joined")),
     )
-    add_fieldsets = (
-        (None, {"classes": ("wide",), "fields": ("username", "role", "usable_password", "password1", "password2")}),
-    )
+    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("username", "role", "password1", "password2")}),)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         return {}
 
-    @badge(
-        {Role.SUPERADMIN: "danger", Role.ADMIN: "warning", Role.DEV: "info", Role.VISITOR: "default"},
-        description="Role",
-        ordering="role",
-    )
-    def role_name(self, row: User) -> tuple[str, str]:
-        return row.role, row.get_role_display()
+    @display(description="Role", ordering="role")
+    def role_name(self, row: User) -> SafeString:
+        return badge(row.get_role_display(), ROLE_COLOURS[row.role])
 
     @display(description="Last signed in", ordering="last_login")
     def last_seen(self, row: User) -> str:
