@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from apps.cctv.models import Camera, Recording, Site
 from tests.footage import make_clip, make_unfinished_clip
@@ -166,13 +166,13 @@ def test_a_long_run_says_how_far_it_is(media_root: Path, camera: Camera, command
 
 def test_a_database_without_tables_is_status_1_and_says_what_to_do(media_root: Path, command: Command) -> None:
     make_clip(media_root / "a.mp4")
+    before = transaction.savepoint()
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE cctv_recording RENAME TO cctv_gone")
-        try:
-            outcome = command("import_recordings", media_root, "--camera", "Gate", "--create-cameras")
-        finally:
-            cursor.execute("ALTER TABLE cctv_gone RENAME TO cctv_recording")
 
+    outcome = command("import_recordings", media_root, "--camera", "Gate", "--create-cameras")
+
+    transaction.savepoint_rollback(before)
     assert outcome.status == 1
     assert "manage.py migrate" in outcome.out
 
