@@ -113,7 +113,7 @@ def test_missing_rights_are_named_and_end_with_status_1(
     assert status == 1
     assert "problem  permissions: storage.objects.update is missing." in output
     assert f"Grant storage.objects.update on {BUCKET}" in output
-    assert output.strip().splitlines()[-1].startswith("1 problems, ")
+    assert output.strip().splitlines()[-1].startswith("Problems: 1, ")
 
 
 def test_a_clock_that_is_off_by_an_hour_ends_with_status_1(
@@ -208,7 +208,7 @@ def test_a_terminal_gets_a_table(place: dict[str, str]) -> None:
     assert process.returncode == 1, errors
     assert b"\x1b[" in shown
     assert "→".encode() in shown
-    assert b"1 problems" in shown
+    assert b"Problems: 1, " in shown
 
 
 def _read(terminal: int) -> bytes:

@@ -31,7 +31,7 @@ def test_all_registered_is_status_0_and_the_last_line_says_how_many(media_root: 
     outcome = command("import_recordings", media_root, "--template", TEMPLATE, "--create-cameras")
 
     assert outcome.status == 0
-    assert last_line(outcome) == "1 recordings registered (0.0 MiB), 0 known already, 0 refused"
+    assert last_line(outcome) == "1 recording registered (0.0 MiB), 0 known already, 0 refused"
     assert "Cameras created: Gate" in outcome.out
     again = command("import_recordings", media_root, "--template", TEMPLATE)
     assert (again.status, last_line(again)) == (0, "0 recordings registered (0.0 MiB), 1 known already, 0 refused")
@@ -150,7 +150,7 @@ def test_dry_run_says_that_it_only_would(media_root: Path, command: Command) -> 
     outcome = command("import_recordings", media_root, "--template", TEMPLATE, "--create-cameras", "--dry-run")
 
     assert outcome.status == 0
-    assert last_line(outcome).startswith("Would be: 1 recordings registered")
+    assert last_line(outcome).startswith("Would be: 1 recording registered")
     assert not Recording.objects.exists()
 
 
@@ -286,7 +286,7 @@ def test_a_terminal_gets_a_bar_and_then_the_summary(tmp_path: Path, shell: dict[
 
     assert process.returncode == 0, errors
     assert b"Looking at files" in shown
-    assert b"1 recordings registered" in shown
+    assert b"1 recording registered" in shown
 
 
 def _read(terminal: int) -> bytes:

@@ -92,7 +92,7 @@ def _print_table(findings: list[Finding]) -> None:
 
 def _summary(findings: list[Finding]) -> str:
     count = _counts(findings)
-    return f"{count['problem']} problems, {count['warning']} warnings, {count['ok']} ok"
+    return f"Problems: {count['problem']}, warnings: {count['warning']}, ok: {count['ok']}"
 
 
 def _counts(findings: list[Finding]) -> dict[str, int]:

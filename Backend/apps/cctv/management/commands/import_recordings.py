@@ -124,8 +124,9 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {refusal.path}: {refusal.detail}")
             if count > len(report.refusals[code]):
                 self.stdout.write(f"  … and {count - len(report.refusals[code])} more; --json tells all")
+        recordings = "recording" if report.registered == 1 else "recordings"
         self._line(
-            f"{report.registered} recordings registered ({report.registered_bytes / 2**20:.1f} MiB), "
+            f"{report.registered} {recordings} registered ({report.registered_bytes / 2**20:.1f} MiB), "
             f"{report.known} known already, {report.refused_count} refused",
             report,
         )
@@ -189,7 +190,13 @@ def _bar(root: MediaRoot, request: ImportRequest) -> Iterator[OnFile]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:
         task = progress.add_task("Looking at files", total=total)
-        yield lambda report: progress.update(task, completed=report.looked_at)
+
+        def on_file(report: ImportReport) -> None:
+            progress.update(task, completed=report.looked_at)
+            if report.looked_at >= total:  # what is logged at the end belongs on a line of its own
+                progress.stop()
+
+        yield on_file
 
 
 def _as_json(report: ImportReport) -> dict[str, Any]:

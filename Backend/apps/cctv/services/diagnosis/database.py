@@ -28,7 +28,7 @@ def database_findings() -> Iterator[Finding]:
         return
     if missing:
         yield problem(
-            "database", f"{len(missing)} migrations are missing, {missing[0]} first.", "Run `manage.py migrate`."
+            "database", f"Migrations missing: {len(missing)}, {missing[0]} first.", "Run `manage.py migrate`."
         )
         return
     yield ok("database", f"{connection.display_name} answers, all migrations are applied.")
@@ -70,7 +70,7 @@ def _installation() -> Iterator[Finding]:
     if others:
         yield warning(
             "installation",
-            f"{others} transfers belong to another installation: their objects are not touched from here.",
+            f"Transfers of another installation: {others}. Their objects are not touched from here.",
             "If this machine took over from that one, set COLDREEL_INSTALLATION_ID to its id.",
         )
     else:

@@ -38,7 +38,7 @@ def _alarms() -> Iterator[Finding]:
         )
     more = open_alarms.count() - _ALARMS_TOLD
     if more > 0:
-        yield problem("alarm", f"{more} more alarms are open.", "See the alarms in the admin pages.")
+        yield problem("alarm", f"More open alarms: {more}.", "See the alarms in the admin pages.")
 
 
 def _silence(now: datetime) -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def _silence(now: datetime) -> Iterator[Finding]:
     if silence < SILENCE_NOTICED:
         return
     since = "ever" if last is None else f"since {last:%Y-%m-%d %H:%M} UTC"
-    said = f"Nothing was uploaded {since}, and {waiting.count()} transfers wait, the first for {_hours(now - oldest)}."
+    said = f"Nothing was uploaded {since}. Transfers waiting: {waiting.count()}, the first for {_hours(now - oldest)}."
     advice = "See whether a worker runs, the errors of the waiting transfers, and the line."
     if silence >= SILENCE_IS_WRONG:
         yield problem("silence", said, advice)
@@ -63,15 +63,13 @@ def _silence(now: datetime) -> Iterator[Finding]:
 def _failed() -> Iterator[Finding]:
     failed = GCPVideoTransfer.objects.filter(transfer_status=State.FAILED)
     for code, count in failed.order_by().values_list("error_code").annotate(count=Count("pk")).order_by("-count"):
-        yield warning("failed transfers", f"{count} failed with {code}. Their local files stay.", _meaning(code))
+        yield warning("failed transfers", f"Failed with {code}: {count}. Local files stay.", _meaning(code))
 
 
 def _needing_attention() -> Iterator[Finding]:
     marked = GCPVideoTransfer.objects.filter(needs_attention=True).exclude(transfer_status=State.FAILED)
     for code, count in marked.order_by().values_list("error_code").annotate(count=Count("pk")).order_by("-count"):
-        yield warning(
-            "attention", f"{count} transfers wait for a person: {code or 'see their history'}.", _meaning(code)
-        )
+        yield warning("attention", f"Waiting for a person, {code or 'see their history'}: {count}.", _meaning(code))
 
 
 def _other_buckets() -> Iterator[Finding]:
@@ -82,7 +80,7 @@ def _other_buckets() -> Iterator[Finding]:
     for bucket, count in rows.order_by().values_list("gcp_bucket").annotate(count=Count("pk")).order_by("-count"):
         yield problem(
             "other bucket",
-            f"{count} recordings with local files are in the bucket {bucket}, which the settings do not name.",
+            f"The settings do not name the bucket {bucket}, and recordings with local files are in it: {count}.",
             f"Add {bucket} to GCP_STORAGE_FORMER_BUCKETS, or set GCP_STORAGE_BUCKET_NAME back.",
         )
 

@@ -36,7 +36,7 @@ def worker_findings(*, home: Path, now: datetime) -> Iterator[Finding]:
         )
     if len(silent) < len(alive):
         names = ", ".join(str(row) for row in alive if row not in silent)
-        yield ok("worker", f"{len(alive) - len(silent)} alive: {names}.")
+        yield ok("worker", f"Alive: {names}.")
     yield from _late_jobs(now)
 
 
@@ -45,7 +45,7 @@ def _none_alive() -> Finding:
         transfer_status__in=[State.PENDING, State.UPLOADING, State.CLEANUP_PENDING]
     ).count()
     if waiting:
-        return problem("worker", f"No worker runs, and {waiting} transfers wait for one.", _START)
+        return problem("worker", f"No worker runs. Transfers that wait for one: {waiting}.", _START)
     return warning("worker", "No worker runs. Nothing waits for one now.", _START)
 
 
