@@ -27,13 +27,6 @@ class ImportCameras:
         self._cameras: dict[tuple[str, str], Camera] = {}
         self._zones: dict[str, ZoneInfo] = {}
 
-    def check_site(self) -> None:
-        """Make sure of the site that files without one belong to. Raises NotFound, Conflict."""
-        try:
-            self._site_of(self._site)
-        except FileProblem as problem:
-            raise NotFound(problem.detail) from problem
-
     def check_camera(self, name: str) -> None:
         """Make sure of the camera that all files belong to. Raises NotFound."""
         try:
