@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
+from argparse import Action
 from pathlib import Path
 
 import django
@@ -36,15 +36,40 @@ def reasons_page() -> str:
 
 
 def commands_page() -> str:
+    """From the parsers themselves: the layout of argparse's own help changes from one Python to the next."""
     lines = ["# Commands", "", "Made from the commands' own help. Run as `python manage.py COMMAND`."]
     for name in sorted(name for name, app in get_commands().items() if app == "apps.cctv"):
-        text = io.StringIO()
-        parser = load_command_class("apps.cctv", name).create_parser("manage.py", name)
-        parser.print_help(text)
-        lines += ["", f"## {name}", "", "```", text.getvalue().rstrip(), "```"]
+        command = load_command_class("apps.cctv", name)
+        parser = command.create_parser("manage.py", name)
+        lines += ["", f"## {name}", "", command.help, "", "| argument | meaning |", "|---|---|"]
+        lines += [_argument_row(action) for action in parser._actions if not _is_djangos(action)]  # noqa: SLF001
     return "\n".join(lines) + "\n"
 
 
+def _is_djangos(action: Action) -> bool:
+    return bool(_DJANGOS.intersection(action.option_strings))
+
+
+def _argument_row(action: Action) -> str:
+    value = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar or action.dest.upper()}"
+    name = ", ".join(action.option_strings) or action.metavar or action.dest
+    meaning = (action.help or "").replace("%(default)s", str(action.default)).replace("|", "\\|")
+    return f"| `{name}{value}` | {meaning} |"
+
+
+_DJANGOS = frozenset(
+    {
+        "-h",
+        "--version",
+        "-v",
+        "--settings",
+        "--pythonpath",
+        "--traceback",
+        "--no-color",
+        "--force-color",
+        "--skip-checks",
+    }
+)
 PAGES = {"states.md": states_page, "reasons.md": reasons_page, "commands.md": commands_page}
 
 
@@ -56,6 +81,5 @@ def main() -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    os.environ["COLUMNS"] = "100"
     django.setup()
     sys.exit(main())
