@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -420,7 +419,7 @@ def _fresh_start(batch_id: UUID, user: User, now: datetime) -> dict[str, Any]:
 
 
 def _object_name(camera_id: UUID, recording_id: UUID, path: str, *, take: int) -> str:
-    file_name = PurePosixPath(path).name
+    file_name = path.rpartition("/")[2]
     return object_name(camera_id=str(camera_id), recording_id=str(recording_id), file_name=file_name, take=take)
 
 
