@@ -88,7 +88,6 @@ class GCPVideoTransferAdmin(VerbsAdmin, ReadAdmin):
     )
     search_fields = ("recording__name", "recording__camera__name", "gcp_storage_path")
     search_help_text = "Recording, camera or object path"
-    list_select_related = ("recording__camera", "batch", "site", "initiated_by")
     change_form_outer_after_template = "cctv/history.html"
     fieldsets = (
         section(
@@ -124,7 +123,10 @@ class GCPVideoTransferAdmin(VerbsAdmin, ReadAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GCPVideoTransfer]:
         # The session URI is a key (P10): these pages do not even read it.
-        return transfers_visible_to(viewer(request)).defer("session_uri", "session_identity")
+        rows = transfers_visible_to(viewer(request)).select_related(
+            "recording__camera", "batch", "site", "initiated_by"
+        )
+        return rows.defer("session_uri", "session_identity")
 
     def changeform_view(
         self,
@@ -238,7 +240,6 @@ class RecordingAdmin(VerbsAdmin, ReadAdmin):
     )
     search_fields = ("name", "camera__name", "local_path")
     search_help_text = "Recording, camera or path"
-    list_select_related = ("camera__site", "gcp_transfer", "held_by")
     fieldsets = (
         section(
             None,
@@ -257,7 +258,7 @@ class RecordingAdmin(VerbsAdmin, ReadAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Recording]:
-        rows = recordings_visible_to(viewer(request)).select_related("gcp_transfer")
+        rows = recordings_visible_to(viewer(request)).select_related("camera__site", "gcp_transfer", "held_by")
         return rows.defer("gcp_transfer__session_uri", "gcp_transfer__session_identity")
 
     @display(description="Recording", ordering="name")

@@ -86,7 +86,6 @@ class CameraAdmin(VerbsAdmin):
     inlines: ClassVar[tuple[type[RoleTabularInline], ...]] = (GrantInline,)
     list_display = ("name", "site", "private", "archived", "created", "recordings")
     list_filter = (SiteFilter,)
-    list_select_related = ("site",)
     search_fields = ("name", "site__name")
     fields = ("site", "name", "is_private")
 

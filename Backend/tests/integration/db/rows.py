@@ -56,16 +56,17 @@ def columns_of(status: State) -> dict[str, Any]:
 def transfer(status: State = State.PENDING, *, of: Recording | None = None, **columns: Any) -> GCPVideoTransfer:
     of = of or recording(f"{uuid.uuid4()}.mp4")
     batch = columns.pop("batch", None) or TransferBatch.objects.create()
-    return GCPVideoTransfer.objects.create(
-        recording=of,
-        batch=batch,
-        site=of.camera.site,
-        installation_id="test",
-        original_local_path=of.local_path,
-        gcp_bucket="footage",
-        gcp_storage_path=f"recordings/{of.camera_id}/{of.pk}/{of.name}",
-        **{"file_size_bytes": of.file_size_bytes, **columns_of(status), **columns},
-    )
+    values = {
+        "recording": of,
+        "batch": batch,
+        "site": of.camera.site,
+        "installation_id": "test",
+        "original_local_path": of.local_path,
+        "gcp_bucket": "footage",
+        "gcp_storage_path": f"recordings/{of.camera_id}/{of.pk}/{of.name}",
+        "file_size_bytes": of.file_size_bytes,
+    }
+    return GCPVideoTransfer.objects.create(**{**values, **columns_of(status), **columns})
 
 
 def lease(on: GCPVideoTransfer, *, number: int | None = None, seconds: float = 40) -> Lease:

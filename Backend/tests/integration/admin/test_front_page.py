@@ -1,0 +1,135 @@
+"""The front page tells what the database and the disk say at that moment (P9), worst first."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from apps.cctv.admin_display import human_size
+from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
+from apps.users.models import User
+from offload.states import State
+from tests.integration.admin import pages, scene
+from tests.integration.db import rows
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root", "bucket")]
+
+
+@pytest.fixture
+def client(admin_user: User) -> Client:
+    return pages.signed_in(admin_user)
+
+
+def page(client: Client) -> str:
+    return str(client.get(pages.FRONT).content.decode())
+
+
+def counts_on(text: str) -> dict[str, int]:
+    return {name: int(n) for name, n in re.findall(r'data-status="([a-z ]+)" href="[^"]+"><b>(\d+)</b>', text)}
+
+
+def alive(**columns: Any) -> WorkerProcess:
+    return WorkerProcess.objects.create(**{"host": "nvr-1", "pid": 4711, "installation_id": "i", **columns})
+
+
+def test_counts_by_status_equal_the_rows(client: Client) -> None:
+    wanted = {state: number for number, state in enumerate(State)}
+    for state, number in wanted.items():
+        for _ in range(number):
+            rows.transfer(state)
+    text = page(client)
+    assert counts_on(text) == {state.value.replace("_", " "): number for state, number in wanted.items()}
+    GCPVideoTransfer.objects.filter(transfer_status=State.PENDING).delete()
+    assert counts_on(page(client)) == {state.value.replace("_", " "): number for state, number in wanted.items()}
+
+
+@pytest.mark.parametrize("state", State)
+def test_each_count_leads_to_the_rows_that_it_counts(state: State, client: Client) -> None:
+    for each in State:
+        rows.transfer(each)
+    entry = next(e for e in client.get(pages.FRONT).context["dashboard"].counts if e.name == state.replace("_", " "))
+    assert [row.transfer_status for row in pages.rows_shown(client.get(entry.url))] == [state]
+
+
+def test_bytes_waiting_equal_the_rows(client: Client) -> None:
+    for state, number in ((State.CLEANUP_PENDING, 3), (State.PENDING, 2), (State.UPLOADING, 1), (State.FAILED, 5)):
+        for _ in range(number):
+            rows.transfer(state, file_size_bytes=1024**2)
+    text = page(client)
+    assert '<strong id="to-free">3.0 MiB</strong>' in text
+    assert '<strong id="to-upload">3.0 MiB</strong>' in text
+
+
+def test_the_disk_of_the_media_root_is_told(client: Client, media_root: Path) -> None:
+    assert f"free of {human_size(shutil.disk_usage(media_root).total)}" in page(client)
+
+
+def test_a_media_root_that_is_gone_is_the_worry(client: Client, settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path / "gone"
+    assert "The media root is not there" in page(client)
+
+
+def test_all_is_well_when_it_is(client: Client) -> None:
+    alive()
+    rows.transfer(State.PENDING)
+    assert "All is well." in page(client)
+
+
+def test_a_worker_that_gives_no_sign_of_life_is_not_counted(client: Client, settings: Any) -> None:
+    late = timezone.now() - timedelta(seconds=settings.COLDREEL_LEASE_SECONDS + 5)
+    alive(heartbeat_at=late)
+    alive(pid=4712, stopped_at=timezone.now())
+    rows.transfer(State.PENDING)
+    text = page(client)
+    assert "0 alive" in text
+    assert "No worker is alive, and 1 transfer waits for one." in text
+    alive(pid=4713)
+    text = page(client)
+    assert "nvr-1:4713" in text
+    assert "No worker is alive" not in text
+
+
+def test_failed_transfers_are_named_with_the_reason(client: Client) -> None:
+    alive()
+    rows.transfer(State.FAILED, of=rows.recording("broken.mp4"), error_code="checksum_refused")
+    text = page(client)
+    assert "1 transfer waits for a person, having failed." in text
+    assert "broken.mp4" in text
+    assert "memory and disk" in text
+
+
+def test_open_alarms_are_named_and_cleared_ones_are_not(client: Client) -> None:
+    alive()
+    alarm = scene.alarm()
+    text = page(client)
+    assert "1 open alarm" in text
+    assert "permission_denied" in text
+    Alarm.objects.filter(pk=alarm.pk).update(cleared_at=timezone.now())
+    assert "All is well." in page(client)
+
+
+def test_the_last_cleanup_and_the_oldest_pending_are_told(client: Client) -> None:
+    now = timezone.now()
+    PeriodicJob.objects.create(
+        name="cleanup", next_run_at=now, last_finished_at=now - timedelta(minutes=90), last_result="8 files cleaned"
+    )
+    rows.transfer(State.PENDING, of=rows.recording("young.mp4"), created_at=now)
+    rows.transfer(State.PENDING, of=rows.recording("old.mp4"), created_at=now - timedelta(hours=5))
+    text = page(client)
+    assert "8 files cleaned" in text
+    assert "1 h ago" in text
+    assert "waits for 5 h" in text
+    assert "old.mp4" in text
+    assert "young.mp4" not in text
+
+
+def test_uploads_that_are_switched_off_are_the_worry(client: Client, settings: Any) -> None:
+    settings.GCP_STORAGE_USE_GCS = False
+    assert "GCP storage is not configured" in page(client)
