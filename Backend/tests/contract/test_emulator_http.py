@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -147,14 +148,14 @@ def test_precondition_is_checked_at_the_start_and_at_the_end(raw: Raw) -> None:
 def test_later_chunk_takes_over_from_one_that_hangs(raw: Raw) -> None:
     data = noise(4 * QUANTUM)
     session = raw.start()
-    hanging = raw.open_chunk(session, f"0-{4 * QUANTUM - 1}/*", 4 * QUANTUM)
-    hanging.sendall(data[: 2 * QUANTUM + 7])
-    wait_for_range(raw, session, 2 * QUANTUM)
-    tail = data[2 * QUANTUM :]
-    assert raw.chunk(session, f"{2 * QUANTUM}-{len(data) - 1}/{len(data)}", tail).status == 200
-    hanging.sendall(data[2 * QUANTUM + 7 :])
-    assert hanging.recv(100) == b""
-    hanging.close()
+    with raw.open_chunk(session, f"0-{4 * QUANTUM - 1}/*", 4 * QUANTUM) as hanging:
+        hanging.sendall(data[: 2 * QUANTUM + 7])
+        wait_for_range(raw, session, 2 * QUANTUM)
+        tail = data[2 * QUANTUM :]
+        assert raw.chunk(session, f"{2 * QUANTUM}-{len(data) - 1}/{len(data)}", tail).status == 200
+        with suppress(ConnectionError):
+            hanging.sendall(data[2 * QUANTUM + 7 :])
+            assert hanging.recv(100) == b""
     assert raw.object("clip.mp4", "?alt=media").body == data
 
 
