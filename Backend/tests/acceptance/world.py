@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -66,22 +67,23 @@ class Clip:
     crc32c: str
 
 
-@dataclass
 class Running:
-    """A process that the forge started. `status` is its exit status, or minus the signal that ended it."""
+    """A process of the product. `ask` tells its exit status, minus the signal that ended it, or None."""
 
-    world: World
-    pid: int
-    log: Path
-    status: int | None = None
+    def __init__(self, world: World, pid: int, log: Path, ask: Callable[[], int | None]) -> None:
+        self.pid = pid
+        self.status: int | None = None
+        self._world = world
+        self._log = log
+        self._ask = ask
 
     def poll(self) -> int | None:
         if self.status is None:
-            self.status = self.world.order("poll", pid=self.pid)
+            self.status = self._ask()
         return self.status
 
     def wait(self) -> int:
-        self.world.until(lambda: self.poll() is not None, f"the end of process {self.pid}\n{self.tail()}")
+        self._world.until(lambda: self.poll() is not None, f"the end of process {self.pid}")
         assert self.status is not None
         return self.status
 
@@ -94,17 +96,30 @@ class Running:
         self.wait()
 
     def tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-25:]) if self.log.exists() else ""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-25:])
+
+    def peak_bytes(self) -> int:
+        """The most memory that it ever had resident."""
+        (line,) = [one for one in Path(f"/proc/{self.pid}/status").read_text().splitlines() if one.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
 
 
 class World:
     """`with World(folder) as world`. Everything below `folder`."""
 
-    def __init__(self, folder: Path, *, timings: dict[str, str] | None = None, mbytes_per_second: float = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        settings: Mapping[str, str] = TWENTIETH | SMALL_CHUNKS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        """`settings` are environment variables of every process."""
         self.home = folder / "home"
         self.media = self.home / "media"
-        self.emulator = EmulatorProcess(folder / "bucket", buckets=[BUCKET], mbytes_per_second=mbytes_per_second)
-        self._timings = SMALL_CHUNKS | (TWENTIETH if timings is None else timings)
+        self.emulator = EmulatorProcess(folder / "bucket", buckets=[BUCKET])
+        self._settings = settings
+        self._patience_seconds = patience_seconds
         self._forge: subprocess.Popen[str] | None = None
         self._started: list[Running] = []
         self.clips: list[Clip] = []
@@ -147,7 +162,7 @@ class World:
     def environment(self) -> dict[str, str]:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("COLDREEL_", "GCP_"))},
-            **self._timings,
+            **self._settings,
             "COLDREEL_HOME": str(self.home),
             "GCP_STORAGE_USE_GCS": "True",
             "GCP_STORAGE_BUCKET_NAME": BUCKET,
@@ -171,7 +186,7 @@ class World:
 
     def until(self, happened: Callable[[], Any], what: str) -> Any:
         """Wait for a condition; what it was is said when patience ends."""
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        give_up_at = time.monotonic() + self._patience_seconds
         while time.monotonic() < give_up_at:
             if found := happened():
                 return found
@@ -198,11 +213,31 @@ class World:
 
     def start(self, *command: str, kill: KillPoint | None = None, **settings: Any) -> Running:
         """Start a management command, which is killed at `kill` if one is given."""
-        log = self.home / f"process-{len(list(self.home.glob('process-*')))}.log"
+        log = self._next_log()
         order = {"command": command, "log": str(log), "settings": settings}
         if kill is not None:
             order["kill"] = {"function": kill.function, "event": kill.event, "nth": kill.nth}
-        process = Running(self, self.order("start", **order), log)
+        pid = self.order("start", **order)
+        return self._started_one(Running(self, pid, log, lambda: self.order("poll", pid=pid)))
+
+    def start_afresh(self, *command: str) -> Running:
+        """The same in an interpreter of its own, as an operator starts it: it takes a second longer."""
+        log = self._next_log()
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, str(BACKEND / "manage.py"), *command], env=self.environment(), stdout=out, stderr=out
+            )
+        return self._started_one(Running(self, process.pid, log, process.poll))
+
+    def alive(self) -> list[Running]:
+        return [process for process in self._started if process.poll() is None]
+
+    def _next_log(self) -> Path:
+        log = self.home / f"process-{len(list(self.home.glob('process-*')))}.log"
+        log.touch()
+        return log
+
+    def _started_one(self, process: Running) -> Running:
         self._started.append(process)
         return process
 
@@ -214,7 +249,8 @@ class World:
         assert worker.wait() == 0, worker.tail()
 
     def clean_up(self, *arguments: str, kill: KillPoint | None = None) -> Running:
-        return self.start("cleanup_gcp_transfers", *arguments, kill=kill)
+        """Without a waiting period: it cleans up what was uploaded without one."""
+        return self.start("cleanup_gcp_transfers", *arguments, kill=kill, GCP_CLEANUP_DELAY_HOURS=0)
 
     # --- what is to be seen in it ---
 
@@ -236,6 +272,10 @@ class World:
         return Counter(
             row["transfer_status"] for row in self.select("SELECT transfer_status FROM cctv_gcpvideotransfer")
         )
+
+    def is_leased(self, clip: Clip) -> bool:
+        now = datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+        return (self.row(clip)["lease_expires_at"] or "") > now
 
     def history(self, clip: Clip) -> list[str]:
         query = "SELECT reason FROM cctv_transferevent WHERE transfer_id = ? ORDER BY id"

@@ -35,7 +35,7 @@ def alarm_raise(*, code: Reason, subject: str, detail: str, now: datetime) -> bo
         opened = Alarm.objects.bulk_create(
             [Alarm(code=code, subject=subject, detail=detail, raised_at=now, last_seen_at=now)], ignore_conflicts=True
         )
-    log.warning("alarm_raised", code=code, subject=subject, detail=detail)
+    log.warning("alarm.raised", code=code, subject=subject, detail=detail)
     return bool(opened)
 
 
@@ -50,7 +50,7 @@ def alarms_clear(*, codes: Collection[Reason], subject: str, now: datetime) -> i
         cleared_at=now
     )
     if closed:
-        log.info("alarm_cleared", codes=sorted(codes), subject=subject, count=closed)
+        log.info("alarm.cleared", codes=sorted(codes), subject=subject, count=closed)
     return closed
 
 

@@ -22,7 +22,7 @@ from offload.source import MediaRoot
 from offload.states import Move, State
 from offload.store import ObjectStore
 
-log = structlog.get_logger("coldreel.upload")
+log = structlog.get_logger("coldreel.worker")
 
 SESSION_MAX_AGE = timedelta(days=6)
 """Sessions end after seven days: https://cloud.google.com/storage/docs/resumable-uploads"""
@@ -65,7 +65,7 @@ def sweep(*, store: ObjectStore, clock: Clock, home: Path, root: MediaRoot) -> S
         holds_agreed=holds_reconcile(store=store, now=now),
     )
     if str(report) != str(SweepReport()):
-        log.info("swept", **{name: getattr(report, name) for name in report.__slots__})
+        log.info("sweep.done", **{name: getattr(report, name) for name in report.__slots__})
     return report
 
 
@@ -129,5 +129,5 @@ def _drop(old: TransferQuerySet, store: ObjectStore, transfer_id: UUID, uri: str
     try:
         store.cancel_session(uri)
     except OffloadError as error:  # it expires by itself
-        log.info("session_not_cancelled", transfer=str(transfer_id), reason=error.code)
+        log.info("sweep.session_not_cancelled", transfer=str(transfer_id), reason=error.code)
     return True

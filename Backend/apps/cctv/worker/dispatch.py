@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
 
+import structlog
 from django.db import DatabaseError, connection
 
 from apps.cctv.leases import Owner, claim_next, expire_leases, lease_time
@@ -15,6 +16,8 @@ from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools, log_crash
 from apps.cctv.worker.stopping import Waker
 from offload.states import State
+
+log = structlog.get_logger("coldreel.worker")
 
 
 class Dispatcher:
@@ -43,9 +46,11 @@ class Dispatcher:
                 if until_idle and self._idle():
                     break
             except DatabaseError as error:
-                log_crash("claim_missed", error)
+                log_crash("worker.claim_missed", error)
                 connection.close()
             self._waker.wait(self._tools.timings.poll_seconds)
+        if self._tools.stopping.is_set():
+            log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
         while self.running():
             self._waker.wait(self._tools.timings.poll_seconds)
         self._threads.shutdown()

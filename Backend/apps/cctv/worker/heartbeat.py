@@ -33,7 +33,7 @@ class Heartbeat(threading.Thread):
             try:
                 self.beat()
             except DatabaseError as error:
-                log_crash("heartbeat_missed", error)
+                log_crash("worker.heartbeat_missed", error)
                 connection.close()
         connection.close()
 

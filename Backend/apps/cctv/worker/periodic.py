@@ -19,7 +19,7 @@ from apps.cctv.worker.attempt import Tools, log_crash
 from apps.cctv.worker.timings import Timings
 from offload.errors import OffloadError
 
-log = structlog.get_logger("coldreel.upload")
+log = structlog.get_logger("coldreel.worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class PeriodicThread(threading.Thread):
                 known = known or self._make_known()
                 self.run_if_due()
             except DatabaseError as error:
-                log_crash("periodic_missed", error, job=self._name)
+                log_crash("periodic.missed", error, job=self._name)
                 connection.close()
         connection.close()
 
@@ -136,10 +136,10 @@ class PeriodicThread(threading.Thread):
         try:
             return str(self._job.run(self._worker))
         except OffloadError as error:
-            log.warning("periodic_failed", job=self._name, reason=error.code, detail=error.detail)
+            log.warning("periodic.failed", job=self._name, reason=error.code, detail=error.detail)
             return f"failed: {error.code}: {error.detail}"
         except Exception as error:  # noqa: BLE001 - the top of the job's loop: the next run may do better
-            log_crash("periodic_crashed", error, job=self._name)
+            log_crash("periodic.crashed", error, job=self._name)
             connection.close()
             return f"failed: {type(error).__name__}"
 

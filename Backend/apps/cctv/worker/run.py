@@ -24,7 +24,7 @@ from offload.source import MediaRoot
 from offload.store import ObjectStore
 from offload.uploader import UploadSettings
 
-log = structlog.get_logger("coldreel.upload")
+log = structlog.get_logger("coldreel.worker")
 
 _LAST_JOB_SECONDS = 10.0
 
@@ -61,7 +61,7 @@ def run_worker(
     )
     waker = Waker()
     owner = Owner.start(home, site, clock.now())
-    log.info("worker_started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
+    log.info("worker.started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
     try:
         with StopSignals(tools.stopping, waker):
             free_dead_owners(home=home, now=clock.now())
@@ -77,7 +77,7 @@ def run_worker(
                 job.join(_LAST_JOB_SECONDS)
     finally:
         owner.stop(clock.now())
-        log.info("worker_stopped", worker=owner.name)
+        log.info("worker.stopped", worker=owner.name)
 
 
 def _stopped_by_an_alarm() -> bool:

@@ -1,0 +1,209 @@
+"""How a worker ends, sleeps and comes back: by signals, and with everything else gone as well."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from tests.acceptance.world import BACKEND, MIB, Clip, World
+
+LARGE_BYTES = 8 * MIB + 1
+
+
+def confirmed_bytes(world: World, clip: Clip) -> int:
+    return int(world.row(clip)["bytes_uploaded"])
+
+
+def half_way(world: World, clip: Clip) -> bool:
+    row = world.row(clip)
+    return row["transfer_status"] == "uploading" and row["bytes_uploaded"] >= 2 * MIB
+
+
+# --- signals ---
+
+
+def test_first_signal_ends_the_chunk_and_gives_the_lease_back(world: World) -> None:
+    (clip,) = world.add([LARGE_BYTES])
+    world.emulator.set_rate(4)
+    worker = world.worker(COLDREEL_PROGRESS_SECONDS=0.0)
+    world.until(lambda: half_way(world, clip), "half an upload")
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+
+    row = world.row(clip)
+    assert (row["transfer_status"], row["lease_owner"], row["error_code"]) == ("pending", None, "")
+    assert row["session_uri"]
+    assert 2 * MIB <= row["bytes_uploaded"] < LARGE_BYTES
+    assert row["bytes_uploaded"] % MIB == 0
+    assert world.history(clip)[-1] == "lease_returned"
+
+    world.emulator.set_rate(0)
+    world.run_until_idle()
+    world.check_uploaded([clip])
+    world.check_nothing_sent_again([clip], kills=0)
+
+
+def test_second_signal_ends_it_where_it_stands(world: World) -> None:
+    (clip,) = world.add([LARGE_BYTES])
+    world.emulator.fault("stall", kind="chunk", after_bytes=1, seconds=60)
+    worker = world.worker(COLDREEL_STALL_SECONDS=60)
+    world.until(lambda: world.emulator.faults()[0]["hits"], "the stall")
+    worker.send(signal.SIGTERM)
+    world.until(lambda: "worker.stop_asked" in worker.tail(), "the first signal's answer")
+    assert worker.poll() is None
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 1
+    assert world.row(clip)["transfer_status"] == "uploading"
+
+    world.run_until_idle()
+    world.check_uploaded([clip])
+
+
+# --- P6: a lease is a fence ---
+
+
+def test_worker_that_slept_through_its_lease_changes_nothing(world: World) -> None:
+    """It is stopped in mid-upload; another one finishes the transfer; then it wakes up and goes on."""
+    (clip,) = world.add([LARGE_BYTES])
+    world.emulator.set_rate(4)
+    sleeper = world.worker("--no-periodic")
+    world.until(lambda: half_way(world, clip), "half an upload")
+    sleeper.send(signal.SIGSTOP)
+    world.emulator.set_rate(0)
+
+    world.run_until_idle()
+    world.check_uploaded([clip])
+    recorded, events = world.row(clip), world.history(clip)
+    assert recorded["lease_number"] == 2
+
+    sleeper.send(signal.SIGCONT)
+    world.until(lambda: "lease_lost" in sleeper.tail(), "the sleeper's insight")
+    sleeper.send(signal.SIGTERM)
+    assert sleeper.wait() == 0
+    assert (world.row(clip), world.history(clip)) == (recorded, events)
+    world.check_uploaded([clip])
+
+
+def test_worker_that_slept_after_its_last_byte_records_nothing(world: World) -> None:
+    """The bucket has finished the object, the answer waits in the sleeper's socket."""
+    (clip,) = world.add([LARGE_BYTES])
+    world.emulator.fault("delay", kind="final_chunk", seconds=1)
+    sleeper = world.worker("--no-periodic")
+    world.until(lambda: world.emulator.faults()[0]["hits"], "the last part")
+    sleeper.send(signal.SIGSTOP)
+
+    world.run_until_idle()
+    world.check_uploaded([clip])
+    recorded, events = world.row(clip), world.history(clip)
+
+    sleeper.send(signal.SIGCONT)
+    world.until(lambda: "lease_lost" in sleeper.tail(), "the sleeper's insight")
+    sleeper.send(signal.SIGTERM)
+    assert sleeper.wait() == 0
+    assert (world.row(clip), world.history(clip)) == (recorded, events)
+    assert len(world.objects_of(clip)) == 1
+
+
+# --- everything at once ---
+
+
+def test_worker_and_bucket_killed_together_go_on_together(own_world: World) -> None:
+    world = own_world
+    clips = world.add([LARGE_BYTES, LARGE_BYTES, 200_000])
+    world.emulator.set_rate(6)
+    worker = world.worker()
+    world.until(lambda: half_way(world, clips[0]), "half an upload")
+    worker.kill()
+    world.emulator.restart()
+    world.run_until_idle()
+    world.check_uploaded(clips)
+    world.check_nothing_sent_again(clips)
+
+
+def test_line_that_is_down_for_a_while_costs_nothing(world: World) -> None:
+    """The bucket's machine is away: connections are refused, then it is back with what it had."""
+    clips = world.add([LARGE_BYTES, 200_000])
+    world.emulator.set_rate(6)
+    worker = world.worker("--until-idle")
+    world.until(lambda: half_way(world, clips[0]), "half an upload")
+    world.emulator.kill()
+    world.until(lambda: "line_down" in world.history(clips[0]), "the outage in the history")
+    world.emulator.start()
+    assert worker.wait() == 0, worker.tail()
+    world.check_uploaded(clips)
+    assert world.row(clips[0])["retry_count"] == 0
+
+
+def test_web_worker_and_bucket_killed_together_go_on_together(own_world: World) -> None:
+    world = own_world
+    clips = world.add([LARGE_BYTES, LARGE_BYTES, 200_000])
+    port = _free_port()
+    world.emulator.set_rate(4)
+    with _Serve(world, port) as served:
+        world.until(lambda: half_way(world, clips[0]) and _answers(port), "web server and half an upload")
+        world.emulator.kill()
+        served.kill()
+    assert not _answers(port)
+
+    world.emulator.start()
+    world.emulator.set_rate(0)
+    with _Serve(world, port):
+        world.until(lambda: _answers(port), "the web server")
+        world.until(lambda: world.statuses() == {"cleanup_pending": 3}, "all uploads")
+    world.check_uploaded(clips)
+    world.check_nothing_sent_again(clips)
+
+
+class _Serve:
+    """`manage.py serve`: the web server and the worker, as an operator starts them."""
+
+    def __init__(self, world: World, port: int) -> None:
+        self._command = [sys.executable, str(BACKEND / "manage.py"), "serve", "--port", str(port)]
+        self._environment = world.environment()
+        self._log = world.home / f"serve-{len(list(world.home.glob('serve-*')))}.log"
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to all of them."""
+        for pid in [self._process.pid, *_descendants(self._process.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, tasks.read_text().split()):
+            found += [child, *_descendants(child)]
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v0/openapi.json", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
