@@ -160,8 +160,12 @@ def test_fifo_is_refused_and_nothing_hangs(root):
     assert code_of_opening(root, "fifo.mp4") is Reason.FILE_NOT_REGULAR
 
 
-def test_fifo_that_takes_the_files_place_after_the_check_hangs_nothing(root, monkeypatch):
-    """The look before the open sees the file; the open meets the FIFO."""
+@pytest.mark.parametrize(
+    ("swap_in", "code"),
+    [(os.mkfifo, Reason.FILE_NOT_REGULAR), (lambda path: path.symlink_to("/etc/hostname"), Reason.FILE_IS_LINK)],
+    ids=["fifo", "link"],
+)
+def test_what_takes_the_files_place_right_after_the_look_is_refused_and_hangs_nothing(root, monkeypatch, swap_in, code):
     path = root.path / "clip.mp4"
     path.write_bytes(CONTENT)
     real_open = os.open
@@ -169,14 +173,14 @@ def test_fifo_that_takes_the_files_place_after_the_check_hangs_nothing(root, mon
     def swapping_open(name, *args, **kwargs):
         if name == "clip.mp4":
             path.unlink()
-            os.mkfifo(path)
+            swap_in(path)
         return real_open(name, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", swapping_open)
     with pytest.raises(FileProblem) as refusal:
         root.open("clip.mp4")
 
-    assert refusal.value.code is Reason.FILE_NOT_REGULAR
+    assert refusal.value.code is code
 
 
 def test_folder_socket_and_device_are_refused(root):

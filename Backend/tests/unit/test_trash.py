@@ -79,12 +79,15 @@ def test_unlinked_file_is_gone_for_good(root, trash, key):
     assert refusal.value.code is Reason.FILE_MISSING
 
 
-def test_file_that_is_not_the_verified_one_is_not_taken(root, trash, key):
+def test_file_that_is_not_the_verified_one_is_not_even_moved(root, trash, key, monkeypatch):
     verified = root.stat(PATH)
     (root.path / PATH).write_bytes(b"another recording")
+    renamed = []
+    monkeypatch.setattr(os, "rename", lambda *args, **_kwargs: renamed.append(args))
 
     with pytest.raises(FileChanged):
         trash.take(PATH, key, expected=verified)
+    assert renamed == []
     assert (root.path / PATH).read_bytes() == b"another recording"
     assert trash.keys() == []
 
