@@ -57,7 +57,11 @@ def transfer(of: Recording, state: State, **columns: Any) -> GCPVideoTransfer:
     now = timezone.now()
     extra: dict[str, Any] = {"session_uri": SESSION_URI, "source_identity": "2049:131:38797312:1795:1795"}
     if state is State.UPLOADING:
-        extra |= {"bytes_uploaded": of.file_size_bytes * 5 // 8, "lease_expires_at": now + timedelta(seconds=40)}
+        percent = 5 + of.file_size_bytes // MEBIBYTE * 7 % 90
+        extra |= {
+            "bytes_uploaded": of.file_size_bytes * percent // 100,
+            "lease_expires_at": now + timedelta(seconds=40),
+        }
     if state in UPLOADED:
         extra |= {"bytes_uploaded": of.file_size_bytes, "upload_completed_at": now - timedelta(hours=2)}
         extra |= {"upload_started_at": now - timedelta(hours=2, minutes=4), "object_generation": 1795341600123456}
