@@ -138,11 +138,11 @@ def _workers(now: datetime) -> list[Worker]:
 def _worries(by_status: dict[str, int], disk: Disk | None, workers: list[Worker]) -> list[str]:
     waiting = by_status[State.PENDING] + by_status[State.UPLOADING]
     found = {
-        f"No worker is alive, and {_many(waiting)} for one.": not workers and waiting,
+        f"No worker is alive, and {_many(waiting, 'transfer')} for one.": not workers and waiting,
         "No worker is alive: nothing will be uploaded or cleaned up.": not workers and not waiting,
         "The media root is not there. Is its disk mounted?": disk is None,
         f"The disk is nearly full: {disk.free if disk else ''} free.": disk is not None and disk.tight,
-        f"{_many(by_status[State.FAILED])} for a person, having failed.": by_status[State.FAILED],
+        f"{_many(by_status[State.FAILED], 'failed transfer')} for a person.": by_status[State.FAILED],
         "Uploads are switched off: GCP storage is not configured.": not settings.GCP_STORAGE_USE_GCS,
     }
     return [text for text, true in found.items() if true]
@@ -152,8 +152,8 @@ def _job(job: PeriodicJob, now: datetime) -> tuple[PeriodicJob, str, str]:
     return job, _ago(job.last_finished_at, now), _due(job.next_run_at, now)
 
 
-def _many(transfers: int) -> str:
-    return f"{transfers} transfer waits" if transfers == 1 else f"{transfers} transfers wait"
+def _many(count: int, what: str) -> str:
+    return f"{count} {what} waits" if count == 1 else f"{count} {what}s wait"
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:

@@ -100,7 +100,7 @@ def test_failed_transfers_are_named_with_the_reason(client: Client) -> None:
     alive()
     rows.transfer(State.FAILED, of=rows.recording("broken.mp4"), error_code="checksum_refused")
     text = page(client)
-    assert "1 transfer waits for a person, having failed." in text
+    assert "1 failed transfer waits for a person." in text
     assert "broken.mp4" in text
     assert "memory and disk" in text
 
