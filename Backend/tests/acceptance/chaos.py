@@ -18,6 +18,8 @@ from tests.acceptance.world import MIB, QUANTUM_BYTES, Running, World
 BLOWS = {"kill": 10, "stop": 2, "sleep": 2, "line": 4, "bucket": 1}
 """What happens, and how often."""
 
+ENOUGH_WAITING = 12
+
 
 @dataclass
 class Chaos:
@@ -59,10 +61,11 @@ class Chaos:
         return sent_again
 
     def _feed(self) -> None:
+        """There is always more to do than the workers can do at once."""
         statuses = self.world.statuses()
-        if statuses["pending"] + statuses["uploading"] < 12:
-            sizes = self.dice.choices(self.sizes_bytes, k=self.dice.randint(1, 6))
-            self.world.add(sizes, batch_size=self.dice.randint(1, 6))
+        missing = ENOUGH_WAITING - statuses["pending"] - statuses["uploading"]
+        if missing > 0:
+            self.world.add(self.dice.choices(self.sizes_bytes, k=missing), batch_size=self.dice.randint(1, 6))
 
     def _strike(self, workers: list[Running]) -> None:
         (blow,) = self.dice.choices(list(BLOWS), weights=list(BLOWS.values()))

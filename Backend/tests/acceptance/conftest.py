@@ -14,6 +14,7 @@ from tests.acceptance.world import World
 def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with World(tmp_path_factory.mktemp("world")) as world:
         yield world
+        world.check_no_key_was_told()
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def world(shared_world: World) -> Iterator[World]:
 def own_world(tmp_path: Path) -> Iterator[World]:
     with World(tmp_path) as world:
         yield world
+        world.check_no_key_was_told()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -330,6 +330,18 @@ class World:
         for clip in clips:
             assert self.sent_again_bytes(clip) <= kills * QUANTUM_BYTES, clip
 
+    def check_no_key_was_told(self) -> None:
+        """P10: a session URI stands in its own column, and in no log, event, error message or alarm."""
+        texts = [path.read_text(errors="replace") for path in self.home.glob("*.log")]
+        for query in (
+            "SELECT detail AS text FROM cctv_transferevent",
+            "SELECT error_message AS text FROM cctv_gcpvideotransfer",
+            "SELECT detail AS text FROM cctv_alarm",
+            "SELECT last_result AS text FROM cctv_periodicjob",
+        ):
+            texts += [row["text"] for row in self.select(query)]
+        assert [text for text in texts if "upload_id" in text] == []
+
     def check_nothing_forgotten(self) -> None:
         """P4, of every row in the database."""
         forgotten = """
