@@ -15,6 +15,7 @@ from offload.errors import (
     Stopped,
     TryAgain,
 )
+from offload.testing import MemoryStore
 from tests.unit.upload_bench import QUANTUM, noise
 
 
@@ -364,6 +365,25 @@ def test_stop_between_chunks_keeps_everything_for_the_next_call(bench):
 
     bench.assert_proven(result)
     assert result.resumed_from_bytes == 2 * QUANTUM
+
+
+class FinishingStore(MemoryStore):
+    """Asked to stop, it ends no request that runs."""
+
+    def send(self, uri, spec, body, *, abort, **rest):
+        return super().send(uri, spec, body, **rest)
+
+
+def test_stop_is_obeyed_between_chunks_though_none_is_broken_off(bench):
+    bench.store = FinishingStore(clock=bench.clock)
+    bench.write(5 * QUANTUM)
+
+    def abort():
+        if len(bench.sent()) == 2:
+            raise Stopped("SIGTERM")
+
+    bench.fails(Stopped, abort=abort)
+    assert len(bench.sent()) == 2
 
 
 def test_resumed_upload_asks_to_stop_while_it_reads_what_is_committed(bench):
