@@ -27,13 +27,13 @@ class Case:
 
 
 def clean_with(yard: Yard, steps: Steps, **options: Any) -> Run:
-    return yard.clean(
-        store=HookedStore(yard.store, steps),
-        root=HookedRoot(yard.root, steps),
-        trash=HookedTrash(yard.root, steps),
-        clock=HookedClock(yard.clock, steps),
-        **options,
-    )
+    hooked: dict[str, Any] = {
+        "store": HookedStore(yard.store, steps),
+        "root": HookedRoot(yard.root, steps),
+        "trash": HookedTrash(yard.root, steps),
+        "clock": HookedClock(yard.clock, steps),
+    }
+    return yard.clean(**{**hooked, **options})
 
 
 def every_step(yard: Yard, act: Callable[[Footage], None], run: Callable[[Case], None], **columns: Any) -> list[str]:
@@ -141,7 +141,7 @@ def test_death_at_any_step_then_a_hold_keeps_what_is_still_there(live_yard: Yard
     def run(case: Case) -> None:
         footage, steps = case.footage, case.steps
         with contextlib.suppress(Crash):
-            clean_with(yard, steps, transfer_id=footage.transfer_id)
+            clean_with(yard, steps, transfer_id=footage.transfer_id, clock=yard.clock)
         remained = bytes_remain(yard, footage)
         hold(yard, footage)
         yard.leases_run_out()
@@ -161,7 +161,7 @@ def test_death_at_any_step_then_a_lost_object_keeps_the_file(live_yard: Yard) ->
     def run(case: Case) -> None:
         footage, steps = case.footage, case.steps
         with contextlib.suppress(Crash):
-            clean_with(yard, steps, transfer_id=footage.transfer_id)
+            clean_with(yard, steps, transfer_id=footage.transfer_id, clock=yard.clock)
         remained = bytes_remain(yard, footage)
         if footage.status == State.CLEANUP_COMPLETED:
             return
@@ -195,13 +195,8 @@ def test_death_while_a_refused_file_is_put_back_is_finished_too(live_yard: Yard)
                 return super().find(key)
 
         with contextlib.suppress(Crash):
-            yard.clean(
-                transfer_id=footage.transfer_id,
-                trash=HoldsAfterTheReceipt(yard.root, steps),
-                store=HookedStore(yard.store, steps),
-                root=HookedRoot(yard.root, steps),
-                clock=HookedClock(yard.clock, steps),
-            )
+            trash = HoldsAfterTheReceipt(yard.root, steps)
+            clean_with(yard, steps, transfer_id=footage.transfer_id, clock=yard.clock, trash=trash)
         hold(yard, footage)
         assert bytes_remain(yard, footage)
         yard.leases_run_out()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from apps.cctv.leases import claim_cleanup
 from apps.cctv.models import DeletionReceipt, Recording
+from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup import Outcome
 from apps.cctv.services.holds import hold_lift, hold_set
 from offload.errors import Reason
@@ -266,12 +270,46 @@ def test_changed_file_is_not_scheduled_again_by_itself(yard: Yard) -> None:
     assert footage.row.cleanup_scheduled_at is None
 
 
+@pytest.mark.parametrize("need", ["held", "local"])
+def test_file_that_another_recording_needs_stays_though_its_bytes_are_the_same(yard: Yard, need: str) -> None:
+    """Touched and imported again: the same bytes under the same name are another recording, and that one is held."""
+    footage = yard.add()
+    os.utime(footage.path)
+    path = footage.row.original_local_path
+    again = Recording.objects.create(
+        camera=yard.camera,
+        name="again",
+        started_at=yard.clock.now(),
+        local_path=path,
+        file_path=path,
+        file_mtime_ns=footage.path.stat().st_mtime_ns,
+        file_size_bytes=len(footage.content),
+    )
+    if need == "held":
+        Recording.objects.filter(pk=again.pk).update(hold_wanted=True, storage_type="gcp", file_mtime_ns=1)
+    for force in (False, True):
+        yard.clean(force=force)
+    assert footage.is_whole
+    assert footage.row.error_code == Reason.LOCAL_CHANGED
+
+
+def test_alarm_of_one_site_is_not_cleared_by_the_run_of_another(yard: Yard) -> None:
+    footage, dock = yard.add(), yard.new_camera("Dock", site="Harbour")
+    held_by_the_bucket_alone(yard, footage, None)
+    yard.clean(site_id=footage.row.site_id)
+    yard.clean(site_id=dock.site_id)
+    assert yard.alarms() == {("hold_unknown", f"cleanup of {yard.bucket} at Depot")}
+    yard.unmount()
+    yard.clean(site_id=dock.site_id)
+    assert ("media_root_not_mounted", "cleanup at Harbour") in yard.alarms()
+
+
 def test_unknown_hold_is_told_by_one_alarm_that_ends_with_its_cause(yard: Yard) -> None:
     one, two = yard.many(2)
     for footage in (one, two):
         held_by_the_bucket_alone(yard, footage, None)
     yard.clean()
-    assert yard.alarms() == {("hold_unknown", f"cleanup of {yard.bucket}")}
+    assert yard.alarms() == {("hold_unknown", f"cleanup of {yard.bucket} at Depot")}
     for footage in (one, two):
         yard.tamper(footage, temporary_hold=False)
     yard.clean()
@@ -290,10 +328,6 @@ def test_lifted_hold_gives_a_new_waiting_period_and_then_the_file_goes(yard: Yar
 
 
 def test_row_that_somebody_else_leases_is_left_alone(yard: Yard) -> None:
-    from uuid import uuid4
-
-    from apps.cctv.leases import claim_cleanup
-
     footage = yard.add()
     claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=yard.clock.now(), lease_seconds=40)
     assert yard.clean().reasons == ["busy"]
@@ -302,8 +336,6 @@ def test_row_that_somebody_else_leases_is_left_alone(yard: Yard) -> None:
 
 def test_not_due_by_the_buckets_clock_is_not_due(yard: Yard) -> None:
     """The row says it was stored yesterday, the bucket says an hour ago."""
-    from datetime import timedelta
-
     footage = yard.add()
     yard.tamper(footage, stored_at=yard.clock.now() - timedelta(hours=1))
     assert yard.clean().reasons == ["not_due_in_bucket"]
@@ -327,9 +359,5 @@ def test_clock_that_jumps_during_the_run_makes_nothing_due(yard: Yard) -> None:
 
 
 def test_unknown_transfer_is_told_as_such(yard: Yard) -> None:
-    from uuid import uuid4
-
-    from apps.cctv.services import NotFound
-
     with pytest.raises(NotFound):
         yard.clean(transfer_id=uuid4())

@@ -9,6 +9,7 @@ import pytest
 
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import hold_set
+from offload.errors import TryAgain
 from offload.states import State
 from tests.integration.cleanup.yard import TRASH, Footage, Yard
 
@@ -91,8 +92,6 @@ def test_touched_file_goes_after_the_quarantine_when_its_checksum_is_the_same(ya
 
 
 def test_bucket_that_does_not_answer_after_the_quarantine_leaves_the_file_in_it(yard: Yard, quarantine: None) -> None:
-    from offload.errors import TryAgain
-
     footage = yard.add()
     yard.clean()
     yard.clock.advance(24 * 3600)

@@ -17,7 +17,7 @@ from offload.source import SourceIdentity
 from offload.states import Move, State
 
 TOLD = frozenset({Reason.HOLD_UNKNOWN, Reason.OTHER_INSTALLATION, Reason.BUCKET_SETTING_CHANGED})
-"""Refusals that no waiting mends: an alarm tells a person, one a bucket."""
+"""Refusals that no waiting mends: an alarm tells a person, one a bucket and site."""
 
 
 class Attempt:
@@ -150,7 +150,9 @@ class Attempt:
 
     def report(self, outcome: Outcome, reason: Reason, detail: str = "") -> FileReport:
         if reason in TOLD:
-            self.run.alarms[reason, f"cleanup of {self.row.gcp_bucket}"] = f"{self.row.gcp_storage_path}: {detail}"
+            self.run.alarms[reason, f"cleanup of {self.row.gcp_bucket} at {self.row.site}"] = (
+                f"{self.row.gcp_storage_path}: {detail}"
+            )
         return replace(self._blank, outcome=outcome, reason=reason, detail=detail)
 
 

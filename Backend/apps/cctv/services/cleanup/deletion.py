@@ -6,8 +6,9 @@ Until the receipt says `deleting`, whatever goes wrong leaves the file in its pl
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import Q
 
-from apps.cctv.models import DeletionReceipt
+from apps.cctv.models import DeletionReceipt, Recording
 from apps.cctv.services.cleanup.attempt import Attempt
 from apps.cctv.services.cleanup.guards import is_missing, marker_check
 from apps.cctv.services.cleanup.proof import Proof
@@ -68,7 +69,16 @@ def compare(attempt: Attempt, source: Source, recorded: str) -> Compared:
         raise _refusal(problem) from problem
     if found != row.object_crc32c or not unchanged:
         raise Refused(Reason.LOCAL_CHANGED, f"uploaded: CRC32C {row.object_crc32c}, now: {found}")
+    if _is_anothers(attempt, source.identity):
+        raise Refused(Reason.LOCAL_CHANGED, "the file is another recording's now, though with the same bytes")
     return Compared.CRC32C
+
+
+def _is_anothers(attempt: Attempt, identity: SourceIdentity) -> bool:
+    """Whether another recording was registered with this very file, or still needs whatever lies at its path."""
+    others = Recording.objects.filter(local_path=attempt.path).exclude(pk=attempt.row.recording_id)
+    needs_it = Q(file_mtime_ns=identity.mtime_ns) | Q(hold_wanted=True) | Q(storage_type=Recording.StorageType.LOCAL)
+    return others.filter(needs_it).exists()
 
 
 def delete(attempt: Attempt, receipt: DeletionReceipt, expected: SourceIdentity, reason: Reason) -> FileReport:

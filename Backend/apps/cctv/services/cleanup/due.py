@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,4 +93,6 @@ def _described(rows: TransferQuerySet) -> Iterator[DueRow]:
     rows = rows.order_by("cleanup_scheduled_at", "pk")
     fields = ("pk", "original_local_path", "gcp_bucket", "installation_id", "recording__hold_wanted", "file_size_bytes")
     for values in rows.values_list(*fields, "has_open_receipt").iterator(chunk_size=ROWS_AT_A_TIME):
-        yield DueRow(*values)
+        pk, path, bucket, installation, *others = values
+        # A hundred thousand rows name the same bucket.
+        yield DueRow(pk, path, sys.intern(bucket), sys.intern(installation), *others)

@@ -137,7 +137,7 @@ class _Work:
             report.interrupted = True
         report.finished_at = self._run.clock.now()
         if not report.dry_run:
-            self._tell(whole=chosen is None and self._scope.site_id is None)
+            self._tell(whole=chosen is None)
         log.info("cleanup.summary", actor=self._run.actor, **report.as_json())
         return report
 
@@ -222,13 +222,14 @@ class _Work:
 
     def _tell(self, *, whole: bool) -> None:
         report, alarms, now = self._report, self._run.alarms, self._run.clock.now()
+        site_id = self._scope.site_id
         files_tell(alarms, now=now)
         if report.stopped is not None:
-            stop_tell(report.stopped, report.stopped_detail, now=now)
+            stop_tell(report.stopped, report.stopped_detail, site_id=site_id, now=now)
             return
-        run_clear(now=now)
+        run_clear(site_id=site_id, now=now)
         if whole and not report.interrupted:
-            files_clear(alarms, now=now)
+            files_clear(alarms, site_id=site_id, now=now)
 
 
 def _first(rows: list[DueRow], size_bytes: int) -> list[DueRow]:

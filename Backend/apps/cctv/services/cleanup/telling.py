@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
 from django.db.models import QuerySet
 
-from apps.cctv.models import Alarm, GCPVideoTransfer
+from apps.cctv.models import Alarm, GCPVideoTransfer, Site
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.attempt import TOLD
 from offload.errors import Reason
 from offload.states import State
-
-RUN_SUBJECT = "cleanup"
-"""The subject of the alarm about a run that stopped."""
 
 OBJECT_CODES = frozenset({Reason.OBJECT_MISSING, Reason.OBJECT_DIFFERS, Reason.OBJECT_LOST})
 
 Alarms = Mapping[tuple[Reason, str], str]
 
 
-def stop_tell(reason: Reason, detail: str, *, now: datetime) -> None:
-    alarm_raise(code=reason, subject=RUN_SUBJECT, detail=detail, now=now)
+def stop_tell(reason: Reason, detail: str, *, site_id: UUID | None, now: datetime) -> None:
+    """The run stopped before its work was done."""
+    alarm_raise(code=reason, subject=_subject_of_run(site_id), detail=detail, now=now)
 
 
 def files_tell(alarms: Alarms, *, now: datetime) -> None:
@@ -30,22 +29,32 @@ def files_tell(alarms: Alarms, *, now: datetime) -> None:
         alarm_raise(code=code, subject=subject, detail=detail, now=now)
 
 
-def run_clear(*, now: datetime) -> None:
+def run_clear(*, site_id: UUID | None, now: datetime) -> None:
     """A run got past its guards."""
-    for code in _open_alarms().filter(subject=RUN_SUBJECT).values_list("code", flat=True):
-        alarm_clear(code=Reason(code), subject=RUN_SUBJECT, now=now)
+    subject = _subject_of_run(site_id)
+    for code in _open_alarms().filter(subject=subject).values_list("code", flat=True):
+        alarm_clear(code=Reason(code), subject=subject, now=now)
 
 
-def files_clear(alarms: Alarms, *, now: datetime) -> None:
-    """A run looked at everything that is due: what it did not meet is over."""
+def files_clear(alarms: Alarms, *, site_id: UUID | None, now: datetime) -> None:
+    """A run looked at everything that is due (at that site): what it did not meet is over."""
+    ending = f" at {_name_of(site_id)}" if site_id else ""
     for code, subject in _open_alarms().values_list("code", "subject"):
-        if (code, subject) not in alarms and _is_over(code, subject):
+        if (code, subject) not in alarms and _is_over(code, subject, ending):
             alarm_clear(code=Reason(code), subject=subject, now=now)
 
 
-def _is_over(code: str, subject: str) -> bool:
+def _subject_of_run(site_id: UUID | None) -> str:
+    return f"cleanup at {_name_of(site_id)}" if site_id else "cleanup"
+
+
+def _name_of(site_id: UUID) -> str:
+    return Site.objects.values_list("name", flat=True).get(pk=site_id)
+
+
+def _is_over(code: str, subject: str, ending: str) -> bool:
     if code in TOLD:
-        return subject.startswith("cleanup of ")
+        return subject.startswith("cleanup of ") and subject.endswith(ending)
     if code == Reason.CLEANUP_FAILED:
         rows = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING, needs_attention=True)
         return not rows.filter(site__name=subject).exists()
