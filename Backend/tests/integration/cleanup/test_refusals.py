@@ -254,6 +254,19 @@ def test_object_and_file_both_gone_is_footage_lost(yard: Yard) -> None:
     assert yard.alarms() == {("object_lost", str(footage.transfer_id))}
 
 
+@force_or_not
+def test_copy_of_the_database_asks_nothing_of_the_bucket_and_fails_nothing(
+    yard: Yard, settings: Any, force: bool
+) -> None:
+    footage = yard.add()
+    object_gone(yard, footage, settings)
+    database_copied_to_another_installation(yard, footage, settings)
+    run = yard.clean(force=force)
+    assert run.reasons == ["other_installation"]
+    assert footage.status == State.CLEANUP_PENDING
+    assert yard.store.calls == []
+
+
 def test_missing_file_is_no_reason_to_close_a_row_whose_object_is_not_proven(yard: Yard) -> None:
     footage = yard.add()
     footage.path.unlink()
