@@ -11,7 +11,7 @@ from offload.store import Abort
 class SourceBody:
     """A `Body` of `length_bytes` from `offset_bytes` on; `crc32c` is the sum of all that precedes.
 
-    Reads at most 1 MiB at once. `crc32c` continues with every byte read and is taken back by `rewind`;
+    Reads at most PIECE_BYTES at once. `crc32c` continues with every byte read and is taken back by `rewind`;
     `bytes_read` counts what was handed out, twice where the transport asked twice.
     """
 
