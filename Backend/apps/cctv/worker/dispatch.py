@@ -9,7 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from apps.cctv.leases import Owner, claim_next, expire_leases, lease_time
 from apps.cctv.models import GCPVideoTransfer
@@ -45,7 +45,7 @@ class Dispatcher:
                 self._fill()
                 if until_idle and self._idle():
                     break
-            except DatabaseError as error:
+            except Error as error:
                 log_crash("worker.claim_missed", error)
                 connection.close()
             self._waker.wait(self._tools.timings.poll_seconds)

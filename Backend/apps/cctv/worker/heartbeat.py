@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from apps.cctv.leases import Owner, lease_time, renew
 from apps.cctv.models import PeriodicJob, WorkerProcess
@@ -32,7 +32,7 @@ class Heartbeat(threading.Thread):
         while not self._finished.wait(self._timings.heartbeat_seconds):
             try:
                 self.beat()
-            except DatabaseError as error:
+            except Error as error:
                 log_crash("worker.heartbeat_missed", error)
                 connection.close()
         connection.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.models import F, Q
 
 from apps.cctv.leases import lease_time
@@ -87,7 +87,7 @@ class PeriodicThread(threading.Thread):
             try:
                 known = known or self._make_known()
                 self.run_if_due()
-            except DatabaseError as error:
+            except Error as error:
                 log_crash("periodic.missed", error, job=self._name)
                 connection.close()
         connection.close()

@@ -71,11 +71,12 @@ def run_worker(
             here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site.pk if site else None)
             jobs = _start_jobs(here) if periodic else []
             dispatcher.run(until_idle=until_idle)
-            tools.stopping.set()
             heartbeat.finish()
+            tools.stopping.set()
             for job in jobs:
                 job.join(_LAST_JOB_SECONDS)
     finally:
+        tools.stopping.set()
         owner.stop(clock.now())
         log.info("worker.stopped", worker=owner.name)
 
