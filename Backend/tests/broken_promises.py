@@ -1,0 +1,214 @@
+"""`make promises`: break each promise by a small change of the product, and see its test go red.
+
+Every change is made in a copy of the checkout. A test that stays green is a test that proves nothing: exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+BACKEND = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """`before`, found once in `path`, becomes `after`; then `test` must fail."""
+
+    promise: str
+    path: str
+    before: str
+    after: str
+    test: str
+
+
+_CLEANUP = "apps/cctv/services/cleanup"
+BREAKAGES = [
+    Breakage(
+        "P1",
+        f"{_CLEANUP}/rules.py",
+        "    shown = (info.generation, info.size_bytes, to_base64(info.crc32c))",
+        "    shown = (info.generation, info.size_bytes, row.object_crc32c)",
+        "tests/integration/cleanup/test_refusals.py::test_refuses_keeps_the_file_and_says_why",
+    ),
+    Breakage(
+        "P1",
+        f"{_CLEANUP}/deletion.py",
+        "    if found != row.object_crc32c or not unchanged:",
+        "    if not unchanged:",
+        "tests/integration/cleanup/test_refusals.py::test_refuses_keeps_the_file_and_says_why",
+    ),
+    Breakage(
+        "P1",
+        "offload/trash.py",
+        "            _demand(taken, expected, relative_path)",
+        "            taken.encode()",
+        "tests/unit/test_trash.py::test_file_swapped_just_before_the_rename_is_put_back",
+    ),
+    Breakage(
+        "P2",
+        "offload/gcs/data.py",
+        "&ifGenerationMatch=0",
+        "",
+        "tests/integration/gcs/test_uploads.py::test_a_session_for_a_name_that_is_taken_ends_without_touching_what_is_there",
+    ),
+    Breakage(
+        "P2",
+        "offload/gcs/data.py",
+        """            headers["X-Goog-Hash"] = f"crc32c={to_base64(crc32c)}\"""",
+        "            pass",
+        "tests/integration/gcs/test_uploads.py::test_a_wrong_object_is_refused_and_does_not_exist",
+    ),
+    Breakage(
+        "P2",
+        "offload/uploader.py",
+        """        if (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c()):
+            self._log.info("upload.adopted\"""",
+        """        if info.size_bytes == self._identity.size_bytes:
+            self._log.info("upload.adopted\"""",
+        "tests/unit/test_uploader_objects.py::test_object_with_other_bytes_is_a_conflict_and_stays_as_it_is",
+    ),
+    Breakage(
+        "P3",
+        "offload/sender.py",
+        "        return self._send_all(spec, status.committed_bytes)",
+        "        return self._send_all(spec, 0)",
+        "tests/unit/test_uploader_resume.py::test_killed_worker_is_continued_from_the_last_committed_byte",
+    ),
+    Breakage(
+        "P3",
+        "offload/sender.py",
+        "        self._journal.session_started(session)\n",
+        "",
+        "tests/unit/test_uploader.py::test_session_is_stored_before_the_first_byte",
+    ),
+    Breakage(
+        "P5",
+        f"{_CLEANUP}/attempt.py",
+        "transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)",
+        "transfer_status=State.CLEANUP_PENDING)",
+        "tests/integration/cleanup/test_between_steps.py::test_hold_set_between_any_two_steps_saves_the_file_or_says_that_it_is_too_late",
+    ),
+    Breakage(
+        "P5",
+        f"{_CLEANUP}/rules.py",
+        "    if info.held:",
+        "    if False:",
+        "tests/integration/cleanup/test_refusals.py::test_refuses_keeps_the_file_and_says_why",
+    ),
+    Breakage(
+        "P5",
+        "offload/gcs/data.py",
+        "    if spec.temporary_hold:",
+        "    if False:",
+        "tests/integration/gcs/test_uploads.py::test_an_object_sent_in_chunks_is_the_file_with_all_that_was_asked_of_it",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/querysets.py",
+        "            lease_number=lease.number,\n",
+        "",
+        "tests/integration/db/test_moves.py::test_worker_that_lost_its_lease_changes_nothing",
+    ),
+    Breakage(
+        "P6",
+        "offload/gcs/transport.py",
+        "        exchange.raise_failure()\n",
+        "",
+        "tests/integration/gcs/test_transport.py::test_what_abort_raises_ends_the_request_and_is_raised_itself",
+    ),
+    Breakage(
+        "P7",
+        "offload/source.py",
+        "_FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)",
+        "_FOLDER_FLAGS, dir_fd=folder)",
+        "tests/unit/test_source.py::test_folder_that_is_a_link_is_refused_at_every_level",
+    ),
+    Breakage(
+        "P7",
+        "offload/source.py",
+        """if not pure.parts or ".." in pure.parts or""",
+        """if not pure.parts or""",
+        "tests/unit/test_source.py::test_path_that_is_not_below_the_root_is_refused",
+    ),
+    Breakage(
+        "P8",
+        "offload/uploader.py",
+        "        intact = self._is_intact(opened)",
+        "        intact, opened = True, self._source.identity_now()",
+        "tests/unit/test_uploader_changes.py::test_file_that_changes_while_it_is_sent_is_not_counted",
+    ),
+    Breakage(
+        "P8",
+        "offload/source.py",
+        "    if now_ns - touched_ns < settle_seconds * 1_000_000_000:",
+        "    if False:",
+        "tests/unit/test_source.py::test_file_touched_a_moment_ago_is_tried_again",
+    ),
+    Breakage(
+        "P9",
+        "apps/cctv/models.py",
+        "        if self.transfer_status in UPLOADED:\n            return 100.0\n",
+        "        if self.bytes_uploaded == self.file_size_bytes:\n            return 100.0\n",
+        "tests/integration/db/test_transfer_model.py::test_progress_is_whole_only_when_the_upload_is_verified",
+    ),
+    Breakage(
+        "P10",
+        "offload/journal.py",
+        """        return f"StoredSession(started_at={self.started_at.isoformat()})\"""",
+        """        return f"StoredSession(uri={self.uri})\"""",
+        "tests/unit/test_uploader_lease.py::test_session_uri_reaches_no_log_no_error_and_no_repr",
+    ),
+    Breakage(
+        "P10",
+        "offload/gcs/transport.py",
+        "@dataclass(frozen=True, slots=True, repr=False)\nclass Request:",
+        "@dataclass(frozen=True, slots=True)\nclass Request:",
+        "tests/integration/gcs/test_secrets.py::test_a_request_does_not_describe_itself",
+    ),
+]
+
+
+def goes_red(breakage: Breakage, copy: Path) -> bool:
+    """Whether the test fails with the product broken, and by a failed test, not by a test that is not there."""
+    path = copy / breakage.path
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole.replace(breakage.before, breakage.after, 1), encoding="utf-8")
+    try:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", breakage.test]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=600, env=_environment(copy))
+    finally:
+        path.write_text(whole, encoding="utf-8")
+    red = done.returncode == 1
+    if not red:
+        sys.stderr.write(done.stdout[-1500:] + done.stderr[-500:])
+    return red
+
+
+def _environment(copy: Path) -> dict[str, str]:
+    return dict(os.environ) | {"COLDREEL_HOME": str(copy.parent / "home"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def main(words: list[str]) -> int:
+    chosen = [breakage for breakage in BREAKAGES if not words or breakage.promise in words]
+    green = []
+    with tempfile.TemporaryDirectory(prefix="coldreel-broken-") as folder:
+        copy = Path(folder) / "Backend"
+        shutil.copytree(BACKEND, copy, ignore=shutil.ignore_patterns("__pycache__", ".*cache", ".hypothesis"))
+        for breakage in chosen:
+            red = goes_red(breakage, copy)
+            sys.stdout.write(f"{breakage.promise:4} {'red  ' if red else 'GREEN'} {breakage.path}: {breakage.test}\n")
+            sys.stdout.flush()
+            if not red:
+                green.append(breakage)
+    sys.stdout.write(f"{len(chosen) - len(green)} of {len(chosen)} breakages were noticed\n")
+    return 1 if green else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,18 @@
+"""The list that `make promises` works through fits the code as it is now."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.broken_promises import BACKEND, BREAKAGES
+
+
+@pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda breakage: f"{breakage.promise}-{breakage.path}")
+def test_breakage_names_one_place_in_the_code_and_a_test_that_exists(breakage):
+    assert (BACKEND / breakage.path).read_text(encoding="utf-8").count(breakage.before) == 1
+    file, _, name = breakage.test.partition("::")
+    assert f"def {name.split('[')[0]}(" in (BACKEND / file).read_text(encoding="utf-8")
+
+
+def test_every_promise_that_can_be_broken_by_a_line_is_broken_once():
+    assert {breakage.promise for breakage in BREAKAGES} >= {"P1", "P2", "P3", "P5", "P6", "P7", "P8", "P10"}
