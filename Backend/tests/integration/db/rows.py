@@ -10,7 +10,8 @@ from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Lease, R
 from apps.users.models import Role, User
 from offload.states import UPLOADED, State
 
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+NOW = datetime.now(tz=UTC).replace(microsecond=0)
+"""When the tests began. Not a fixed day: files on a real disk have real times, which a fixed day falls behind."""
 OWNER = uuid.UUID(int=7)
 PASSWORD = "correct horse battery"
 
