@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 
 def main(arguments: list[str]) -> int:
-    suite = subprocess.call([sys.executable, "-m", "pytest", *arguments])
+    at_once = str(min(4, os.cpu_count() or 1))
+    chosen = arguments or ["-q", "-n", at_once, "--dist", "worksteal"]
+    suite = subprocess.call([sys.executable, "-m", "pytest", *chosen])
     if arguments:
         return suite
     postgres = subprocess.call([sys.executable, "-m", "tests.run_on_postgres"])
