@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
 from apps.cctv.admin_site import viewer
-from apps.cctv.selectors import transfers_visible_to
+from apps.cctv.selectors import cameras_visible_to
 from apps.users.permissions import Permission, may
 
 NEVER_LOOKED_UP = frozenset({"session_uri", "session_identity", "password"})
@@ -91,7 +91,7 @@ class OfTransferAdmin(ReadAdmin):
         user = viewer(request)
         if may(user, Permission.MANAGE):
             return rows
-        return rows.filter(transfer__in=transfers_visible_to(user).order_by().values("pk"))
+        return rows.filter(transfer__recording__camera__in=cameras_visible_to(user).order_by().values("pk"))
 
 
 def count_of(rows: QuerySet[Any], by: str) -> Coalesce:

@@ -14,8 +14,9 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin import helpers
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
+from django.forms import CharField
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -255,7 +256,6 @@ class VerbsAdmin(RoleAdmin):
         """The page that asks (GET) and acts (POST) on one row."""
         verb = next((verb for verb in self.verbs if verb.name == verb_name), None)
         rows = self.get_queryset(request).filter(pk=object_id)
-        _demand_manage(request)
         if verb is None or not rows.exists():
             raise Http404
         back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id])
@@ -264,21 +264,21 @@ class VerbsAdmin(RoleAdmin):
     def ask_or_act(
         self, request: HttpRequest, verb: Verb, rows: QuerySet[Any], *, back: str = ""
     ) -> TemplateResponse | None:
-        """The page that asks, or None after the verb was carried out."""
-        reason = request.POST.get("reason", "").strip()
+        """The page that asks, or None after the verb was carried out. Raises PermissionDenied."""
+        if not may(request.user, Permission.MANAGE):
+            raise PermissionDenied
         confirmed = request.method == "POST" and "confirmed" in request.POST
+        reason, complaint = _reason_of(request) if verb.wants_reason and confirmed else ("", "")
         chosen = list(rows[: verb.at_most + 1])
         if len(chosen) > verb.at_most:
             self.message_user(request, f"{verb.title}: at most {verb.at_most} at a time.", messages.ERROR)
             return None
-        if not confirmed or (verb.wants_reason and not reason):
-            return self._ask(request, verb, chosen, back=back, reason_missing=confirmed)
+        if not confirmed or complaint:
+            return self._ask(request, verb, chosen, back=back, complaint=complaint)
         self._tell(request, verb, _carry_out(verb, chosen, Asked(viewer(request), timezone.now(), reason)))
         return None
 
-    def _ask(
-        self, request: HttpRequest, verb: Verb, rows: list[Any], *, back: str, reason_missing: bool
-    ) -> TemplateResponse:
+    def _ask(self, request: HttpRequest, verb: Verb, rows: list[Any], *, back: str, complaint: str) -> TemplateResponse:
         return TemplateResponse(
             request,
             "cctv/confirm.html",
@@ -290,7 +290,7 @@ class VerbsAdmin(RoleAdmin):
                 "rows": [_listed(row) for row in rows if verb.applies(row)],
                 "others": [_listed(row) for row in rows if not verb.applies(row)],
                 "kind": "camera" if self.model is Camera else "recording",
-                "reason_missing": reason_missing,
+                "complaint": complaint,
                 "back": back or request.get_full_path(),
                 "from_list": not back,
                 "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
@@ -319,17 +319,20 @@ class VerbsAdmin(RoleAdmin):
         return [] if row is None else [verb for verb in self.verbs if verb.applies(row)]
 
 
+def _reason_of(request: HttpRequest) -> tuple[str, str]:
+    """The words that go into the history, or what is wrong with them."""
+    field = CharField(max_length=500, error_messages={"required": "Say why: it stands in the recording's history."})
+    try:
+        return field.clean(request.POST.get("reason", "")), ""
+    except ValidationError as error:
+        return "", error.messages[0]
+
+
 def _list_action(verb: Verb) -> Callable[[VerbsAdmin, HttpRequest, QuerySet[Model]], HttpResponse | None]:
     def act(model_admin: VerbsAdmin, request: HttpRequest, queryset: QuerySet[Model]) -> HttpResponse | None:
-        _demand_manage(request)
         return model_admin.ask_or_act(request, verb, queryset)
 
     return act
-
-
-def _demand_manage(request: HttpRequest) -> None:
-    if not may(request.user, Permission.MANAGE):
-        raise PermissionDenied
 
 
 def _listed(row: GCPVideoTransfer | Recording | Camera) -> tuple[UUID, str, str]:

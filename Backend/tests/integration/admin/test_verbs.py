@@ -163,11 +163,14 @@ def test_a_hold_is_set_with_its_reason_and_lifted(what: str, client: Client, adm
     assert status(row) == State.CLEANUP_PENDING
 
 
-@pytest.mark.parametrize("reason", ["", "   "])
-def test_a_hold_without_a_reason_is_asked_for_one(reason: str, client: Client) -> None:
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("", "Say why"), ("   ", "Say why"), ("x" * 501, "at most 500 characters"), ("a\0b", "Null characters")],
+)
+def test_a_hold_without_a_proper_reason_is_asked_for_one(reason: str, told: str, client: Client) -> None:
     row = rows.transfer(State.COMPLETED)
     answer = act(client, row, "hold", reason=reason)
-    assert "Say why" in answer.content.decode()
+    assert told in answer.content.decode()
     assert not Recording.objects.get(pk=row.recording_id).hold_wanted
 
 
