@@ -11,7 +11,6 @@ PORT ?= 8000
 SECONDS_TO_SOAK ?= 600
 export COLDREEL_HOME ?= $(ROOT)/var
 export PORT
-export PYTHONDONTWRITEBYTECODE ?=
 PY := $(VENV)/bin/python
 IN_BACKEND := cd "$(ROOT)/Backend" &&
 

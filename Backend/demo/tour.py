@@ -83,8 +83,8 @@ class Tour:
 
     def _answers(self) -> bool:
         try:
-            return self._http.get(f"{self._stage.web_url}/api/v0/openapi.json", timeout=2).ok
-        except requests.ConnectionError:
+            return self._http.get(f"{self._stage.web_url}/api/v0/openapi.json", timeout=10).ok
+        except requests.RequestException:  # not listening yet, or busy with its first start
             return False
 
     def _sign_in(self) -> None:
@@ -174,7 +174,10 @@ class Tour:
         self._console.print("  Ctrl-C ends the demo.")
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
-        answer = self._http.request(method, f"{self._stage.web_url}/api/v0/{path}", timeout=120, **options)
+        try:
+            answer = self._http.request(method, f"{self._stage.web_url}/api/v0/{path}", timeout=120, **options)
+        except requests.RequestException as error:
+            raise TourError(f"{method} /api/v0/{path} was not answered ({type(error).__name__})") from error
         if not answer.ok:
             raise TourError(f"{method} /api/v0/{path} answered {answer.status_code}: {answer.text[:500]}")
         return answer.json()
