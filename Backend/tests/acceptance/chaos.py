@@ -53,7 +53,7 @@ class Chaos:
             assert worker.wait() in {0, -signal.SIGTERM}, worker.tail()
 
     def check(self) -> int:
-        """What must hold in the end; how many bytes were sent again, at most a quantum a blow.
+        """What must hold in the end; how many bytes were sent again: at most a quantum a blow and upload.
 
         Not counted is what a sleeper had under way: the rest of its chunk arrives when it wakes, and
         until then the bucket has not committed it.
@@ -63,7 +63,7 @@ class Chaos:
         awake = [clip for clip in self.world.clips if "lease_expired" not in self.world.history(clip)]
         sent_again = self.world.sent_again_bytes()
         bytes_of_the_awake = sum(sent_again[clip.recording] for clip in awake)
-        assert bytes_of_the_awake <= self.blows.total() * QUANTUM_BYTES
+        assert bytes_of_the_awake <= self.blows.total() * ENOUGH_WAITING * QUANTUM_BYTES
         return bytes_of_the_awake
 
     def _feed(self) -> None:
