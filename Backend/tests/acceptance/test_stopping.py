@@ -81,7 +81,7 @@ def test_worker_that_slept_through_its_lease_changes_nothing(world: World) -> No
     world.run_until_idle()
     world.check_uploaded([clip])
     recorded, events = world.row(clip), world.history(clip)
-    assert recorded["lease_number"] == 2
+    assert recorded["lease_number"] >= 2
 
     sleeper.send(signal.SIGCONT)
     world.until(lambda: "lease_lost" in sleeper.tail(), "the sleeper's insight")

@@ -221,8 +221,8 @@ def test_upload_longer_than_its_lease_keeps_it(
     work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
     make_transfer(size_bytes=MIB)
-    store.fault("send", action=lambda: time.sleep(2.5))
-    work(timings=Timings(poll_seconds=0.02, heartbeat_seconds=0.2, lease_seconds=2, margin_seconds=0.5))
+    store.fault("send", action=lambda: time.sleep(3.5))
+    work(timings=Timings(poll_seconds=0.02, heartbeat_seconds=0.2, lease_seconds=3, margin_seconds=0.3))
     assert statuses() == {"cleanup_pending": 1}
     assert GCPVideoTransfer.objects.get().lease_number == 1
 
