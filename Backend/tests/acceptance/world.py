@@ -244,8 +244,8 @@ class World:
     def worker(self, *arguments: str, kill: KillPoint | None = None, **settings: Any) -> Running:
         return self.start("run_worker", *arguments, kill=kill, **settings)
 
-    def run_until_idle(self, **settings: Any) -> None:
-        worker = self.worker("--until-idle", **settings)
+    def run_until_idle(self, *arguments: str, **settings: Any) -> None:
+        worker = self.worker("--until-idle", *arguments, **settings)
         assert worker.wait() == 0, worker.tail()
 
     def clean_up(self, *arguments: str, kill: KillPoint | None = None) -> Running:
