@@ -266,10 +266,12 @@ class _Upload:
         return None
 
     def _verified(self, info: ObjectInfo, *, adopted: bool) -> UploadResult:
-        """Check the file again after the last byte (P8), and leave the session behind."""
+        """Check the file again after the last byte (P8).
+
+        The session stays in the journal until the record: killed in between, the next call asks it and
+        gets the object itself for an answer, and no byte is sent again (P3).
+        """
         identity = self._identity_at_end(info, adopted=adopted)
-        if self._sender.session is not None:
-            self._sender.forget_session()
         self._log.info(
             "upload.finished",
             object=info.name,

@@ -23,9 +23,9 @@ from tests.unit.upload_bench import QUANTUM, UploadBench, noise
 # --- P6 ---
 
 
-@pytest.mark.parametrize("after_calls", range(5))
+@pytest.mark.parametrize("after_calls", range(4))
 def test_worker_that_lost_its_lease_writes_nothing_more(bench, after_calls):
-    """The journal refuses a call: the session, a progress, or the session's end."""
+    """The journal refuses a call: the session, or a progress."""
     bench.write(3 * QUANTUM)
     bench.journal.lose_lease(after_calls=after_calls)
     error = bench.fails(LeaseLost)

@@ -132,7 +132,6 @@ def test_whatever_the_line_does_one_object_with_the_right_bytes_is_the_end(
 
         bench.assert_proven(result)
         assert len(bench.store.objects()) == 1
-        assert bench.journal.session is None
         assert_no_committed_byte_was_sent_again(bench)
         assert_work_was_bounded(bench, faults)
         assert max(bench.journal.progressed, default=0) <= size_bytes
