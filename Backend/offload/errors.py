@@ -113,6 +113,7 @@ class Reason(StrEnum):
     DISK_PRESSURE = "disk_pressure"
     CLEANUP_FAILED = "cleanup_failed"
     NOT_CONFIGURED = "not_configured"
+    SILENCE = "silence"
 
 
 class OffloadError(Exception):

@@ -78,4 +78,5 @@ MEANING: dict[Reason, str] = {
     R.DISK_PRESSURE: "The disk is fuller than its high-water mark: the waiting period was shortened.",
     R.CLEANUP_FAILED: "The cleanup of this file failed and is tried again. The file is still there.",
     R.NOT_CONFIGURED: "Google Cloud Storage is not configured.",
+    R.SILENCE: "Transfers wait and nothing arrives, though nothing failed. Look for a worker, and at the line.",
 }

@@ -16,6 +16,7 @@ from apps.cctv.models import SYSTEM, DeletionReceipt, GCPVideoTransfer, WorkerPr
 from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import holds_reconcile
+from apps.cctv.services.silence import silence_tell
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot
@@ -55,6 +56,7 @@ def sweep(*, store: ObjectStore, clock: Clock, home: Path, root: MediaRoot) -> S
     owners_leases = free_dead_owners(home=home, now=now)
     expired_leases = expire_leases(now=now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
+    silence_tell(now)
     report = SweepReport(
         owners_leases=owners_leases,
         expired_leases=expired_leases,

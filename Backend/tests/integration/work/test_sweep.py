@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apps.cctv.models import GCPVideoTransfer, WorkerProcess
+from apps.cctv.models import Alarm, GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.sweep import SweepReport, sweep
 from offload.errors import LineDown
 from offload.source import MediaRoot
@@ -54,6 +54,45 @@ def test_bucket_that_is_away_keeps_nothing_stuck(swept, store: MemoryStore) -> N
         store.fault(kind, LineDown("no answer"), times=1000)
     swept()
     assert status_of(late) == State.PENDING
+
+
+# --- silence (F7) ---
+
+
+def pass_until(clock: FakeClock, asked_for: GCPVideoTransfer, *, hours: float) -> None:
+    clock.advance((asked_for.created_at + timedelta(hours=hours) - clock.now()).total_seconds())
+
+
+def open_alarms() -> list[str]:
+    return list(Alarm.objects.filter(cleared_at__isnull=True).values_list("code", flat=True))
+
+
+def test_silence_raises_one_alarm_though_nothing_failed(swept, clock: FakeClock) -> None:
+    waiting = rows.transfer(next_attempt_at=FAR)
+    pass_until(clock, waiting, hours=1)
+    swept()
+    assert open_alarms() == []
+
+    pass_until(clock, waiting, hours=3)
+    swept()
+    swept()
+    assert open_alarms() == ["silence"]
+
+
+def test_upload_that_arrives_ends_the_silence(swept, clock: FakeClock) -> None:
+    waiting = rows.transfer(next_attempt_at=FAR)
+    pass_until(clock, waiting, hours=3)
+    swept()
+    rows.transfer(State.COMPLETED, upload_completed_at=clock.now())
+    swept()
+    assert open_alarms() == []
+
+
+def test_long_upload_that_moves_is_no_silence(swept, clock: FakeClock) -> None:
+    waiting = rows.transfer(State.UPLOADING, lease_expires_at=FAR, file_size_bytes=10, bytes_uploaded=5)
+    pass_until(clock, waiting, hours=3)
+    swept()
+    assert open_alarms() == []
 
 
 # --- sessions ---

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, Max, Min
+from django.db.models import Count
 
 from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from apps.cctv.services.silence import silence_of
 from offload.errors import Reason
 from offload.reasons import MEANING
 from offload.states import State
 
-SILENCE_NOTICED = timedelta(hours=2)
 SILENCE_IS_WRONG = timedelta(hours=24)
 _ALARMS_TOLD = 20
 _REASONS = {reason.value: reason for reason in Reason}
@@ -43,21 +43,14 @@ def _alarms() -> Iterator[Finding]:
 
 def _silence(now: datetime) -> Iterator[Finding]:
     """Nothing is wrong, and yet nothing is uploaded (F7)."""
-    waiting = GCPVideoTransfer.objects.filter(transfer_status__in=[State.PENDING, State.UPLOADING])
-    oldest = waiting.aggregate(at=Min("created_at"))["at"]
-    if oldest is None:
+    silence = silence_of(now)
+    if silence is None:
         return
-    last = GCPVideoTransfer.objects.aggregate(at=Max("upload_completed_at"))["at"]
-    silence = now - max(oldest, last or oldest)
-    if silence < SILENCE_NOTICED:
-        return
-    since = "ever" if last is None else f"since {last:%Y-%m-%d %H:%M} UTC"
-    said = f"Nothing was uploaded {since}. Transfers waiting: {waiting.count()}, the first for {_hours(now - oldest)}."
     advice = "See whether a worker runs, the errors of the waiting transfers, and the line."
-    if silence >= SILENCE_IS_WRONG:
-        yield problem("silence", said, advice)
+    if silence.lasted >= SILENCE_IS_WRONG:
+        yield problem("silence", str(silence), advice)
     else:
-        yield warning("silence", said, f"{advice} Very large files on a slow line may take that long.")
+        yield warning("silence", str(silence), f"{advice} Very large files on a slow line may take that long.")
 
 
 def _failed() -> Iterator[Finding]:
@@ -87,7 +80,3 @@ def _other_buckets() -> Iterator[Finding]:
 
 def _meaning(code: str) -> str:
     return MEANING[_REASONS[code]] if code in _REASONS else "See its history in the admin pages."
-
-
-def _hours(time: timedelta) -> str:
-    return f"{time.total_seconds() / 3600:.0f} h"

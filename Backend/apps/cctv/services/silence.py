@@ -1,0 +1,59 @@
+"""Silence: transfers wait, nothing fails, and yet nothing arrives (F7). It is told like an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Max, Min
+
+from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from offload.errors import Reason
+from offload.states import State
+
+NOTICED_AFTER = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """`lasted` is since the last verified upload, or since the oldest waiting transfer was asked for."""
+
+    lasted: timedelta
+    last_upload_at: datetime | None
+    waiting: int
+    oldest_waited: timedelta
+
+    def __str__(self) -> str:
+        since = "ever" if self.last_upload_at is None else f"since {self.last_upload_at:%Y-%m-%d %H:%M} UTC"
+        hours = self.oldest_waited.total_seconds() / 3600
+        return f"Nothing was uploaded {since}. Transfers waiting: {self.waiting}, the first for {hours:.0f} h."
+
+
+def silence_of(now: datetime) -> Silence | None:
+    """None where nothing waits, or something arrived within `NOTICED_AFTER`."""
+    waiting = GCPVideoTransfer.objects.filter(transfer_status__in=[State.PENDING, State.UPLOADING])
+    oldest = waiting.aggregate(at=Min("created_at"))["at"]
+    if oldest is None:
+        return None
+    last = GCPVideoTransfer.objects.aggregate(at=Max("upload_completed_at"))["at"]
+    lasted = now - max(oldest, last or oldest)
+    if lasted < NOTICED_AFTER:
+        return None
+    return Silence(lasted, last, waiting.count(), now - oldest)
+
+
+def silence_tell(now: datetime) -> bool:
+    """Raise the alarm, or clear it. True while it is silent.
+
+    An upload on its way without a failure breaks the silence: a long recording on a thin line takes hours.
+    """
+    silence = silence_of(now)
+    moving = GCPVideoTransfer.objects.filter(
+        transfer_status=State.UPLOADING, lease_expires_at__gt=now, bytes_uploaded__gt=0, failures_in_row=0
+    )
+    if silence is None or moving.exists():
+        alarm_clear(code=Reason.SILENCE, subject="", now=now)
+        return False
+    alarm_raise(code=Reason.SILENCE, subject="", detail=str(silence), now=now)
+    return True
