@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from demo.stage import Stage, StageError
 from demo.tour import Tour, TourError
@@ -18,6 +20,8 @@ def main() -> int:
     arguments = parser.parse_args()
     home = Path(os.environ.get("COLDREEL_HOME", Path(__file__).resolve().parents[2] / "var")).resolve() / "demo"
     stage = Stage(home, port=_port())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a closed window must not leave processes behind
+        signal.signal(number, _interrupt)
     try:
         with stage:
             Tour(stage, footage_bytes=arguments.megabytes * 10**6).run()
@@ -30,6 +34,10 @@ def main() -> int:
         print("\nStopped.", file=sys.stderr)
         return 130
     return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _port() -> int:

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -43,6 +44,7 @@ class Stage:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
+        self._refuse_a_taken_port()
         self._clear_last_run()
         return self
 
@@ -132,6 +134,15 @@ class Stage:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _refuse_a_taken_port(self) -> None:
+        """Before half a minute of work, not after it; another demo may be running there."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self._port))
+            except OSError as error:
+                raise StageError(f"port {self._port} is taken. PORT=8001 chooses another port.") from error
 
     def _clear_last_run(self) -> None:
         """Forget the last demo's bucket and database; its clips are used again."""
