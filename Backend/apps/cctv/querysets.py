@@ -52,15 +52,6 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
     def due_for_upload(self, now: datetime) -> TransferQuerySet:
         return self.filter(transfer_status=State.PENDING, next_attempt_at__lte=now)
 
-    def due_for_cleanup(self, now: datetime) -> TransferQuerySet:
-        """Scheduled time passed and no later try agreed; held recordings are not due."""
-        return self.filter(
-            Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now),
-            transfer_status=State.CLEANUP_PENDING,
-            cleanup_scheduled_at__lte=now,
-            recording__hold_wanted=False,
-        )
-
     def unleased(self, now: datetime) -> TransferQuerySet:
         return self.filter(Q(lease_owner__isnull=True) | Q(lease_expires_at__lte=now))
 
