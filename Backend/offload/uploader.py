@@ -10,9 +10,6 @@ from __future__ import annotations
 import random as random_numbers
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Any
-
-import structlog
 
 from offload.clock import Clock
 from offload.digest import to_base64
@@ -33,6 +30,7 @@ from offload.errors import (
 )
 from offload.job import UploadJob, UploadResult, UploadSettings, is_ours, is_whole
 from offload.journal import Journal
+from offload.log import SILENT, EventLog
 from offload.playable import check_playable
 from offload.sender import Line, Sender
 from offload.source import MediaRoot, Source, SourceIdentity, check_settled
@@ -55,8 +53,6 @@ MOST_SESSIONS = 3
 MOST_ROUNDS = 8
 MOST_TAKES_LOOKED_AT = 100
 
-_events: Any = structlog.get_logger("coldreel.upload")
-
 
 def upload(
     job: UploadJob,
@@ -68,13 +64,14 @@ def upload(
     settings: UploadSettings,
     abort: Abort = never_abort,
     random: Callable[[], float] = random_numbers.random,
+    log: EventLog = SILENT,
 ) -> UploadResult:
     """Bring one recording into the bucket, or find it there, and prove it.
 
     Raises an OffloadError, whose disposition says what is to become of the transfer; no OSError. A
     LeaseLost of the journal ends the call at once and nothing is written after it.
     """
-    log = _events.bind(
+    log = log.bind(
         transfer=job.transfer_id, recording=job.metadata.get(META_RECORDING), camera=job.metadata.get(META_CAMERA)
     )
     line = Line(clock, settings, abort, random)
@@ -93,7 +90,7 @@ def upload(
 
 
 def _found_in_bucket(
-    job: UploadJob, problem: FileProblem, *, root: MediaRoot, store: ObjectStore, line: Line, log: Any
+    job: UploadJob, problem: FileProblem, *, root: MediaRoot, store: ObjectStore, line: Line, log: EventLog
 ) -> UploadResult:
     """Where the file is gone, its object may be there: a database restored from yesterday.
 
@@ -151,7 +148,7 @@ class _Upload:
         store: ObjectStore,
         journal: Journal,
         line: Line,
-        log: Any,
+        log: EventLog,
     ) -> None:
         self._job = job
         self._source = source

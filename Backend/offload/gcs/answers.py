@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from offload.digest import from_base64
@@ -101,6 +100,8 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def _http_date(text: str) -> datetime | None:
+    from email.utils import parsedate_to_datetime  # a date is rare, and its parser slow to load
+
     try:
         return parsedate_to_datetime(text)
     except ValueError:

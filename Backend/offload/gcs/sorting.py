@@ -12,7 +12,6 @@ What is worth another try: https://cloud.google.com/storage/docs/retry-strategy
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -207,6 +206,8 @@ def connection_error(error: BaseException | None, what: str) -> OffloadError:
 
     A connection that broke under TLS is an SSLError to it as well; only the root of it tells.
     """
+    import ssl  # loaded by requests, where its exceptions come from; a process that only sends has neither
+
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
     return line_error(what) if error is None else untrusted()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from offload.digest import Crc32c
 from offload.errors import OffloadError
@@ -109,6 +110,7 @@ class UploadBench:
             settings=self.settings,
             abort=abort,
             random=lambda: 0.5,
+            log=structlog.get_logger(),
         )
 
     def fails(self, kind: type[OffloadError], **changes: Any) -> OffloadError:

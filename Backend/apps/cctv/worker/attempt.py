@@ -113,6 +113,7 @@ class Attempt:
             clock=tools.clock,
             settings=tools.upload_settings,
             abort=self.check,
+            log=log,
         )
 
     def _record_failure(self, error: OffloadError) -> None:
