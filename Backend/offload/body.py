@@ -1,18 +1,25 @@
-"""The bytes of one request, straight from the file and summed as they pass."""
+"""The bytes of one request: straight from the file and summed as they pass, or held in memory."""
 
 from __future__ import annotations
 
-from offload.digest import PIECE_BYTES, Crc32c, crc32c_of
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from offload.digest import Crc32c, crc32c_of
 from offload.errors import FileChanged
 from offload.source import Source
-from offload.store import Abort
+from offload.store import Abort, never_abort
+
+MOST_PIECE_BYTES = 1024 * 1024
+HELD_BYTES = 16 * 1024 * 1024
 
 
 class SourceBody:
     """A `Body` of `length_bytes` from `offset_bytes` on; `crc32c` is the sum of all that precedes.
 
-    Reads at most PIECE_BYTES at once. `crc32c` continues with every byte read and is taken back by `rewind`;
-    `bytes_read` counts what was handed out, twice where the transport asked twice.
+    Reads at most MOST_PIECE_BYTES at once. `crc32c` continues with every byte read and is taken back by
+    `rewind`; `bytes_read` counts what was handed out, twice where the transport asked twice.
     """
 
     def __init__(self, source: Source, *, offset_bytes: int, length_bytes: int, crc32c: int = 0) -> None:
@@ -35,7 +42,7 @@ class SourceBody:
         return self._sum.value
 
     def read(self, max_bytes: int) -> bytes:
-        wanted_bytes = min(max_bytes, PIECE_BYTES, self.length_bytes - self._position_bytes)
+        wanted_bytes = min(max_bytes, MOST_PIECE_BYTES, self.length_bytes - self._position_bytes)
         if wanted_bytes <= 0:
             return b""
         piece = self._source.read_at(self.position_bytes, wanted_bytes)
@@ -51,23 +58,69 @@ class SourceBody:
         self._sum = Crc32c(self._crc32c_at_start)
 
 
-class TailBody:
-    """The last part, held in memory: what was hashed for its header is what is sent."""
+class HeldBody:
+    """A part held in memory: what was summed for its header is what is sent."""
 
-    def __init__(self, data: bytes) -> None:
-        self.length_bytes = len(data)
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.length_bytes = sum(len(piece) for piece in pieces)
         self.bytes_read = 0
-        self._data = data
-        self._position_bytes = 0
+        self._pieces = pieces
+        self._next = 0
+        self._offset_bytes = 0
 
     def read(self, max_bytes: int) -> bytes:
-        piece = self._data[self._position_bytes : self._position_bytes + max_bytes]
-        self._position_bytes += len(piece)
+        """Whole pieces are handed out as they are, without a copy."""
+        if self._next == len(self._pieces):
+            return b""
+        piece = self._pieces[self._next][self._offset_bytes : self._offset_bytes + max_bytes]
+        self._offset_bytes += len(piece)
+        if self._offset_bytes == len(self._pieces[self._next]):
+            self._next, self._offset_bytes = self._next + 1, 0
         self.bytes_read += len(piece)
         return piece
 
     def rewind(self) -> None:
-        self._position_bytes = 0
+        self._next = self._offset_bytes = 0
+
+
+def hold(
+    source: Source, *, offset_bytes: int, length_bytes: int, crc32c: int = 0, abort: Abort = never_abort
+) -> tuple[HeldBody, int]:
+    """`length_bytes` from `offset_bytes` on, and the sum `crc32c` continued with them. Raises as `crc32c_of`."""
+    running, pieces, end_bytes = Crc32c(crc32c), list[bytes](), offset_bytes + length_bytes
+    while offset_bytes < end_bytes:
+        abort()
+        piece = source.read_at(offset_bytes, min(MOST_PIECE_BYTES, end_bytes - offset_bytes))
+        if not piece:
+            raise FileChanged(f"the file ends at byte {offset_bytes} of {end_bytes}")
+        running.update(piece)
+        pieces.append(piece)
+        offset_bytes += len(piece)
+    return HeldBody(pieces), running.value
+
+
+class Allowance:
+    """How many bytes the small uploads of a process may hold in memory together."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._free_bytes = most_bytes
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def asked(self, wanted_bytes: int) -> Iterator[bool]:
+        """Whether there is room for so many, until the block ends."""
+        with self._lock:
+            granted = wanted_bytes <= self._free_bytes
+            taken_bytes = wanted_bytes if granted else 0
+            self._free_bytes -= taken_bytes
+        try:
+            yield granted
+        finally:
+            with self._lock:
+                self._free_bytes += taken_bytes
+
+
+HELD = Allowance(HELD_BYTES)
 
 
 class PrefixSum:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from offload.body import PrefixSum, SourceBody, TailBody
+from offload.body import HELD, HeldBody, PrefixSum, SourceBody, hold
 from offload.clock import Clock
-from offload.digest import Crc32c, crc32c_of
+from offload.digest import crc32c_of
 from offload.errors import FileChanged, OffloadError, PreconditionFailed, SessionGone, TryAgain
 from offload.job import UploadSettings
 from offload.journal import Journal, StoredSession
+from offload.log import EventLog
 from offload.retry import delay_seconds
 from offload.source import Source
 from offload.store import SESSION_QUANTUM_BYTES, Abort, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus
@@ -79,7 +80,7 @@ class Sender:
         store: ObjectStore,
         journal: Journal,
         line: Line,
-        log: Any,
+        log: EventLog,
     ) -> None:
         self.session = session
         self.crc32c: int | None = None
@@ -151,12 +152,31 @@ class Sender:
     # --- small: one request ---
 
     def _put_small(self, spec: ObjectSpec) -> ObjectInfo:
+        """Read once and held in memory, where the uploads of this process leave room for it."""
+        with HELD.asked(self._size_bytes) as granted:
+            return self._put_held(spec) if granted else self._put_in_two_passes(spec)
+
+    def _put_held(self, spec: ObjectSpec) -> ObjectInfo:
+        body, crc32c = hold(self._source, offset_bytes=0, length_bytes=self._size_bytes, abort=self._line.abort)
+        self.crc32c = crc32c
+        self.demand_unchanged()
+
+        def put() -> ObjectInfo:
+            body.rewind()
+            return self._store.put_small(spec, body, crc32c=crc32c, abort=self._line.abort)
+
+        try:
+            return self._line.ask(put)
+        finally:
+            self.bytes_sent += body.bytes_read
+
+    def _put_in_two_passes(self, spec: ObjectSpec) -> ObjectInfo:
         """A first pass for the sum, a second one to send. What passed is summed too: it is what counts."""
         hashed = self.fresh_crc32c()
         self.demand_unchanged()
-        return self._line.ask(lambda: self._put_small_once(spec, hashed))
+        return self._line.ask(lambda: self._put_from_source(spec, hashed))
 
-    def _put_small_once(self, spec: ObjectSpec, hashed: int) -> ObjectInfo:
+    def _put_from_source(self, spec: ObjectSpec, hashed: int) -> ObjectInfo:
         body = SourceBody(self._source, offset_bytes=0, length_bytes=self._size_bytes)
         try:
             return self._store.put_small(spec, body, crc32c=hashed, abort=self._line.abort)
@@ -239,7 +259,7 @@ class Sender:
             summed.move_to(status.committed_bytes, body if isinstance(body, SourceBody) else None)
         return status
 
-    def _next_part(self, summed: PrefixSum) -> tuple[SourceBody | TailBody, int | None]:
+    def _next_part(self, summed: PrefixSum) -> tuple[SourceBody | HeldBody, int | None]:
         """A chunk of whole quanta; or the last part, never empty, with the whole file's sum."""
         tail_begins_bytes = (self._size_bytes - 1) // SESSION_QUANTUM_BYTES * SESSION_QUANTUM_BYTES
         if summed.length_bytes >= self._size_bytes:
@@ -250,11 +270,12 @@ class Sender:
             length_bytes = min(self._chunk_bytes, tail_begins_bytes - offset_bytes)
             chunk = SourceBody(self._source, offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)
             return chunk, None
-        data = self._read_tail(offset_bytes)
-        running = Crc32c(summed.crc32c)
-        running.update(data)
-        self.crc32c = running.value
-        return TailBody(data), running.value
+        self.demand_unchanged()
+        length_bytes = self._size_bytes - offset_bytes
+        tail, self.crc32c = hold(
+            self._source, offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c
+        )
+        return tail, self.crc32c
 
     def _send_tail_once_more(self) -> None:
         """The bucket has every byte and made no object of them: only a last part can end that, or a new session."""
@@ -262,15 +283,8 @@ class Sender:
             raise SessionGone("the session has every byte and no object")
         self._tail_repeated = True
 
-    def _read_tail(self, offset_bytes: int) -> bytes:
-        self.demand_unchanged()
-        data = self._source.read_at(offset_bytes, self._size_bytes - offset_bytes)
-        if len(data) != self._size_bytes - offset_bytes:
-            raise FileChanged(f"the file ends at byte {offset_bytes + len(data)} of {self._size_bytes}")
-        return data
-
     def _send(
-        self, spec: ObjectSpec, body: SourceBody | TailBody, offset_bytes: int, crc32c: int | None
+        self, spec: ObjectSpec, body: SourceBody | HeldBody, offset_bytes: int, crc32c: int | None
     ) -> SessionStatus:
         try:
             return self._store.send(

@@ -132,8 +132,10 @@ class Source:
 
     def read_at(self, offset_bytes: int, length_bytes: int) -> bytes:
         """Up to `length_bytes`; fewer, or ``b""``, only at the end of the file. Raises FileProblem."""
-        with translated(self._shown):
+        try:
             return os.pread(self._descriptor, length_bytes, offset_bytes)
+        except OSError as error:
+            raise file_problem(error, self._shown) from error
 
     def identity_now(self) -> SourceIdentity:
         """Of whatever lies under the path now. Raises FileProblem: it may be gone, or a link."""

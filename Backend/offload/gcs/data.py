@@ -11,8 +11,8 @@ that expires in mid-upload stops nothing, and a URI from the database can never 
 from __future__ import annotations
 
 import json
+import os
 import re
-import secrets
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -151,7 +151,7 @@ class _TwoParts:
     """The body of a multipart upload: what the object is to be, then its bytes as they are read."""
 
     def __init__(self, spec: ObjectSpec, body: Body, crc32c: int) -> None:
-        self.boundary = secrets.token_hex(16)
+        self.boundary = os.urandom(16).hex()
         described = _json({**_resource(spec), "crc32c": to_base64(crc32c)})
         self._head = HeldBytes(
             f"--{self.boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode()

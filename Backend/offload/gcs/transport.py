@@ -27,14 +27,21 @@ from offload.store import SESSION_QUANTUM_BYTES, Abort, Body, never_abort
 MIB = 1024 * 1024
 ALL_BUFFERS_BYTES = 16 * MIB
 """What all threads may hold of their bodies together: each has libcurl's upload buffer and a piece of the file
-on its way into it. libcurl allows a buffer of 2 MiB; beyond 256 KiB the size hardly shows in the CPU used."""
+on its way into it."""
+PIECE_BYTES, QUICK_PIECE_BYTES = 256 * 1024, 1 * MIB
+"""What is read, summed and handed to the kernel at once, and how much the kernel may hold back unsent; the second
+where the line is quick. On a slow one the small piece keeps an abort prompt, and the line from looking stalled
+while megabytes that libcurl has already handed over still drain. On a quick one the large piece saves a fifth of
+the CPU: fewer system calls, fewer wake-ups."""
+QUICK_BYTES_PER_SECOND = 16 * MIB
+JUDGED_BYTES = 1 * MIB
+"""Shorter requests are mostly waiting for their answer."""
 ANSWER_LIMIT_BYTES = 64 * 1024
 SHORT_REQUEST_SECONDS = 60
 """For requests without a file in them; those with one end by the low-speed limit alone."""
 SLOWEST_BYTES_PER_SECOND = 1
-UNSENT_LIMIT_BYTES = 256 * 1024
-"""How much the kernel may hold back unsent: it keeps an abort prompt, and a slow line from looking stalled
-while megabytes that libcurl has already handed over still drain."""
+_CIPHERS = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+"""TLS 1.3's, the cheapest strong one first, as browsers and Go offer them; OpenSSL's own order costs 5 % more CPU."""
 
 _TLS_ERRORS = frozenset(
     {
@@ -100,15 +107,32 @@ class Request:
     """At most so long, altogether; 0 is without end."""
 
 
+class _Connection(threading.local):
+    """A thread's handle, and whether the line was quick when it last sent."""
+
+    def __init__(self) -> None:
+        self.handle = pycurl.Curl()
+        self.quick = False
+
+
 class Transport:
     """One kept-alive libcurl handle for each thread that sends."""
 
-    def __init__(self, *, ca_file: str, upload_handles: int, stall_seconds: int, connect_seconds: int) -> None:
+    def __init__(
+        self,
+        *,
+        ca_file: str,
+        upload_handles: int,
+        stall_seconds: int,
+        connect_seconds: int,
+        quick_bytes_per_second: int = QUICK_BYTES_PER_SECOND,
+    ) -> None:
         self._ca_file = ca_file
-        self._buffer_bytes = min(2 * MIB, ALL_BUFFERS_BYTES // (2 * max(1, upload_handles)))
+        self._most_piece_bytes = ALL_BUFFERS_BYTES // (2 * max(1, upload_handles))
         self._stall_seconds = stall_seconds
         self._connect_seconds = connect_seconds
-        self._threads = threading.local()
+        self._quick_bytes_per_second = quick_bytes_per_second
+        self._connection = _Connection()
 
     def perform(self, request: Request, *, abort: Abort = never_abort) -> Answer:
         """Send `request` and return whatever was answered.
@@ -116,7 +140,7 @@ class Transport:
         Raises what `abort` or the body raised; LineDown where there was no answer, StopAndTell where the
         other side's certificate is not to be trusted, TryAgain for what else libcurl cannot do.
         """
-        handle = self._handle()
+        handle = self._connection.handle
         exchange = _Exchange(request.body, abort)
         try:
             self._prepare(handle, request, exchange)
@@ -128,17 +152,24 @@ class Transport:
         else:
             code = 0
         finally:
+            self._judge(handle, request.body.length_bytes)
             handle.reset()  # forgets the body, the address and the callbacks; keeps the connection
         exchange.raise_failure()
         if code:
             _raise_for(code)
         return Answer(exchange.status, exchange.headers, bytes(exchange.received))
 
-    def _handle(self) -> pycurl.Curl:
-        if not hasattr(self._threads, "handle"):
-            self._threads.handle = pycurl.Curl()
-        handle: pycurl.Curl = self._threads.handle
-        return handle
+    def _judge(self, handle: pycurl.Curl, length_bytes: int) -> None:
+        """Fit the size of the pieces to the line, after every request that was long enough to tell."""
+        if length_bytes < JUDGED_BYTES:
+            return
+        quick = handle.getinfo(pycurl.SPEED_UPLOAD_T) >= self._quick_bytes_per_second
+        if quick != self._connection.quick:
+            self._connection.quick = quick
+            _limit_unsent(handle.getinfo(pycurl.ACTIVESOCKET), self._piece_bytes())
+
+    def _piece_bytes(self) -> int:
+        return min(QUICK_PIECE_BYTES if self._connection.quick else PIECE_BYTES, self._most_piece_bytes)
 
     def _prepare(self, handle: pycurl.Curl, request: Request, exchange: _Exchange) -> None:
         for option, value in {
@@ -149,6 +180,7 @@ class Transport:
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
             pycurl.FOLLOWLOCATION: 0,
             pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
+            pycurl.TLS13_CIPHERS: _CIPHERS,
             pycurl.CAINFO: self._ca_file,
             pycurl.PROXY_CAINFO: self._ca_file,
             pycurl.CONNECTTIMEOUT: self._connect_seconds,
@@ -158,8 +190,8 @@ class Transport:
             pycurl.NOSIGNAL: 1,
             pycurl.TCP_NODELAY: 1,
             pycurl.TCP_KEEPALIVE: 1,
-            pycurl.UPLOAD_BUFFERSIZE: self._buffer_bytes,
-            pycurl.SOCKOPTFUNCTION: _limit_unsent,
+            pycurl.UPLOAD_BUFFERSIZE: self._piece_bytes(),
+            pycurl.SOCKOPTFUNCTION: self._opened,
             pycurl.NOPROGRESS: 0,
             pycurl.XFERINFOFUNCTION: exchange.tick,
             pycurl.READFUNCTION: exchange.read,
@@ -172,6 +204,10 @@ class Transport:
             pycurl.CUSTOMREQUEST: request.method,
         }.items():
             handle.setopt(option, value)
+
+    def _opened(self, descriptor: int, _purpose: int) -> int:
+        _limit_unsent(descriptor, self._piece_bytes())
+        return int(pycurl.SOCKOPT_OK)
 
 
 class _Exchange:
@@ -249,13 +285,14 @@ class _Exchange:
         return None if len(self.received) <= ANSWER_LIMIT_BYTES else 0
 
 
-def _limit_unsent(descriptor: int, _purpose: int) -> int:
+def _limit_unsent(descriptor: int, most_bytes: int) -> None:
+    if descriptor < 0:  # the connection is closed
+        return
     connection = socket.socket(fileno=descriptor)
     try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most_bytes)
     finally:
         connection.detach()
-    return int(pycurl.SOCKOPT_OK)
 
 
 def _raise_for(code: int) -> NoReturn:

@@ -37,7 +37,7 @@ LARGE = [
     KillPoint("renew"),
     KillPoint("GoogleStore.send", "return", 3),
     KillPoint("GoogleStore.send", "call", 4),
-    KillPoint("TailBody.read", "return"),
+    KillPoint("HeldBody.read", "return"),
     KillPoint("GoogleStore.send", "return", 4),
     KillPoint("_Upload._verified"),
     KillPoint("_Upload._verified", "return"),
@@ -53,7 +53,7 @@ LARGE = [
 
 SMALL = [
     KillPoint("GoogleStore.put_small"),
-    KillPoint("SourceBody.read", "return"),
+    KillPoint("HeldBody.read", "return"),
     KillPoint("GoogleStore.put_small", "return"),
     KillPoint("upload_record"),
     KillPoint("upload_record", "return"),

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from offload.body import HELD, HELD_BYTES
 from tests.unit.upload_bench import UploadBench
 
 
@@ -17,3 +18,11 @@ def bench(tmp_path: Path) -> UploadBench:
 def make_bench(tmp_path: Path) -> Callable[..., UploadBench]:
     """A bench with other settings."""
     return lambda **settings: UploadBench(tmp_path, **settings)
+
+
+@pytest.fixture(params=["held in memory", "no room in memory"])
+def memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A small file is held in memory where there is room, else read twice: both must keep every promise."""
+    with HELD.asked(HELD_BYTES if request.param == "no room in memory" else 0) as granted:
+        assert granted
+        yield

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 import structlog
 
-from offload.body import SourceBody
-from offload.errors import Disposition, FileChanged, FileProblem, Reason, StopAndTell
+from offload.body import HELD, HELD_BYTES, SourceBody
+from offload.errors import Disposition, FileChanged, FileProblem, Reason, StopAndTell, TryAgain
 from offload.source import MediaRoot
 from offload.store import META_INSTALLATION, META_RECORDING, META_SIZE, META_TRANSFER, SessionStatus
 from offload.testing import MemoryStore
@@ -208,6 +208,35 @@ def test_transport_that_starts_again_spoils_no_checksum(make_bench, small_limit_
     bench.store = RewindingStore(clock=bench.clock)
     bench.write(3 * QUANTUM + 1)
 
+    bench.assert_proven(bench.upload())
+
+
+def test_small_file_beyond_the_memory_allowed_is_read_twice_and_proven(make_bench):
+    bench = make_bench(small_limit_bytes=10 * QUANTUM)
+    bench.write(2 * QUANTUM)
+    with HELD.asked(HELD_BYTES - QUANTUM):
+        bench.assert_proven(bench.upload())
+    assert bench.kinds() == ["put_small"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_memory_of_a_small_upload_is_given_back(make_bench, fails):
+    bench = make_bench(small_limit_bytes=10 * QUANTUM)
+    bench.write(2 * QUANTUM)
+    if fails:
+        bench.store.fault("put_small", StopAndTell("403"))
+        bench.fails(StopAndTell)
+    else:
+        bench.upload()
+    with HELD.asked(HELD_BYTES) as granted:
+        assert granted
+
+
+def test_small_file_is_sent_whole_again_after_a_broken_line(make_bench):
+    bench = make_bench(small_limit_bytes=10 * QUANTUM)
+    bench.store = RewindingStore(clock=bench.clock)
+    bench.store.fault("put_small", TryAgain("503"))
+    bench.write(2 * QUANTUM)
     bench.assert_proven(bench.upload())
 
 

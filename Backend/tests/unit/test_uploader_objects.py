@@ -10,6 +10,7 @@ from offload.errors import Disposition, FileChanged, FileProblem, ObjectProblem,
 from offload.store import META_INSTALLATION, META_TRANSFER
 from tests.unit.upload_bench import BUCKET, QUANTUM, noise
 
+pytestmark = pytest.mark.usefixtures("memory")
 WAYS = pytest.mark.parametrize("small_limit_bytes", [0, 100 * QUANTUM], ids=["session", "small"])
 
 

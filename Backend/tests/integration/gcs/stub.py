@@ -75,7 +75,8 @@ class Stub:
     def __init__(self, *scripts: Script) -> None:
         self._scripts = list(scripts)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.address = self._listener.getsockname()
+        self.url = f"http://127.0.0.1:{self.address[1]}"
         self.connections = 0
         self.heads: list[str] = []
         self.bodies: list[bytes] = []

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import socket
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 
 from gcs_emulator.process import EmulatorProcess
 from offload.errors import FileChanged, LeaseLost, LineDown, Reason, StopAndTell, Stopped, TryAgain
-from offload.gcs.transport import HeldBytes, Request, Transport
+from offload.gcs.transport import PIECE_BYTES, QUICK_PIECE_BYTES, HeldBytes, Request, Transport
 from offload.store import ObjectSpec
 from tests.integration.gcs.conftest import Bytes, made_store
 from tests.integration.gcs.stub import Connection, Stub, header
@@ -27,9 +30,11 @@ class Endless:
         self.length_bytes = length_bytes
         self.read_bytes = 0
         self.rewinds = 0
+        self.largest_piece_bytes = 0
 
     def read(self, max_bytes: int) -> bytes:
         piece = bytes(min(max_bytes, self.length_bytes - self.read_bytes))
+        self.largest_piece_bytes = max(self.largest_piece_bytes, len(piece))
         self.read_bytes += len(piece)
         return piece
 
@@ -325,6 +330,44 @@ def test_nothing_of_a_request_is_kept_after_it() -> None:
 
 def test_all_buffers_together_stay_within_sixteen_mebibytes() -> None:
     for handles in (1, 2, 4, 20, 64):
-        sender = transport(upload_handles=handles)
-        assert sender._buffer_bytes <= 2 * MIB
-        assert 2 * handles * sender._buffer_bytes <= 16 * MIB or handles == 1
+        sender = transport(upload_handles=handles, quick_bytes_per_second=1)
+        with Stub().answering("200 OK") as stub:
+            for _ in range(2):
+                body = Endless(4 * MIB)
+                sender.perform(Request("PUT", f"{stub.url}/x", {}, body))
+                assert 2 * handles * body.largest_piece_bytes <= 16 * MIB
+
+
+class Slow(Endless):
+    """Its disk, or the line behind it, gives 2 MiB a second."""
+
+    def read(self, max_bytes: int) -> bytes:
+        piece = super().read(max_bytes)
+        time.sleep(len(piece) / (2 * MIB))
+        return piece
+
+
+def test_pieces_and_what_the_kernel_holds_back_grow_on_a_quick_line_and_shrink_on_a_slow_one() -> None:
+    sender = transport(upload_handles=4, quick_bytes_per_second=4 * MIB)
+    pieces, held_back = [], []
+    with Stub().answering("200 OK") as stub:
+        for kind in (Endless, Endless, Slow, Slow, Endless, Endless):
+            body = kind(MIB + 1)
+            sender.perform(Request("PUT", f"{stub.url}/x", {}, body))
+            pieces.append(body.largest_piece_bytes)
+            held_back.append(_unsent_limit_bytes(stub))
+        assert stub.connections == 1
+    assert [size_bytes > PIECE_BYTES for size_bytes in pieces] == [False, True, True, False, False, True]
+    small, large = PIECE_BYTES, QUICK_PIECE_BYTES
+    assert held_back == [large, large, small, small, large, large]
+
+
+def _unsent_limit_bytes(stub: Stub) -> int:
+    """Of this process's connection to `stub`, as the kernel has it."""
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            connection = socket.socket(fileno=os.dup(int(path.name)))
+            with connection:
+                if connection.getpeername() == stub.address:
+                    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    raise AssertionError("there is no connection")
