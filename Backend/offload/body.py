@@ -45,7 +45,7 @@ class SourceBody:
         wanted_bytes = min(max_bytes, MOST_PIECE_BYTES, self.length_bytes - self._position_bytes)
         if wanted_bytes <= 0:
             return b""
-        piece = self._source.read_at(self.position_bytes, wanted_bytes)
+        piece = self._source.stream_at(self.position_bytes, wanted_bytes)
         if not piece:
             raise FileChanged(f"the file ends at byte {self.position_bytes}, before the promised one")
         self._sum.update(piece)
@@ -90,7 +90,7 @@ def hold(
     running, pieces, end_bytes = Crc32c(crc32c), list[bytes](), offset_bytes + length_bytes
     while offset_bytes < end_bytes:
         abort()
-        piece = source.read_at(offset_bytes, min(MOST_PIECE_BYTES, end_bytes - offset_bytes))
+        piece = source.stream_at(offset_bytes, min(MOST_PIECE_BYTES, end_bytes - offset_bytes))
         if not piece:
             raise FileChanged(f"the file ends at byte {offset_bytes} of {end_bytes}")
         running.update(piece)

@@ -41,7 +41,7 @@ def crc32c_of(
     end_bytes = offset_bytes + length_bytes
     while offset_bytes < end_bytes:
         abort()
-        piece = source.read_at(offset_bytes, min(PIECE_BYTES, end_bytes - offset_bytes))
+        piece = source.stream_at(offset_bytes, min(PIECE_BYTES, end_bytes - offset_bytes))
         if not piece:
             raise FileChanged(f"the file ends at byte {offset_bytes} of {end_bytes}")
         running.update(piece)

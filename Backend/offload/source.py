@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from offload.errors import Disposition, FileProblem, Reason
+from offload.page_cache import Footprint
 
 MARKER_NAME = ".coldreel-media-root"
 TRASH_NAME = ".coldreel-trash"
@@ -126,6 +127,7 @@ class Source:
         self._descriptor = descriptor
         self._shown = shown
         self._identity_now = identity_now
+        self._footprint = Footprint(descriptor, identity.size_bytes)
         if hasattr(os, "posix_fadvise"):
             with contextlib.suppress(OSError):  # advice only
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -136,6 +138,11 @@ class Source:
             return os.pread(self._descriptor, length_bytes, offset_bytes)
         except OSError as error:
             raise file_problem(error, self._shown) from error
+
+    def stream_at(self, offset_bytes: int, length_bytes: int) -> bytes:
+        """As `read_at`, for reading from front to back: the page cache is left as it was found."""
+        self._footprint.reading(offset_bytes)
+        return self.read_at(offset_bytes, length_bytes)
 
     def identity_now(self) -> SourceIdentity:
         """Of whatever lies under the path now. Raises FileProblem: it may be gone, or a link."""
@@ -148,6 +155,7 @@ class Source:
 
     def close(self) -> None:
         if self._descriptor >= 0:
+            self._footprint.leave()
             os.close(self._descriptor)
             self._descriptor = -1
 
