@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -33,6 +34,8 @@ PIECE_BYTES, QUICK_PIECE_BYTES = 256 * 1024, 1 * MIB
 where the line is quick. On a slow one the small piece keeps an abort prompt, and the line from looking stalled
 while megabytes that libcurl has already handed over still drain. On a quick one the large piece saves a fifth of
 the CPU: fewer system calls, fewer wake-ups."""
+LEAST_BUFFER_BYTES = 16 * 1024
+"""libcurl's own least: https://curl.se/libcurl/c/CURLOPT_UPLOAD_BUFFERSIZE.html"""
 QUICK_BYTES_PER_SECOND = 16 * MIB
 JUDGED_BYTES = 1 * MIB
 """Shorter requests are mostly waiting for their answer."""
@@ -107,6 +110,31 @@ class Request:
     """At most so long, altogether; 0 is without end."""
 
 
+class Pieces:
+    """Shares ALL_BUFFERS_BYTES among `handles` threads: who sends gets much while there are few."""
+
+    def __init__(self, handles: int) -> None:
+        self._lock = threading.Lock()
+        self._free_bytes = ALL_BUFFERS_BYTES // 2
+        self._idle = max(1, handles)
+        self._least_bytes = min(PIECE_BYTES, self._free_bytes // self._idle)
+
+    @contextmanager
+    def granted(self, wanted_bytes: int) -> Iterator[int]:
+        """At most `wanted_bytes`, until the block ends, and so many that every thread still gets the least."""
+        with self._lock:
+            self._idle -= 1
+            spare_bytes = self._free_bytes - self._idle * self._least_bytes
+            piece_bytes = min(wanted_bytes, max(spare_bytes, self._least_bytes))
+            self._free_bytes -= piece_bytes
+        try:
+            yield piece_bytes
+        finally:
+            with self._lock:
+                self._idle += 1
+                self._free_bytes += piece_bytes
+
+
 class _Connection(threading.local):
     """A thread's handle, and whether the line was quick when it last sent."""
 
@@ -128,7 +156,7 @@ class Transport:
         quick_bytes_per_second: int = QUICK_BYTES_PER_SECOND,
     ) -> None:
         self._ca_file = ca_file
-        self._most_piece_bytes = ALL_BUFFERS_BYTES // (2 * max(1, upload_handles))
+        self._pieces = Pieces(upload_handles)
         self._stall_seconds = stall_seconds
         self._connect_seconds = connect_seconds
         self._quick_bytes_per_second = quick_bytes_per_second
@@ -143,8 +171,9 @@ class Transport:
         handle = self._connection.handle
         exchange = _Exchange(request.body, abort)
         try:
-            self._prepare(handle, request, exchange)
-            handle.perform()
+            with self._pieces.granted(self._wanted_bytes(request)) as piece_bytes:
+                self._prepare(handle, request, exchange, piece_bytes)
+                handle.perform()
         except pycurl.error as error:
             # A refusal counts although the connection broke after it. A success must have come whole; and
             # what a proxy said to CONNECT is no answer of the bucket, nor a response code to libcurl.
@@ -166,12 +195,15 @@ class Transport:
         quick = handle.getinfo(pycurl.SPEED_UPLOAD_T) >= self._quick_bytes_per_second
         if quick != self._connection.quick:
             self._connection.quick = quick
-            _limit_unsent(handle.getinfo(pycurl.ACTIVESOCKET), self._piece_bytes())
+            _limit_unsent(handle.getinfo(pycurl.ACTIVESOCKET), self._line_bytes())
 
-    def _piece_bytes(self) -> int:
-        return min(QUICK_PIECE_BYTES if self._connection.quick else PIECE_BYTES, self._most_piece_bytes)
+    def _wanted_bytes(self, request: Request) -> int:
+        return min(self._line_bytes(), request.body.length_bytes)
 
-    def _prepare(self, handle: pycurl.Curl, request: Request, exchange: _Exchange) -> None:
+    def _line_bytes(self) -> int:
+        return QUICK_PIECE_BYTES if self._connection.quick else PIECE_BYTES
+
+    def _prepare(self, handle: pycurl.Curl, request: Request, exchange: _Exchange, piece_bytes: int) -> None:
         for option, value in {
             pycurl.URL: request.url,
             pycurl.HTTPHEADER: [*(f"{name}: {value}" for name, value in request.headers.items()), "Expect:"],
@@ -190,7 +222,7 @@ class Transport:
             pycurl.NOSIGNAL: 1,
             pycurl.TCP_NODELAY: 1,
             pycurl.TCP_KEEPALIVE: 1,
-            pycurl.UPLOAD_BUFFERSIZE: self._piece_bytes(),
+            pycurl.UPLOAD_BUFFERSIZE: max(piece_bytes, LEAST_BUFFER_BYTES),
             pycurl.SOCKOPTFUNCTION: self._opened,
             pycurl.NOPROGRESS: 0,
             pycurl.XFERINFOFUNCTION: exchange.tick,
@@ -206,7 +238,7 @@ class Transport:
             handle.setopt(option, value)
 
     def _opened(self, descriptor: int, _purpose: int) -> int:
-        _limit_unsent(descriptor, self._piece_bytes())
+        _limit_unsent(descriptor, self._line_bytes())
         return int(pycurl.SOCKOPT_OK)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from gcs_emulator.process import EmulatorProcess
 from offload.errors import FileChanged, LeaseLost, LineDown, Reason, StopAndTell, Stopped, TryAgain
-from offload.gcs.transport import PIECE_BYTES, QUICK_PIECE_BYTES, HeldBytes, Request, Transport
+from offload.gcs.transport import PIECE_BYTES, QUICK_PIECE_BYTES, HeldBytes, Pieces, Request, Transport
 from offload.store import ObjectSpec
 from tests.integration.gcs.conftest import Bytes, made_store
 from tests.integration.gcs.stub import Connection, Stub, header
@@ -328,14 +328,26 @@ def test_nothing_of_a_request_is_kept_after_it() -> None:
         assert kept() is None
 
 
-def test_all_buffers_together_stay_within_sixteen_mebibytes() -> None:
-    for handles in (1, 2, 4, 20, 64):
-        sender = transport(upload_handles=handles, quick_bytes_per_second=1)
-        with Stub().answering("200 OK") as stub:
-            for _ in range(2):
-                body = Endless(4 * MIB)
-                sender.perform(Request("PUT", f"{stub.url}/x", {}, body))
-                assert 2 * handles * body.largest_piece_bytes <= 16 * MIB
+@pytest.mark.parametrize("handles", [1, 2, 4, 5, 20, 64])
+def test_all_buffers_together_stay_within_sixteen_mebibytes(handles: int) -> None:
+    pieces = Pieces(handles)
+    with contextlib.ExitStack() as sending:
+        granted = [sending.enter_context(pieces.granted(QUICK_PIECE_BYTES)) for _ in range(handles)]
+    assert 2 * sum(granted) <= 16 * MIB
+    assert granted[0] == QUICK_PIECE_BYTES or handles > 20
+    assert min(granted) >= 128 * 1024
+
+
+def test_memory_of_a_request_that_failed_is_given_back() -> None:
+    sender = transport(upload_handles=20, quick_bytes_per_second=1)
+    for _ in range(100):
+        with pytest.raises(LineDown):
+            sender.perform(Request("PUT", "http://127.0.0.1:1/x", {}, Endless(4 * MIB)))
+    with Stub().answering("200 OK") as stub:
+        for _ in range(2):
+            body = Endless(4 * MIB)
+            sender.perform(Request("PUT", f"{stub.url}/x", {}, body))
+    assert body.largest_piece_bytes > PIECE_BYTES
 
 
 class Slow(Endless):
