@@ -73,6 +73,13 @@ class Env:
             raise _refusal(name, str(path), "an absolute path")
         return path
 
+    def file(self, name: str, *, wanted: str) -> str:
+        """The path of a file that is there, or nothing."""
+        path = self.text(name)
+        if path and not Path(path).is_file():
+            raise _refusal(name, path, wanted)
+        return path
+
     def _number(self, name: str, default: T, kind: Callable[[str], T], *, least: T, most: T, wanted: str) -> T:
         value = self.text(name, str(default))
         wanted = f"{wanted} from {least} to {most}"

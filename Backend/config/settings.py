@@ -25,10 +25,13 @@ COLDREEL_INSTALLATION_ID = env.text("COLDREEL_INSTALLATION_ID")
 GCP_STORAGE_USE_GCS = env.flag("GCP_STORAGE_USE_GCS", default=False)
 GCP_STORAGE_BUCKET_NAME = env.text("GCP_STORAGE_BUCKET_NAME")
 GCP_STORAGE_PROJECT_ID = env.text("GCP_STORAGE_PROJECT_ID")
-GCP_STORAGE_CREDENTIALS_PATH = env.text("GCP_STORAGE_CREDENTIALS_PATH")
+GCP_STORAGE_CREDENTIALS_PATH = env.file(
+    "GCP_STORAGE_CREDENTIALS_PATH", wanted="the path of a service account's JSON key"
+)
 GCP_STORAGE_FORMER_BUCKETS = env.words("GCP_STORAGE_FORMER_BUCKETS")
 GCP_STORAGE_CLASS = env.text("GCP_STORAGE_CLASS")
 STORAGE_EMULATOR_HOST = env.text("STORAGE_EMULATOR_HOST")
+COLDREEL_CA_FILE = env.file("COLDREEL_CA_FILE", wanted="the path of a PEM file of trusted authorities")
 GCP_STORAGE_CLEANUP_LOCAL = env.flag("GCP_STORAGE_CLEANUP_LOCAL", default=True)
 GCP_CLEANUP_DELAY_HOURS = env.number("GCP_CLEANUP_DELAY_HOURS", 24, least=0, most=24 * 365)
 GCP_CLEANUP_BATCH_SIZE = env.whole("GCP_CLEANUP_BATCH_SIZE", 50, least=1, most=1000)
@@ -38,11 +41,6 @@ GCP_CLEANUP_QUARANTINE_HOURS = env.number("GCP_CLEANUP_QUARANTINE_HOURS", 0, lea
 if GCP_STORAGE_USE_GCS and not GCP_STORAGE_BUCKET_NAME:
     raise ImproperlyConfigured(
         "GCP_STORAGE_BUCKET_NAME='' makes no sense with GCP_STORAGE_USE_GCS=True: a bucket's name is wanted."
-    )
-if GCP_STORAGE_CREDENTIALS_PATH and not Path(GCP_STORAGE_CREDENTIALS_PATH).is_file():
-    raise ImproperlyConfigured(
-        f"GCP_STORAGE_CREDENTIALS_PATH={GCP_STORAGE_CREDENTIALS_PATH!r} makes no sense: "
-        "the path of a service account's JSON key is wanted."
     )
 
 # --- Work: seconds, unless the name says otherwise -------------------------------------------------

@@ -25,6 +25,7 @@ def object_store() -> ObjectStore:
         settings.GCP_STORAGE_PROJECT_ID,
         settings.GCP_STORAGE_CREDENTIALS_PATH,
         settings.STORAGE_EMULATOR_HOST,
+        settings.COLDREEL_CA_FILE,
         settings.COLDREEL_WORKER_UPLOADS,
         settings.COLDREEL_STALL_SECONDS,
     )
@@ -42,6 +43,7 @@ def _google_store() -> ObjectStore:
         project=settings.GCP_STORAGE_PROJECT_ID or None,
         credentials_path=settings.GCP_STORAGE_CREDENTIALS_PATH or None,
         emulator_host=settings.STORAGE_EMULATOR_HOST or None,
+        ca_file=settings.COLDREEL_CA_FILE or None,
         upload_handles=settings.COLDREEL_WORKER_UPLOADS,
         stall_seconds=settings.COLDREEL_STALL_SECONDS,
     )

@@ -27,6 +27,18 @@ def test_nonsense_is_refused_with_name_value_and_what_is_wanted(read, value, wan
     assert wanted in message
 
 
+def test_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ImproperlyConfigured, match=r"^NAME='.*absent.pem' makes no sense: a PEM file is wanted\.$"):
+        Env({"NAME": str(tmp_path / "absent.pem")}).file("NAME", wanted="a PEM file")
+
+
+def test_file_that_is_there_is_taken_and_none_is_wanted_by_default(tmp_path):
+    (tmp_path / "ours.pem").touch()
+
+    assert Env({"NAME": str(tmp_path / "ours.pem")}).file("NAME", wanted="a PEM file") == str(tmp_path / "ours.pem")
+    assert Env({}).file("NAME", wanted="a PEM file") == ""
+
+
 def test_empty_value_counts_as_not_set():
     assert Env({"NAME": " "}).whole("NAME", 5, least=1, most=20) == 5
 
