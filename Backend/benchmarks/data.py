@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import google_crc32c
@@ -15,11 +16,13 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
+    """`crc32c` (base64) by the file's name."""
+
     name: str
     count: int
     file_bytes: int
     folder: Path = Path()
-    crc32c: dict[str, str] | None = None
+    crc32c: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:

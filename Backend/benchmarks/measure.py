@@ -1,20 +1,24 @@
-"""One whole process: wall time, CPU time and peak memory by the operating system's own accounting."""
+"""One whole process, timed by `timed` (see timed/timed.cpp), and nothing of it left behind."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+MOST_SECONDS = 900
+"""Only ever reached by a client that hangs."""
+HUNG = 124
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """`cpu_seconds` is user and system of the process and of its children that it waited for;
-    `peak_bytes` is the resident size of the largest of them.
-    """
+class Cost:
+    """`status` is the exit status, 128 + the signal's number where one ended it."""
 
     status: int
     wall_seconds: float
@@ -23,13 +27,44 @@ class Run:
     last_words: str
 
 
-def measure(command: Sequence[str], *, environment: Mapping[str, str]) -> Run:
-    with tempfile.TemporaryFile() as output:
-        began = time.monotonic()
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=dict(environment))
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(max(0, output.tell() - 500))
-        words = output.read().decode(errors="replace").strip().replace("\n", " ")[-300:]
-    return Run(process.returncode, wall_seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, words)
+def measure(timed: Path, command: Sequence[str], *, environment: Mapping[str, str]) -> Cost:
+    with tempfile.TemporaryDirectory(prefix="coldreel-bench-") as folder:
+        report, output = Path(folder, "report"), Path(folder, "output")
+        with output.open("wb") as out:
+            words = [str(timed), str(report), *command]
+            with running(words, environment=environment, output=out) as process:
+                try:
+                    process.wait(MOST_SECONDS)
+                except subprocess.TimeoutExpired:
+                    return Cost(HUNG, MOST_SECONDS, 0.0, 0, f"hung for {MOST_SECONDS} s")
+        words_said = output.read_text(errors="replace").strip().replace("\n", " ")[-300:]
+        status, wall_ns, user_us, system_us, peak_kib = (int(word) for word in report.read_text().split())
+    return Cost(status, wall_ns / 1e9, (user_us + system_us) / 1e6, peak_kib * 1024, words_said)
+
+
+@contextmanager
+def running(
+    command: Sequence[str], *, environment: Mapping[str, str], output: int | object, folder: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process in a session of its own, which is ended to the last child however the block is left."""
+    process = subprocess.Popen(
+        command,
+        env=dict(environment),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=output,  # type: ignore[call-overload]
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end_session(process)
+
+
+def _end_session(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()

@@ -1,108 +1,98 @@
-"""The fast bucket: built from `sink/gcs_sink.cpp`, started on a free loopback port."""
+"""The fast bucket: `sink/gcs_sink.cpp`, started on a free loopback port."""
 
 from __future__ import annotations
 
-import shutil
+import json
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from benchmarks.data import Dataset
+from benchmarks.native import BenchError, Tools, make_certificates
 
-SOURCE = Path(__file__).parent / "sink" / "gcs_sink.cpp"
 BUCKET = "bench"
-THIN = ["--latency-ms", "80", "--max-mbps", "50"]
-
-
-class SinkError(Exception):
-    """The bucket could not be built or started."""
-
-
-def build_sink(home: Path) -> Path:
-    """Compile it where it is older than its source. Raises SinkError naming what is missing."""
-    binary = home / "gcs_sink"
-    if binary.exists() and binary.stat().st_mtime > SOURCE.stat().st_mtime:
-        return binary
-    if not shutil.which("g++"):
-        raise SinkError("g++ is missing: apt-get install g++ libssl-dev")
-    command = ["g++", "-O3", "-march=native", "-DWITH_TLS", "-o", str(binary), str(SOURCE)]
-    done = subprocess.run([*command, "-lpthread", "-lssl", "-lcrypto"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SinkError(f"the bucket could not be built (apt-get install g++ libssl-dev): {done.stderr[-500:]}")
-    return binary
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
-    certificate, key = folder / "sink.crt", folder / "sink.key"
-    if not certificate.exists():
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-days", "3650", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-        subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    return certificate, key
+PLAIN, TLS, THIN = "plain", "tls", "thin"
+LINES = (PLAIN, TLS, THIN)
+THIN_FLAGS = ("--latency-ms", "80", "--max-mbps", "50")
+START_SECONDS = 10
 
 
 class Sink:
-    """A running bucket. `line` is plain, tls or thin."""
+    """A running bucket. `line` is one of LINES."""
 
-    def __init__(self, binary: Path, *, line: str) -> None:
-        self._port = _free_port()
-        self._flags: list[str] = THIN if line == "thin" else []
+    def __init__(self, tools: Tools, *, line: str) -> None:
+        self._port = free_port()
+        flags: list[str] = list(THIN_FLAGS) if line == THIN else []
         self.ca_file: Path | None = None
-        if line == "tls":
-            self.ca_file, key = make_certificate(binary.parent)
-            self._flags = ["--tls", str(self.ca_file), str(key)]
-        self.url = f"{'https' if line == 'tls' else 'http'}://127.0.0.1:{self._port}"
-        self._command = [str(binary), "--port", str(self._port), *self._flags]
+        self._context: ssl.SSLContext | None = None
+        if line == TLS:
+            self.ca_file, certificate, key = make_certificates(tools.home)
+            self._context = ssl.create_default_context(cafile=str(self.ca_file))
+            flags = ["--tls", str(certificate), str(key)]
+        self.url = f"{'https' if line == TLS else 'http'}://127.0.0.1:{self._port}"
+        self._command = [str(tools.sink), "--port", str(self._port), *flags]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        for _ in range(100):
+        # A session of its own: Ctrl-C reaches the benchmark alone, which ends it.
+        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                self._get("/stats")
+                self.stats()
             except OSError:
-                time.sleep(0.05)
+                time.sleep(0.02)
             else:
                 return self
-        raise SinkError("the bucket did not start")
+        self._end()
+        raise BenchError("the bucket did not start")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         if self._process is not None:
-            self._process.terminate()
+            self._process.kill()
             self._process.wait()
 
     def reset(self) -> None:
+        """Forget all objects, sessions and figures."""
         self._get("/reset", method="POST")
 
+    def cut(self, *, after_bytes: int) -> None:
+        """Once so many more bytes of files arrived, reset every open connection, once."""
+        self._get(f"/cut?after={after_bytes}", method="POST")
+
+    def stats(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._get("/stats"))
+        return found
+
+    def objects(self) -> dict[str, tuple[int, str]]:
+        """Size and CRC32C (base64), as the bucket computed it from what arrived, by the object's name."""
+        rows = (row.split("\t") for row in self._get("/dump").splitlines())
+        return {name: (int(size), crc32c) for name, size, crc32c in rows}
+
     def what_is_wrong(self, dataset: Dataset) -> str:
-        """Empty where every file is there with its size and CRC32C, as the bucket computed it."""
-        found = {}
-        for row in self._get("/dump").splitlines():
-            name, size, crc32c = row.split("\t")
-            found[name.rsplit("/", 1)[-1]] = (int(size), crc32c)
-        wanted = {name: (dataset.file_bytes, crc32c) for name, crc32c in (dataset.crc32c or {}).items()}
+        """Empty where every file is there with its size and CRC32C."""
+        found = {name.rsplit("/", 1)[-1]: figures for name, figures in self.objects().items()}
+        wanted = {name: (dataset.file_bytes, crc32c) for name, crc32c in dataset.crc32c.items()}
         wrong = [name for name, figures in wanted.items() if found.get(name) != figures]
         return f"{len(wrong)} of {len(wanted)} objects missing or wrong" if wrong else ""
 
     def _get(self, path: str, *, method: str = "GET") -> str:
-        context = None
-        if self.ca_file is not None:
-            import ssl
-
-            context = ssl.create_default_context(cafile=str(self.ca_file))
         request = urllib.request.Request(self.url + path, method=method)
-        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:
             return str(answer.read().decode())
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

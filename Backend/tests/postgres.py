@@ -44,9 +44,10 @@ def _run_as() -> dict[str, Any]:
 
 
 class ThrowawayPostgres:
-    """`with ThrowawayPostgres() as cluster: cluster.url`"""
+    """`with ThrowawayPostgres() as cluster: cluster.url`. With `durable` a commit is on the disk, as by default."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self._options = () if durable else NOT_DURABLE
         self._programs = server_programs()
         self._account = _run_as()
         self.folder = Path(tempfile.mkdtemp(prefix="coldreel-pg-"))
@@ -74,7 +75,7 @@ class ThrowawayPostgres:
             [self._programs / "initdb", "-D", data, "-U", "coldreel", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **self._account,
         )  # fmt: skip
-        options = [f"unix_socket_directories={self.folder}", "listen_addresses=", *NOT_DURABLE]
+        options = [f"unix_socket_directories={self.folder}", "listen_addresses=", *self._options]
         with (self.folder / "log").open("wb") as log:
             self._server = subprocess.Popen(
                 [self._programs / "postgres", "-D", data, *(word for option in options for word in ("-c", option))],

@@ -1,4 +1,4 @@
-"""The engine alone: every safety on, the journal in memory. Arguments: url bucket folder ca-file."""
+"""The engine alone: every safety on, the journal in memory. Arguments: url bucket folder ca-file uploads-at-once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from offload.source import MediaRoot
 from offload.store import META_INSTALLATION, META_TRANSFER, never_abort
 from offload.uploader import UploadJob, UploadSettings, upload
 
-THREADS = 2
-
-
 class NoJournal:
     """The database beside the stream is measured with the whole application."""
 
@@ -27,8 +24,9 @@ class NoJournal:
 
 def main() -> None:
     url, bucket, folder, ca_file = sys.argv[1:5]
+    at_once = int(sys.argv[5])
     store = GoogleStore(
-        project=None, credentials_path=None, emulator_host=url, ca_file=ca_file or None, upload_handles=THREADS
+        project=None, credentials_path=None, emulator_host=url, ca_file=ca_file or None, upload_handles=at_once
     )
     root = MediaRoot(Path(folder))
     numbers = itertools.count()
@@ -53,7 +51,7 @@ def main() -> None:
             job, root=root, store=store, journal=NoJournal(), clock=SystemClock(), settings=settings, abort=never_abort
         )
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(send, sorted(Path(folder).iterdir())))
 
 

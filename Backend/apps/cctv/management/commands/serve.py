@@ -27,7 +27,7 @@ class Command(BaseCommand):
         settings.COLDREEL_HOME.mkdir(parents=True, exist_ok=True)
         call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
-        children = [Child("web server", _web_command(host, port), os.environ)]
+        children = [Child("web server", web_command(host, port), os.environ)]
         if not no_worker:
             if not settings.GCP_STORAGE_USE_GCS:
                 self.stderr.write("GCP_STORAGE_USE_GCS is off: nothing is uploaded or cleaned up.")
@@ -36,7 +36,8 @@ class Command(BaseCommand):
         Supervisor(children, say=self.stderr.write).run()
 
 
-def _web_command(host: str, port: int) -> list[str]:
+def web_command(host: str, port: int) -> list[str]:
+    """The web server alone, its settings from the environment."""
     return [
         *(sys.executable, "-m", "gunicorn", "config.wsgi"),
         *("--bind", f"{host}:{port}"),

@@ -1,0 +1,54 @@
+"""All clients with one data set over one line, their runs interleaved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from benchmarks.clients import Contestant, Field
+from benchmarks.data import Dataset
+from benchmarks.figures import Race
+from benchmarks.native import Tools
+from benchmarks.sink import Sink
+
+Say = Callable[[str], None]
+FAILURES_ENDURED = 2
+
+
+def race(
+    dataset: Dataset, *, line: str, runs: int, contestants: Sequence[Contestant], tools: Tools, say: Say
+) -> Race:
+    """A client whose runs do not count is left out after two of them."""
+    result = Race(dataset.name, dataset.title, line, dataset.count, dataset.total_bytes)
+    taking_part = _those_who_can(contestants, line, result)
+    warm(dataset)
+    with Sink(tools, line=line) as sink:
+        place = Field(dataset, line, sink, tools)
+        for number in range(1, runs + 1):
+            for contestant in taking_part:
+                name = contestant.name
+                if len(result.problems(name)) >= FAILURES_ENDURED:
+                    continue
+                run = contestant.run(place)
+                result.runs.setdefault(name, []).append(run)
+                said = run.problem or f"{run.wall_seconds:.2f} s"
+                say(f"{dataset.title}, {line}, run {number} of {runs}: {name}: {said}")
+    return result
+
+
+def warm(dataset: Dataset) -> None:
+    """Read the files once: the disk is nobody's business here."""
+    for path in dataset.folder.iterdir():
+        with path.open("rb", buffering=0) as file:
+            while file.read(2**20):
+                pass
+
+
+def _those_who_can(contestants: Sequence[Contestant], line: str, result: Race) -> list[Contestant]:
+    able = []
+    for contestant in contestants:
+        if why_not := contestant.why_not(line):
+            result.absent[contestant.name] = why_not
+        else:
+            result.at_once[contestant.name] = contestant.at_once(line)
+            able.append(contestant)
+    return able
