@@ -1,106 +1,143 @@
 """`make bench`: Coldreel and its peers against one fast bucket on loopback, as medians and ratios.
 
-Every run is a whole process, the runs of all clients are interleaved, and a run counts only when the
-bucket holds every object with the right size and CRC32C (computed there, from what arrived).
+Tables go to standard output, progress to standard error. See `report.HOW_TO_READ`.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
-import statistics
+import signal
 import sys
 import tempfile
-from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
-from benchmarks.clients import CLIENTS, Client
+from benchmarks.application import Application
+from benchmarks.application.databases import PostgresDatabases, SqliteDatabases
+from benchmarks.clients import CLIENTS, Contestant, client_named
+from benchmarks.cut import cut_all, cut_clients
 from benchmarks.data import DATASETS, THIN_LINE, Dataset, make_files
-from benchmarks.measure import Run, measure
+from benchmarks.figures import ENGINE, ON_POSTGRES, ON_SQLITE, Memory
+from benchmarks.machine import machine, versions
+from benchmarks.native import BenchError, Tools, build_tools, check_compiler
+from benchmarks.options import CUT, MEMORY, Options, parse
 from benchmarks.peers import peers_environment
-from benchmarks.sink import Sink, build_sink
+from benchmarks.race import race
+from benchmarks.report import DOCUMENT, Results
+from benchmarks.sink import PLAIN, THIN, TLS
+from tests.postgres import ServerMissing, ThrowawayPostgres
 
-BEST_OF_RCLONE = "rclone tuned"
+MANY_AT_ONCE = 8
+APPLICATION_AT_ONCE = 2
+CUT_RUNS = 3
 
 
-def main() -> int:
-    arguments = _arguments()
-    home = Path(os.environ.get("COLDREEL_HOME", tempfile.gettempdir())) / "bench"
-    home.mkdir(parents=True, exist_ok=True)
-    peers = peers_environment(home)
-    sink_binary = build_sink(home)
-    print(f"# Coldreel bench, {datetime.now(tz=UTC):%Y-%m-%d %H:%M} UTC, {_machine()}\n")
-    lines = ["plain"] if arguments.quick else ["plain", "tls"]
-    for dataset in DATASETS:
-        files = make_files(home, dataset.quick() if arguments.quick else dataset)
-        for line in lines:
-            _race(
-                files, line=line, runs=arguments.runs, clients=_chosen(arguments.only), binary=sink_binary, venv=peers
-            )
-    files = make_files(home, THIN_LINE.quick() if arguments.quick else THIN_LINE)
-    _race(files, line="thin", runs=arguments.runs, clients=_chosen(arguments.only), binary=sink_binary, venv=peers)
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        _bench(options)
+    except BenchError as error:
+        say(f"bench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("bench: stopped")
+        return 130
     return 0
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small data, plain HTTP: within two minutes")
-    parser.add_argument("--runs", type=int, default=0, help="runs of each client (5; 2 with --quick)")
-    parser.add_argument("--only", default="", help="clients whose names contain one of these words, comma separated")
-    arguments = parser.parse_args()
-    arguments.runs = arguments.runs or (2 if arguments.quick else 5)
-    return arguments
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
-def _chosen(only: str) -> list[Client]:
-    words = [word for word in only.split(",") if word]
-    return [client for client in CLIENTS if not words or any(word in client.name for word in words)]
+def say(text: str) -> None:
+    print(f"{datetime.now(tz=UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 
-def _machine() -> str:
-    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.machine()}"
+def _bench(options: Options) -> None:
+    check_compiler()
+    home = Path(os.environ.get("COLDREEL_HOME", tempfile.gettempdir())) / "bench"
+    home.mkdir(parents=True, exist_ok=True)
+    tools = build_tools(home, peers_environment(home, say))
+    results = Results(datetime.now(tz=UTC), machine(), versions(tools), options.runs)
+    print(f"# Coldreel bench\n\n{results.head()}", flush=True)
+    with ExitStack() as stack:
+        contestants = _contestants(stack, options, tools)
+        for dataset, line in _races(options):
+            results.races.append(
+                race(
+                    _made(dataset, options, home),
+                    line=line,
+                    runs=options.runs,
+                    contestants=contestants,
+                    tools=tools,
+                    say=say,
+                )
+            )
+            print(results.tables()[-1], flush=True)
+    if options.wants(MEMORY) and options.wants_client(ENGINE):
+        results.memory = _memory(options, tools)
+    if options.wants(CUT):
+        longest = _made(DATASETS[-1], options, home)
+        clients = [client for client in cut_clients() if options.wants_in_cut(client.name)]
+        results.cuts = cut_all(longest, runs=min(options.runs, CUT_RUNS), clients=clients, tools=tools, say=say)
+    for table in results.tables()[len(results.races) :]:
+        print(table, flush=True)
+    if options.quick:
+        print("With --quick most of a client's time is its start: its figures tell little beside the targets.\n")
+    print(results.target_table())
+    say(f"every single run: {results.keep_raw(home / 'results')}")
+    if options.write:
+        DOCUMENT.write_text(results.document(), encoding="utf-8")
+        say(f"written: {DOCUMENT}")
 
 
-def _race(dataset: Dataset, *, line: str, runs: int, clients: list[Client], binary: Path, venv: Path) -> None:
-    found: dict[str, list[Run]] = defaultdict(list)
-    failed: dict[str, str] = {}
-    with Sink(binary, line=line) as sink:
-        for _ in range(runs):
-            for client in clients:
-                if client.name in failed or not client.speaks(line):
-                    continue
-                sink.reset()
-                run = measure(client.command(dataset, sink, venv), environment=client.environment(sink))
-                wrong = sink.what_is_wrong(dataset)
-                if run.status or wrong:
-                    failed[client.name] = f"status {run.status}; {wrong or 'objects are right'}; {run.last_words}"
-                else:
-                    found[client.name].append(run)
-    _table(dataset, line, found, failed)
+def _races(options: Options) -> Iterator[tuple[Dataset, str]]:
+    for dataset in DATASETS:
+        for line in (PLAIN, TLS):
+            if options.wants(line) and options.wants_data(dataset.name):
+                yield dataset, line
+    if options.wants(THIN):
+        yield THIN_LINE, THIN
 
 
-def _table(dataset: Dataset, line: str, found: dict[str, list[Run]], failed: dict[str, str]) -> None:
-    print(f"## {dataset.title}, {line}\n")
-    print("| client | wall s | MiB/s | CPU s/GiB | peak MiB | wall to rclone | CPU to rclone |")
-    print("|---|---|---|---|---|---|---|")
-    best = found.get(BEST_OF_RCLONE)
-    for name, runs in found.items():
-        wall, cpu = _median(runs, "wall_seconds"), _median(runs, "cpu_seconds")
-        to_wall = f"{wall / _median(best, 'wall_seconds'):.2f}" if best else "none"
-        to_cpu = f"{cpu / _median(best, 'cpu_seconds'):.2f}" if best else "none"
-        speed, per_gib = dataset.total_bytes / 2**20 / wall, cpu / (dataset.total_bytes / 2**30)
-        peak = _median(runs, "peak_bytes") / 2**20
-        print(f"| {name} | {wall:.2f} | {speed:.0f} | {per_gib:.2f} | {peak:.0f} | {to_wall} | {to_cpu} |")
-    for name, why in failed.items():
-        print(f"| {name} | did not count: {why} | | | | | |")
-    print(flush=True)
+def _made(dataset: Dataset, options: Options, home: Path) -> Dataset:
+    return make_files(home, dataset.quick() if options.quick else dataset, say)
 
 
-def _median(runs: list[Run], figure: str) -> float:
-    return statistics.median(getattr(run, figure) for run in runs)
+def _contestants(stack: ExitStack, options: Options, tools: Tools) -> list[Contestant]:
+    found: list[Contestant] = [client for client in CLIENTS if options.wants_client(client.name)]
+    if options.wants_client(ON_SQLITE):
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=tools.home))
+        found.append(Application(ON_SQLITE, SqliteDatabases(Path(folder)), APPLICATION_AT_ONCE))
+    if options.wants_client(ON_POSTGRES):
+        found.append(_on_postgres(stack))
+    return found
+
+
+def _on_postgres(stack: ExitStack) -> Application:
+    try:
+        cluster = ThrowawayPostgres(durable=True)
+    except ServerMissing as missing:
+        return Application(ON_POSTGRES, None, APPLICATION_AT_ONCE, str(missing))
+    return Application(ON_POSTGRES, PostgresDatabases(stack.enter_context(cluster)), APPLICATION_AT_ONCE)
+
+
+def _memory(options: Options, tools: Tools) -> list[Memory]:
+    """A race of one: the engine with many uploads at once."""
+    engine = replace(client_named(ENGINE), files_at_once=MANY_AT_ONCE)
+    dataset = _made(DATASETS[0], options, tools.home)
+    found = []
+    for line in (PLAIN, TLS):
+        one = race(dataset, line=line, runs=options.runs, contestants=[engine], tools=tools, say=say)
+        found.append(Memory(dataset.title, line, MANY_AT_ONCE, tuple(one.runs[ENGINE])))
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

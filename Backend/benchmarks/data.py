@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,12 +47,13 @@ DATASETS = [
 THIN_LINE = Dataset("thin", 16, 8 * MIB)
 
 
-def make_files(home: Path, dataset: Dataset) -> Dataset:
+def make_files(home: Path, dataset: Dataset, say: Callable[[str], None]) -> Dataset:
     """The data set with its folder and checksums; files that are there already are kept."""
     folder = home / "data" / dataset.name
     folder.mkdir(parents=True, exist_ok=True)
     index = folder.parent / f"{dataset.name}.json"
     if not index.exists():
+        say(f"making {dataset.title} of noise …")
         found = {}
         for number in range(dataset.count):
             name = f"clip-{number:04d}.bin"

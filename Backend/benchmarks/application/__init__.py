@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from apps.cctv.management.commands.serve import web_command
 from benchmarks.application.databases import ROWS, STATUSES, WORKERS, Databases, Look, verified_and_failed
@@ -57,10 +60,16 @@ class Application:
         return self.missing
 
     def run(self, place: Field) -> Run:
-        assert self.databases is not None
         place.sink.reset()
         runs = place.tools.home / "runs"
         runs.mkdir(exist_ok=True)
+        try:
+            return self._run(place, runs)
+        except (BenchError, OSError, sqlite3.Error, psycopg.Error) as error:
+            return Run(0.0, 0.0, 0, problem=str(error))
+
+    def _run(self, place: Field, runs: Path) -> Run:
+        assert self.databases is not None
         # Below our home, because hard links do not leave a file system.
         with ExitStack() as stack:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=runs)))

@@ -1,4 +1,4 @@
-"""A fresh database a run, and what is seen in it from outside: how far the transfers are, how often it was committed."""
+"""A fresh database a run, and what is seen in it from outside: how far the transfers are, how many commits."""
 
 from __future__ import annotations
 

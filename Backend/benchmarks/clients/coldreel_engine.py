@@ -13,6 +13,7 @@ from offload.source import MediaRoot
 from offload.store import META_INSTALLATION, META_TRANSFER, never_abort
 from offload.uploader import UploadJob, UploadSettings, upload
 
+
 class NoJournal:
     """The database beside the stream is measured with the whole application."""
 
