@@ -22,7 +22,8 @@ def race(dataset: Dataset, *, line: str, runs: int, contestants: Sequence[Contes
     with Sink(tools, line=line) as sink:
         place = Field(dataset, line, sink, tools)
         for number in range(1, runs + 1):
-            for contestant in taking_part:
+            # There and back, so that nobody always comes after the same one.
+            for contestant in taking_part if number % 2 else reversed(taking_part):
                 name = contestant.name
                 if len(result.problems(name)) >= FAILURES_ENDURED:
                     continue
