@@ -23,7 +23,7 @@ WORKERS = "SELECT count(*) FROM cctv_workerprocess"
 SETTLE_SECONDS = 5
 
 Seed = Callable[[str], None]
-"""Fills the empty database of that DATABASE_URL."""
+"""Fills the database of that DATABASE_URL, which is empty or was filled for another data set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ class SqliteDatabases:
     def fresh(self, template: str, seed: Seed, folder: Path) -> Iterator[str]:
         filled = self._folder / f"{template}.sqlite3"
         if not filled.exists():
+            for other in list(self._folder.glob("*.sqlite3"))[:1]:
+                shutil.copyfile(other, filled)
             seed(f"sqlite:///{filled}")
         path = folder / "coldreel.sqlite3"
         shutil.copyfile(filled, path)
@@ -149,7 +151,7 @@ class PostgresDatabases:
         del folder
         filled = f"seeded_{template.replace('-', '_')}"
         if filled not in self._seeded:
-            self._admin(f"CREATE DATABASE {filled}")
+            self._admin(f"CREATE DATABASE {filled} TEMPLATE {next(iter(self._seeded), 'template1')}")
             seed(self._url(filled))
             self._seeded.add(filled)
         self._number += 1
