@@ -79,7 +79,7 @@ class ThrowawayPostgres:
         with (self.folder / "log").open("wb") as log:
             self._server = subprocess.Popen(
                 [self._programs / "postgres", "-D", data, *(word for option in options for word in ("-c", option))],
-                stdout=log, stderr=log, cwd=self.folder, **self._account,
+                stdout=log, stderr=log, cwd=self.folder, start_new_session=True, **self._account,
             )  # fmt: skip
         self._wait_until_it_answers(self._server)
 
