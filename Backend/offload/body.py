@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from offload.digest import Crc32c, crc32c_of
 from offload.errors import FileChanged
+from offload.pace import UNLIMITED, Pace
 from offload.source import Source
 from offload.store import Abort, never_abort
 
@@ -18,11 +19,21 @@ HELD_BYTES = 16 * 1024 * 1024
 class SourceBody:
     """A `Body` of `length_bytes` from `offset_bytes` on; `crc32c` is the sum of all that precedes.
 
-    Reads at most MOST_PIECE_BYTES at once. `crc32c` continues with every byte read and is taken back by
-    `rewind`; `bytes_read` counts what was handed out, twice where the transport asked twice.
+    Reads at most MOST_PIECE_BYTES at once, and no more than `pace` lets go. `crc32c` continues with every byte
+    read and is taken back by `rewind`; `bytes_read` counts what was handed out, twice where the transport asked
+    twice.
     """
 
-    def __init__(self, source: Source, *, offset_bytes: int, length_bytes: int, crc32c: int = 0) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        offset_bytes: int,
+        length_bytes: int,
+        crc32c: int = 0,
+        pace: Pace = UNLIMITED,
+        abort: Abort = never_abort,
+    ) -> None:
         self.length_bytes = length_bytes
         self.bytes_read = 0
         self._source = source
@@ -30,6 +41,8 @@ class SourceBody:
         self._crc32c_at_start = crc32c
         self._position_bytes = 0
         self._sum = Crc32c(crc32c)
+        self._pace = pace
+        self._abort = abort
 
     @property
     def position_bytes(self) -> int:
@@ -45,6 +58,7 @@ class SourceBody:
         wanted_bytes = min(max_bytes, MOST_PIECE_BYTES, self.length_bytes - self._position_bytes)
         if wanted_bytes <= 0:
             return b""
+        wanted_bytes = self._pace.take(wanted_bytes, self._abort)
         piece = self._source.stream_at(self.position_bytes, wanted_bytes)
         if not piece:
             raise FileChanged(f"the file ends at byte {self.position_bytes}, before the promised one")
@@ -59,20 +73,24 @@ class SourceBody:
 
 
 class HeldBody:
-    """A part held in memory: what was summed for its header is what is sent."""
+    """A part held in memory: what was summed for its header is what is sent, no faster than `pace`."""
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
+    def __init__(self, pieces: Sequence[bytes], *, pace: Pace = UNLIMITED, abort: Abort = never_abort) -> None:
         self.length_bytes = sum(len(piece) for piece in pieces)
         self.bytes_read = 0
         self._pieces = pieces
         self._next = 0
         self._offset_bytes = 0
+        self._pace = pace
+        self._abort = abort
 
     def read(self, max_bytes: int) -> bytes:
         """Whole pieces are handed out as they are, without a copy."""
         if self._next == len(self._pieces):
             return b""
-        piece = self._pieces[self._next][self._offset_bytes : self._offset_bytes + max_bytes]
+        left_bytes = len(self._pieces[self._next]) - self._offset_bytes
+        end_bytes = self._offset_bytes + self._pace.take(min(max_bytes, left_bytes), self._abort)
+        piece = self._pieces[self._next][self._offset_bytes : end_bytes]
         self._offset_bytes += len(piece)
         if self._offset_bytes == len(self._pieces[self._next]):
             self._next, self._offset_bytes = self._next + 1, 0
@@ -84,7 +102,13 @@ class HeldBody:
 
 
 def hold(
-    source: Source, *, offset_bytes: int, length_bytes: int, crc32c: int = 0, abort: Abort = never_abort
+    source: Source,
+    *,
+    offset_bytes: int,
+    length_bytes: int,
+    crc32c: int = 0,
+    pace: Pace = UNLIMITED,
+    abort: Abort = never_abort,
 ) -> tuple[HeldBody, int]:
     """`length_bytes` from `offset_bytes` on, and the sum `crc32c` continued with them. Raises as `crc32c_of`."""
     running, pieces, end_bytes = Crc32c(crc32c), list[bytes](), offset_bytes + length_bytes
@@ -96,7 +120,7 @@ def hold(
         running.update(piece)
         pieces.append(piece)
         offset_bytes += len(piece)
-    return HeldBody(pieces), running.value
+    return HeldBody(pieces, pace=pace, abort=abort), running.value
 
 
 class Allowance:

@@ -16,6 +16,7 @@ from offload.errors import FileChanged, OffloadError, PreconditionFailed, Sessio
 from offload.job import UploadSettings
 from offload.journal import Journal, StoredSession
 from offload.log import EventLog
+from offload.pace import UNLIMITED, Pace
 from offload.retry import delay_seconds
 from offload.source import Source
 from offload.store import SESSION_QUANTUM_BYTES, Abort, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus
@@ -26,12 +27,23 @@ T = TypeVar("T")
 
 
 class Line:
-    """Patience with the line: a few reconnects in a row, then the worker's own backoff takes over."""
+    """Patience with the line: a few reconnects in a row, then the worker's own backoff takes over.
 
-    def __init__(self, clock: Clock, settings: UploadSettings, abort: Abort, random: Callable[[], float]) -> None:
+    `pace` is how fast the file's bytes may go over it.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        settings: UploadSettings,
+        abort: Abort,
+        random: Callable[[], float],
+        pace: Pace = UNLIMITED,
+    ) -> None:
         self.clock = clock
         self.settings = settings
         self.abort = abort
+        self.pace = pace
         self._random = random
         self._failures = 0
 
@@ -157,7 +169,7 @@ class Sender:
             return self._put_held(spec) if granted else self._put_in_two_passes(spec)
 
     def _put_held(self, spec: ObjectSpec) -> ObjectInfo:
-        body, crc32c = hold(self._source, offset_bytes=0, length_bytes=self._size_bytes, abort=self._line.abort)
+        body, crc32c = self._held(offset_bytes=0, length_bytes=self._size_bytes)
         self.crc32c = crc32c
         self.demand_unchanged()
 
@@ -177,12 +189,34 @@ class Sender:
         return self._line.ask(lambda: self._put_from_source(spec, hashed))
 
     def _put_from_source(self, spec: ObjectSpec, hashed: int) -> ObjectInfo:
-        body = SourceBody(self._source, offset_bytes=0, length_bytes=self._size_bytes)
+        body = self._streamed(offset_bytes=0, length_bytes=self._size_bytes)
         try:
             return self._store.put_small(spec, body, crc32c=hashed, abort=self._line.abort)
         finally:
             self.bytes_sent += body.bytes_read
             self.crc32c = body.crc32c if body.position_bytes == self._size_bytes else hashed
+
+    # --- bodies, at the pace of the line ---
+
+    def _streamed(self, *, offset_bytes: int, length_bytes: int, crc32c: int = 0) -> SourceBody:
+        return SourceBody(
+            self._source,
+            offset_bytes=offset_bytes,
+            length_bytes=length_bytes,
+            crc32c=crc32c,
+            pace=self._line.pace,
+            abort=self._line.abort,
+        )
+
+    def _held(self, *, offset_bytes: int, length_bytes: int, crc32c: int = 0) -> tuple[HeldBody, int]:
+        return hold(
+            self._source,
+            offset_bytes=offset_bytes,
+            length_bytes=length_bytes,
+            crc32c=crc32c,
+            pace=self._line.pace,
+            abort=self._line.abort,
+        )
 
     # --- large: a session ---
 
@@ -268,13 +302,10 @@ class Sender:
         offset_bytes = summed.length_bytes
         if offset_bytes < tail_begins_bytes:
             length_bytes = min(self._chunk_bytes, tail_begins_bytes - offset_bytes)
-            chunk = SourceBody(self._source, offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)
-            return chunk, None
+            return self._streamed(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c), None
         self.demand_unchanged()
         length_bytes = self._size_bytes - offset_bytes
-        tail, self.crc32c = hold(
-            self._source, offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c
-        )
+        tail, self.crc32c = self._held(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)
         return tail, self.crc32c
 
     def _send_tail_once_more(self) -> None:

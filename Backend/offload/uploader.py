@@ -31,6 +31,7 @@ from offload.errors import (
 from offload.job import UploadJob, UploadResult, UploadSettings, is_ours, is_whole
 from offload.journal import Journal
 from offload.log import SILENT, EventLog
+from offload.pace import UNLIMITED, Pace
 from offload.playable import check_playable
 from offload.sender import Line, Sender
 from offload.source import MediaRoot, Source, SourceIdentity, check_settled
@@ -65,8 +66,9 @@ def upload(
     abort: Abort = never_abort,
     random: Callable[[], float] = random_numbers.random,
     log: EventLog = SILENT,
+    pace: Pace = UNLIMITED,
 ) -> UploadResult:
-    """Bring one recording into the bucket, or find it there, and prove it.
+    """Bring one recording into the bucket, or find it there, and prove it, no faster than `pace`.
 
     Raises an OffloadError, whose disposition says what is to become of the transfer; no OSError. A
     LeaseLost of the journal ends the call at once and nothing is written after it.
@@ -74,7 +76,7 @@ def upload(
     log = log.bind(
         transfer=job.transfer_id, recording=job.metadata.get(META_RECORDING), camera=job.metadata.get(META_CAMERA)
     )
-    line = Line(clock, settings, abort, random)
+    line = Line(clock, settings, abort, random, pace)
     try:
         try:
             source = root.open(job.relative_path)

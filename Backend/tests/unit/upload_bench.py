@@ -14,6 +14,7 @@ import structlog
 
 from offload.digest import Crc32c
 from offload.errors import OffloadError
+from offload.pace import UNLIMITED, Pace
 from offload.source import MediaRoot
 from offload.store import (
     META_CAMERA,
@@ -79,6 +80,7 @@ class UploadBench:
             metadata=METADATA,
             object_name=lambda take: f"recordings/{take}-clip.mkv",
         )
+        self.pace: Pace = UNLIMITED
         self.data = b""
         self.touches = 0
 
@@ -111,6 +113,7 @@ class UploadBench:
             abort=abort,
             random=lambda: 0.5,
             log=structlog.get_logger(),
+            pace=self.pace,
         )
 
     def fails(self, kind: type[OffloadError], **changes: Any) -> OffloadError:
