@@ -132,6 +132,10 @@ class SharedPace:
 
     # --- for whoever knows the limit ---
 
+    @property
+    def is_limited(self) -> bool:
+        return not self._open
+
     def set_limit(self, bytes_per_second: int | None) -> None:
         """Bytes a second, None for no limit. Another one than before drops the stretches of the old one."""
         with self._lock:

@@ -31,6 +31,7 @@ __all__ = [
     "PeriodicJob",
     "Recording",
     "Site",
+    "SiteLine",
     "TransferBatch",
     "TransferEvent",
     "WorkerProcess",
@@ -52,6 +53,11 @@ class Site(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(99)],
         help_text="Above this share of the disk, verified and unheld recordings go before their waiting period ends",
     )
+    bandwidth_limit = models.TextField(
+        blank=True,
+        default="",
+        help_text="What all uploads of the site share, by its own clock: 08:00-18:00 2 MB/s, else unlimited",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -59,6 +65,20 @@ class Site(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SiteLine(models.Model):
+    """How far the schedule of a site's limited line is given away. No row until it is limited.
+
+    Not columns of the site: the workers write it several times a second, while a person edits the site.
+    """
+
+    site = models.OneToOneField(Site, on_delete=models.PROTECT, primary_key=True, related_name="+")
+    bytes_per_second = models.PositiveBigIntegerField()
+    free_at = models.DateTimeField(help_text="The first moment of the schedule that nobody has")
+
+    def __str__(self) -> str:
+        return f"line of {self.site}"
 
 
 class Camera(models.Model):

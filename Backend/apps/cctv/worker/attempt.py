@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError, connections
 from apps.cctv.journal import OrmJournal
 from apps.cctv.leases import Claim, lease_time
 from apps.cctv.services.uploads import upload_job, upload_record, upload_record_failure, upload_works
+from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.gate import Gate
 from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
@@ -41,6 +42,7 @@ class Tools:
     upload_settings: UploadSettings
     timings: Timings
     gate: Gate
+    bandwidth: Bandwidth
     stopping: threading.Event
 
 
@@ -105,16 +107,18 @@ class Attempt:
 
     def _upload(self) -> UploadResult:
         tools = self._tools
-        return upload(
-            upload_job(self.claim),
-            root=tools.root,
-            store=cast("ObjectStore", _BetweenRequests(self, tools)),
-            journal=cast("Journal", _Patient(self, OrmJournal(self.claim, tools.clock))),
-            clock=tools.clock,
-            settings=tools.upload_settings,
-            abort=self.check,
-            log=log,
-        )
+        with tools.bandwidth.of(self.claim.transfer.site_id) as pace:
+            return upload(
+                upload_job(self.claim),
+                root=tools.root,
+                store=cast("ObjectStore", _BetweenRequests(self, tools)),
+                journal=cast("Journal", _Patient(self, OrmJournal(self.claim, tools.clock))),
+                clock=tools.clock,
+                settings=tools.upload_settings,
+                abort=self.check,
+                log=log,
+                pace=pace,
+            )
 
     def _record_failure(self, error: OffloadError) -> None:
         if isinstance(error, LeaseLost):

@@ -13,6 +13,7 @@ from apps.cctv.leases import Owner, free_dead_owners
 from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.worker.attempt import Tools
+from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.dispatch import Dispatcher
 from apps.cctv.worker.gate import Gate
 from apps.cctv.worker.heartbeat import Heartbeat
@@ -57,6 +58,7 @@ def run_worker(
         upload_settings=upload_settings,
         timings=timings,
         gate=gate,
+        bandwidth=Bandwidth(clock),
         stopping=threading.Event(),
     )
     waker = Waker()
@@ -68,10 +70,12 @@ def run_worker(
             dispatcher = Dispatcher(owner, tools, waker, site_id=site.pk if site else None, uploads=uploads)
             heartbeat = Heartbeat(owner, dispatcher.running, clock=clock, timings=timings)
             heartbeat.start()
+            tools.bandwidth.start()
             here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site.pk if site else None)
             jobs = _start_jobs(here) if periodic else []
             dispatcher.run(until_idle=until_idle)
             heartbeat.finish()
+            tools.bandwidth.finish()
             tools.stopping.set()
             for job in jobs:
                 job.join(_LAST_JOB_SECONDS)

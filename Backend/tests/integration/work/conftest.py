@@ -4,18 +4,21 @@
 |---|---|
 | `clock` | a `FakeClock` at `rows.NOW` |
 | `store` | an empty `MemoryStore` of the bucket `footage` on that clock |
+| `bandwidth` | the limits of the sites, read by a running thread |
 | `batch` | a batch of two at a time, asked for at `rows.NOW` |
 | `make_transfer(name=…, size_bytes=…, **columns)` | a recording with a file below `media_root` and its pending transfer |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from apps.cctv.models import GCPVideoTransfer, TransferBatch
+from apps.cctv.worker.bandwidth import Bandwidth
+from offload.clock import SystemClock
 from offload.testing import FakeClock, MemoryStore
 from tests.conftest import MakeRecording
 from tests.integration.db import rows
@@ -31,6 +34,15 @@ def clock() -> FakeClock:
 @pytest.fixture
 def store(clock: FakeClock) -> MemoryStore:
     return MemoryStore(buckets=("footage",), clock=clock)
+
+
+@pytest.fixture
+def bandwidth(db: None) -> Iterator[Bandwidth]:
+    """By the real clock: uploads that wait for its thread would make a fake one run away."""
+    bandwidth = Bandwidth(SystemClock())
+    bandwidth.start()
+    yield bandwidth
+    bandwidth.finish()
 
 
 @pytest.fixture

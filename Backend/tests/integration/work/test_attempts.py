@@ -17,6 +17,7 @@ from django.db import connection
 from apps.cctv.leases import Claim, claim_next, expire_leases
 from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools
+from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.gate import Gate
 from apps.cctv.worker.timings import Timings
 from offload.errors import LeaseLost, LineDown, Reason, StopAndTell, Stopped
@@ -38,7 +39,7 @@ SETTINGS = UploadSettings(
 
 
 @pytest.fixture
-def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
+def tools(store: MemoryStore, clock: FakeClock, media_root: Path, bandwidth: Bandwidth) -> Tools:
     return Tools(
         store=store,
         root=MediaRoot(media_root),
@@ -47,6 +48,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
         upload_settings=SETTINGS,
         timings=TIMINGS,
         gate=Gate(clock, TIMINGS, lambda: 0.5, closed=False),
+        bandwidth=bandwidth,
         stopping=threading.Event(),
     )
 

@@ -13,6 +13,7 @@ from django.db import connections
 
 from apps.cctv.models import PeriodicJob
 from apps.cctv.worker.attempt import Tools
+from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.gate import Gate
 from apps.cctv.worker.periodic import PERIODIC, Periodic, PeriodicThread, Worker
 from apps.cctv.worker.timings import Timings
@@ -36,6 +37,7 @@ def worker(store: MemoryStore, clock: FakeClock, media_root: Path, tmp_path: Pat
         upload_settings=UploadSettings(),
         timings=timings,
         gate=Gate(clock, timings, lambda: 0.5, closed=False),
+        bandwidth=Bandwidth(clock),
         stopping=threading.Event(),
     )
     return Worker(tools=tools, home=tmp_path, owner_id=uuid.uuid4(), site_id=None)

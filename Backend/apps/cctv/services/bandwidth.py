@@ -1,0 +1,127 @@
+"""The bandwidth limit of a site: what is in force, and the one schedule of its line for all workers.
+
+The schedule is a row with the first moment that nobody has. A worker takes a stretch of it by moving that
+moment on, under the row's lock; so the workers of a site, on however many machines, never send more together
+than the line may carry. Stretches get shorter as more workers queue: the queue stays about two seconds long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import structlog
+from django.db import transaction
+
+from apps.cctv.leases import lease_time
+from apps.cctv.models import Site, SiteLine
+from apps.cctv.services import ServiceError
+from apps.cctv.services.import_cameras import zone_of
+from offload.clock import Clock
+from offload.pace import LATE_SECONDS, LEAST_STRETCH_SECONDS, MOST_STRETCH_SECONDS, Stretch
+from offload.timetable import Timetable, parse
+
+log = structlog.get_logger("coldreel.worker")
+
+QUEUE_SECONDS = 2.0
+LONGEST_QUEUE_SECONDS = 10.0
+"""A schedule given away for longer than that was written before somebody set the clock back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A site's limit as it is stored. `problem` says what about it makes no sense; then the rest is a makeshift."""
+
+    timetable: Timetable
+    zone: ZoneInfo
+    problem: str = ""
+
+    def rate_at(self, now: datetime) -> int | None:
+        return self.timetable.rate_at(now, self.zone)
+
+    def next_change(self, now: datetime) -> datetime | None:
+        """In the site's own time."""
+        change = self.timetable.next_change(now, self.zone)
+        return None if change is None else change.astimezone(self.zone)
+
+
+def limit_of(site: Site) -> Limit:
+    """A text that makes no sense limits nothing, a time zone that is none means UTC: footage must not stay behind."""
+    return _limit(site.bandwidth_limit, site.time_zone)
+
+
+@lru_cache(maxsize=1000)
+def _limit(text: str, time_zone: str) -> Limit:
+    problems = []
+    try:
+        timetable = parse(text)
+    except ValueError as error:
+        timetable = Timetable()
+        problems.append(f"Nothing is limited: {error}")
+    try:
+        zone = zone_of(time_zone)
+    except ServiceError as error:
+        zone = ZoneInfo("UTC")
+        problems.append(f"UTC is used: {error.detail}")
+    if problems and text:
+        log.warning("bandwidth.limit_not_understood", detail=" ".join(problems))
+    return Limit(timetable, zone, " ".join(problems))
+
+
+def limits_in_force(
+    *, site_ids: Collection[UUID], clock: Clock, time_of: Callable[[datetime], datetime] = lease_time
+) -> dict[UUID, int | None]:
+    """Bytes a second of each site now, None where there is no limit."""
+    now = time_of(clock.now())
+    sites = Site.objects.filter(pk__in=site_ids).only("bandwidth_limit", "time_zone")
+    return {site.pk: limit_of(site).rate_at(now) for site in sites}
+
+
+def line_take(
+    *, site_id: UUID, wanted_seconds: float, clock: Clock, time_of: Callable[[datetime], datetime] = lease_time
+) -> Stretch | None:
+    """The next stretch of the site's line, by this machine's monotonic clock; None where there is no limit now.
+
+    `time_of` turns this machine's time into that of the schedule: the database's, on PostgreSQL.
+    """
+    with transaction.atomic():
+        line = _locked_line(site_id, clock.now())
+        site = Site.objects.only("bandwidth_limit", "time_zone").get(pk=site_id)
+        now = time_of(clock.now())
+        read_at = clock.monotonic()
+        rate = limit_of(site).rate_at(now)
+        if rate is None:
+            return None
+        begins_at = _first_free(line, rate, now)
+        ahead_seconds = (begins_at - now).total_seconds()
+        size_bytes = int(rate * _seconds(wanted_seconds, ahead_seconds))
+        free_at = begins_at + timedelta(seconds=size_bytes / rate)
+        SiteLine.objects.filter(pk=site_id).update(bytes_per_second=rate, free_at=free_at)
+    return Stretch(read_at + ahead_seconds, size_bytes, rate)
+
+
+def _locked_line(site_id: UUID, now: datetime) -> SiteLine:
+    lines = SiteLine.objects.select_for_update().filter(pk=site_id)
+    found = lines.first()
+    if found is None:
+        SiteLine.objects.get_or_create(site_id=site_id, defaults={"bytes_per_second": 0, "free_at": now})
+        found = lines.get()
+    return found
+
+
+def _first_free(line: SiteLine, rate: int, now: datetime) -> datetime:
+    """Where the rate is another, or the clock was set back, the schedule begins anew."""
+    if line.bytes_per_second != rate:
+        return now
+    if line.free_at > now + timedelta(seconds=LONGEST_QUEUE_SECONDS):
+        return now + timedelta(seconds=QUEUE_SECONDS)  # after what the workers still hold
+    return max(line.free_at, now - timedelta(seconds=LATE_SECONDS)).astimezone(UTC)
+
+
+def _seconds(wanted_seconds: float, ahead_seconds: float) -> float:
+    most_seconds = MOST_STRETCH_SECONDS * (1 - max(0.0, ahead_seconds) / QUEUE_SECONDS)
+    return max(LEAST_STRETCH_SECONDS, min(wanted_seconds, most_seconds))

@@ -1,0 +1,120 @@
+"""The bandwidth limits of a worker's sites: one thread fetches stretches of their lines for all its uploads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from django.db import Error, connection
+
+from apps.cctv.leases import lease_time
+from apps.cctv.services.bandwidth import limits_in_force, line_take
+from offload.clock import Clock
+from offload.pace import Pace, SharedPace
+
+log = structlog.get_logger("coldreel.worker")
+
+READ_SECONDS = 1.0
+"""How often the limits are read while something uploads."""
+_STEP_SECONDS = 0.1
+_AFTER_ERROR_SECONDS = 0.5
+_LAST_STEP_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Site:
+    pace: SharedPace
+    uploads: int = 0
+
+
+class Bandwidth:
+    """A pace for each site that something is uploaded from. Without a limit nothing is written."""
+
+    def __init__(self, clock: Clock, *, time_of: Callable[[datetime], datetime] = lease_time) -> None:
+        self._clock = clock
+        self._time_of = time_of
+        self._lock = threading.Lock()
+        self._sites: dict[UUID, _Site] = {}
+        self._read_at: float | None = None
+        self._called = threading.Event()
+        self._finished = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bandwidth", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Waits for a database that is slow, but not for one that is gone."""
+        self._finished.set()
+        self._called.set()
+        self._thread.join(_LAST_STEP_SECONDS)
+
+    @contextmanager
+    def of(self, site_id: UUID) -> Iterator[Pace]:
+        """The pace of one upload. Nothing is let go before the site's limit was read."""
+        with self._lock:
+            site = self._sites.get(site_id)
+            if site is None:
+                site = self._sites[site_id] = _Site(SharedPace(self._clock, call=self._called.set))
+                self._read_at = None
+                self._called.set()
+            site.uploads += 1
+        try:
+            yield site.pace
+        finally:
+            with self._lock:
+                site.uploads -= 1
+
+    def step(self) -> float | None:
+        """Read the limits if it is time, fetch what is wanted. How long until the next step, None: until called."""
+        now = self._clock.monotonic()
+        with self._lock:
+            is_due = self._read_at is None or now >= self._read_at + READ_SECONDS
+            if is_due:
+                # A site stays known between two uploads of it, and no longer than its limit is fresh.
+                self._sites = {site_id: site for site_id, site in self._sites.items() if site.uploads}
+                self._read_at = now
+            sites = {site_id: site.pace for site_id, site in self._sites.items()}
+        if not sites:
+            return None
+        if is_due:
+            self._read(sites)
+        for site_id, pace in sites.items():
+            self._fetch(site_id, pace)
+        return _STEP_SECONDS if any(pace.is_limited for pace in sites.values()) else READ_SECONDS
+
+    def _read(self, sites: dict[UUID, SharedPace]) -> None:
+        try:
+            limits = limits_in_force(site_ids=list(sites), clock=self._clock, time_of=self._time_of)
+        except Error:
+            with self._lock:
+                self._read_at = None
+            raise
+        for site_id, pace in sites.items():
+            pace.set_limit(limits.get(site_id))
+
+    def _fetch(self, site_id: UUID, pace: SharedPace) -> None:
+        seconds = pace.wanted_seconds()
+        if seconds:
+            stretch = line_take(site_id=site_id, wanted_seconds=seconds, clock=self._clock, time_of=self._time_of)
+            pace.set_limit(None if stretch is None else stretch.bytes_per_second)
+            if stretch is not None:
+                pace.add(stretch)
+
+    def _run(self) -> None:
+        while not self._finished.is_set():
+            self._called.clear()
+            try:
+                seconds = self.step()
+            except Exception as error:  # noqa: BLE001 - uploads under a limit would wait for this thread for ever
+                log.warning("worker.bandwidth_waits", error=type(error).__name__)
+                connection.close()
+                self._finished.wait(_AFTER_ERROR_SECONDS)
+            else:
+                self._called.wait(seconds)
+        connection.close()
