@@ -55,3 +55,7 @@ def request(names: list[str], batch_size: int) -> list[dict[str, Any]]:
 
 def hold(recording: str) -> None:
     hold_set(recording_id=recording, user=User.objects.get(), reason="case 7", now=datetime.now(tz=UTC))  # type: ignore[arg-type]
+
+
+def limit(text: str) -> None:
+    Site.objects.update(bandwidth_limit=text)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -280,6 +280,14 @@ class World:
     def history(self, clip: Clip) -> list[str]:
         query = "SELECT reason FROM cctv_transferevent WHERE transfer_id = ? ORDER BY id"
         return [row["reason"] for row in self.select(query, UUID(clip.transfer).hex)]
+
+    def received_bytes(self) -> int:
+        """What the bucket has received of uploads that are still open, up to this moment."""
+        sizes = []
+        for path in (self.emulator.data / "sessions").glob("*.data"):
+            with suppress(FileNotFoundError):  # finished between the two looks
+                sizes.append(path.stat().st_size)
+        return sum(sizes)
 
     def receipts(self, clip: Clip) -> list[str]:
         query = "SELECT outcome FROM cctv_deletionreceipt WHERE transfer_id = ? ORDER BY opened_at"

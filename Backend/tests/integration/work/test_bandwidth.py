@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.cctv.models import Site, SiteLine
+from apps.cctv.leases import claim_next
+from apps.cctv.models import GCPVideoTransfer, Site, SiteLine
 from apps.cctv.services.bandwidth import LONGEST_QUEUE_SECONDS, QUEUE_SECONDS, limit_of, limits_in_force, line_take
+from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.bandwidth import Bandwidth
+from apps.cctv.worker.gate import Gate
+from apps.cctv.worker.timings import Timings
 from offload.clock import SystemClock
 from offload.errors import LeaseLost
 from offload.pace import LATE_SECONDS, Pace, SharedPace, Stretch, Turn
+from offload.source import MediaRoot
+from offload.states import State
 from offload.store import Abort, never_abort
-from offload.testing import FakeClock
+from offload.testing import FakeClock, MemoryStore
+from offload.uploader import UploadSettings
+from tests.integration.db import rows
+from tests.integration.work.conftest import MakeTransfer
 
 pytestmark = pytest.mark.django_db
 
@@ -319,6 +330,48 @@ def test_timetable_takes_effect_at_its_minute(
     after = sum(worker.sent_bytes(turn + 2, turn + 12) for worker in workers)
     assert before == pytest.approx(40 * MB, rel=0.05)
     assert after == pytest.approx(10 * MB, rel=0.05)
+
+
+# --- one upload ---
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lost_lease_ends_a_paced_upload_and_records_nothing(
+    site: Site, make_transfer: MakeTransfer, store: MemoryStore, bandwidth: Bandwidth, media_root: Path
+) -> None:
+    """At 64 kB/s the file would take eight minutes."""
+    clock = SystemClock()
+    transfer = make_transfer(size_bytes=32 * MB)
+    set_limit(site, "64 kB/s")
+    tools = Tools(
+        store=store,
+        root=MediaRoot(media_root),
+        clock=clock,
+        random=lambda: 0.5,
+        upload_settings=UploadSettings(settle_seconds=0),
+        timings=Timings(),
+        gate=Gate(clock, Timings(), lambda: 0.5, closed=False),
+        bandwidth=bandwidth,
+        stopping=threading.Event(),
+    )
+    claim = claim_next(owner_id=rows.OWNER, site_id=None, now=clock.now(), lease_seconds=40)
+    assert claim is not None
+    attempt = Attempt(claim, tools, claimed_at=clock.monotonic())
+    running = threading.Thread(target=attempt.run)
+    running.start()
+    until(SiteLine.objects.filter(bytes_per_second=64_000).exists)
+    attempt.lose()
+    running.join(30)
+    assert not running.is_alive()
+    assert GCPVideoTransfer.objects.get(pk=transfer.pk).transfer_status == State.UPLOADING
+    assert store.objects() == []
+
+
+def until(happened: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
 
 
 # --- the database ---
