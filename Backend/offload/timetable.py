@@ -86,6 +86,8 @@ class Timetable:
 
     def next_change(self, now: datetime, zone: ZoneInfo) -> datetime | None:
         """The next moment (UTC) with another rate than `now`; None where there is none in sight."""
+        if not any(rule.hours or len(rule.days) < len(DAYS) for rule in self.rules):
+            return None
         rate = self.rate_at(now, zone)
         moments = sorted({*self._boundaries(now, zone), *_clock_changes(now, zone)})
         return next((moment for moment in moments if moment > now and self.rate_at(moment, zone) != rate), None)

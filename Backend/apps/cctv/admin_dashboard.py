@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString
 from apps.cctv.admin_display import STATUS_COLOURS, human_size, meaning, span, status_name
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
 from apps.cctv.querysets import TransferQuerySet
-from apps.cctv.selectors import transfers_visible_to
+from apps.cctv.selectors import site_list, transfers_visible_to
+from apps.cctv.services.bandwidth import limit_of
 from apps.users.models import User
 from offload.states import State
 
@@ -61,6 +62,7 @@ class Dashboard:
     to_free: str
     to_upload: str
     workers: list[Worker]
+    lines: list[tuple[str, str]]
     jobs: list[tuple[PeriodicJob, str, str]]
     last_cleanup: PeriodicJob | None
     last_cleanup_ago: str
@@ -92,6 +94,7 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         to_free=human_size(transfers.waiting_bytes()),
         to_upload=human_size(_bytes(transfers.filter(transfer_status__in=[State.PENDING, State.UPLOADING]))),
         workers=workers,
+        lines=[(site.name, limit_of(site).told(now)) for site in site_list(user) if site.bandwidth_limit],
         jobs=[_job(job, now) for job in PeriodicJob.objects.order_by("name")],
         last_cleanup=cleanup,
         last_cleanup_ago=_ago(cleanup.last_finished_at if cleanup else None, now),

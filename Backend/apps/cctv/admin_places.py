@@ -20,9 +20,11 @@ from apps.cctv.admin_site import viewer
 from apps.cctv.admin_verbs import ARCHIVE, UNARCHIVE, Verb, VerbsAdmin
 from apps.cctv.models import Camera, CameraGrant, Recording, Site
 from apps.cctv.selectors import cameras_visible_to, site_list
+from apps.cctv.services.bandwidth import limit_of
 from apps.cctv.services.cameras import camera_create, camera_update
 from apps.users.models import Role, User
 from apps.users.permissions import Permission
+from offload.timetable import parse
 
 
 class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for type checkers only
@@ -32,21 +34,36 @@ class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for type c
             raise forms.ValidationError("Not an IANA time zone. Europe/Berlin and UTC are.")
         return name
 
+    def clean_bandwidth_limit(self) -> str:
+        text: str = self.cleaned_data["bandwidth_limit"].strip()
+        try:
+            parse(text)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+        return text
+
 
 @admin.register(Site)
 class SiteAdmin(RoleAdmin):
     add_needs = Permission.MANAGE
     change_needs = Permission.MANAGE
     form = SiteForm
-    list_display = ("name", "time_zone", "disk_high_water", "cameras")
+    list_display = ("name", "time_zone", "limit_now", "disk_high_water", "cameras")
     search_fields = ("name",)
-    fields = ("name", "time_zone", "disk_high_water_percent")
+    fields = ("name", "time_zone", "bandwidth_limit", "limit_now", "disk_high_water_percent")
+    readonly_fields = ("limit_now",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
         user = viewer(request)
         visible = [site.pk for site in site_list(user)]
         # A private camera does not show in a number either.
         return Site.objects.filter(pk__in=visible).annotate(camera_count=count_of(cameras_visible_to(user), "site"))
+
+    @display(description="Limit in force now")
+    def limit_now(self, row: Site) -> str:
+        limit = limit_of(row)
+        told = limit.told(timezone.now())
+        return f"{told}. {limit.problem}" if limit.problem else told
 
     @display(description="Frees early above", ordering="disk_high_water_percent")
     def disk_high_water(self, row: Site) -> str:

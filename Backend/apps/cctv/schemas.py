@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from django.utils import timezone
 from ninja import Field, Schema
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, StrictBool
 
-from apps.cctv.models import GCPVideoTransfer, Recording, TransferEvent
+from apps.cctv.models import GCPVideoTransfer, Recording, Site, TransferEvent
 from apps.cctv.selectors import RecordingFilters, RecordingStats, StorageSums, TransferFilters
+from apps.cctv.services.bandwidth import limit_of
 from apps.cctv.services.transfers import RequestReport
 from apps.users.models import Role
 from offload.errors import Reason
@@ -412,6 +414,12 @@ class SiteOut(Schema):
     id: UUID
     name: str
     time_zone: str
+    bandwidth_limit: str = Field(description="A timetable by the site's own clock; empty is no limit.")
+    bandwidth_bytes_per_second: int | None = Field(description="The limit in force now; null is none.")
+
+    @staticmethod
+    def resolve_bandwidth_bytes_per_second(site: Site) -> int | None:
+        return limit_of(site).rate_at(timezone.now())
 
 
 class SiteListOut(Schema):

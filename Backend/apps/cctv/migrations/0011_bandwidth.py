@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
             field=models.TextField(
                 blank=True,
                 default="",
-                help_text="What all uploads of the site share, by its own clock: 08:00-18:00 2 MB/s, else unlimited",
+                help_text="What all uploads of the site share, by its own clock; blank is no limit. 08:00-18:00 2 MB/s, else unlimited. Or: mon-fri 07:00-19:00 20 Mbit/s, sat sun 5 MB/s, else unlimited",
             ),
         ),
         migrations.CreateModel(

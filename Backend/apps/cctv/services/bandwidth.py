@@ -23,7 +23,7 @@ from apps.cctv.services import ServiceError
 from apps.cctv.services.import_cameras import zone_of
 from offload.clock import Clock
 from offload.pace import LATE_SECONDS, LEAST_STRETCH_SECONDS, MOST_STRETCH_SECONDS, Stretch
-from offload.timetable import Timetable, parse
+from offload.timetable import Timetable, parse, rate_text
 
 log = structlog.get_logger("coldreel.worker")
 
@@ -47,6 +47,14 @@ class Limit:
         """In the site's own time."""
         change = self.timetable.next_change(now, self.zone)
         return None if change is None else change.astimezone(self.zone)
+
+    def told(self, now: datetime) -> str:
+        """For people: what is in force and when it changes, by the site's clock."""
+        text = rate_text(self.rate_at(now))
+        change = self.next_change(now)
+        if change is None:
+            return text
+        return f"{text} until {change:%a %H:%M} ({self.zone.key}), then {rate_text(self.rate_at(change))}"
 
 
 def limit_of(site: Site) -> Limit:

@@ -153,11 +153,18 @@ def test_a_camera_that_does_not_exist_is_404_everywhere(admin):
 
 def test_sites_are_those_of_visible_cameras(admin, dev, site):
     Camera.objects.create(site=site, name="Gate")
-    harbour = Site.objects.create(name="Harbour", time_zone="Europe/Berlin")
+    harbour = Site.objects.create(name="Harbour", time_zone="Europe/Berlin", bandwidth_limit="20 Mbit/s")
     Camera.objects.create(site=harbour, name="Vault", is_private=True)
 
     sites = admin.get("/sites/").json()["sites"]
 
     assert [found["name"] for found in sites] == ["Depot", "Harbour"]
-    assert sites[1] == {"id": str(harbour.pk), "name": "Harbour", "time_zone": "Europe/Berlin"}
+    assert sites[1] == {
+        "id": str(harbour.pk),
+        "name": "Harbour",
+        "time_zone": "Europe/Berlin",
+        "bandwidth_limit": "20 Mbit/s",
+        "bandwidth_bytes_per_second": 2_500_000,
+    }
+    assert sites[0]["bandwidth_bytes_per_second"] is None
     assert [found["name"] for found in dev.get("/sites/").json()["sites"]] == ["Depot"]

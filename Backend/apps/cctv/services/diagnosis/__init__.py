@@ -14,6 +14,7 @@ from apps.cctv.services.diagnosis.database import database_findings
 from apps.cctv.services.diagnosis.disk import home_findings, media_root_findings
 from apps.cctv.services.diagnosis.finding import Finding, Level, worst
 from apps.cctv.services.diagnosis.settings import settings_findings
+from apps.cctv.services.diagnosis.sites import site_findings
 from apps.cctv.services.diagnosis.transfers import transfer_findings
 from apps.cctv.services.diagnosis.workers import worker_findings
 from offload.clock import Clock
@@ -50,5 +51,6 @@ def diagnose(
     elif store is not None:
         yield from bucket_findings(store=store, clock=clock)
     if usable:
+        yield from site_findings(now=now)
         yield from worker_findings(home=home, now=now)
         yield from transfer_findings(now=now)

@@ -1,0 +1,19 @@
+"""Sites: a time zone that exists, a bandwidth limit that can be read, and which one is in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from apps.cctv.models import Site
+from apps.cctv.services.bandwidth import limit_of
+from apps.cctv.services.diagnosis.finding import Finding, ok, problem
+
+
+def site_findings(*, now: datetime) -> Iterator[Finding]:
+    for site in Site.objects.all():
+        limit = limit_of(site)
+        if limit.problem:
+            yield problem("site", f"{site}: {limit.problem}", "Correct the site in the admin pages.")
+        elif site.bandwidth_limit:
+            yield ok("site", f"{site}: its uploads share {limit.told(now)}.")
