@@ -21,7 +21,7 @@ LATE_SECONDS = 0.3
 PIECES_A_SECOND = 20
 LEAST_PIECE_BYTES = 4096
 STRETCHES_AHEAD = 2
-"""How many that have not begun are kept in stock: a database that needs half a second stops nobody."""
+"""How many that have not begun are kept in stock: a database that takes half a second once stops nobody."""
 MOST_STRETCH_SECONDS = 0.5
 LEAST_STRETCH_SECONDS = 0.05
 _BETWEEN_STRETCHES_SECONDS = 0.25
