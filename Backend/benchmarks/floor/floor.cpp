@@ -33,7 +33,7 @@
 #include <vector>
 
 using std::string;
-static const size_t BLOCK = 256 << 10, QUANTUM = 256 << 10, SMALL = 8 << 20;
+static const size_t BLOCK = 1 << 20, QUANTUM = 256 << 10, SMALL = 8 << 20;
 
 [[noreturn]] static void die(const string &what) {
   fprintf(stderr, "floor: %s\n", what.c_str());
