@@ -26,10 +26,10 @@ from django.utils import timezone
 from apps.cctv.installation import installation_id
 from apps.cctv.models import SYSTEM, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet
+from apps.cctv.wakeup import OWNERS_FOLDER, bell_path, hang_bell, ring
 from offload.errors import Reason
 from offload.states import Move, State
 
-OWNERS_FOLDER = "owners"
 _BATCHES_TRIED = 20
 """Batches tried in one claim. Only batches with room and due work count, so this bounds lost races."""
 
@@ -239,10 +239,16 @@ def free_dead_owners(*, home: Path, now: datetime) -> int:
         if lock is not None:
             try:
                 freed += _free(UUID(path.stem), Reason.OWNER_DIED, lease_time(now))
-                path.unlink(missing_ok=True)
+                _remove(path)
             finally:
                 os.close(lock)
     return freed
+
+
+def _remove(lock_path: Path) -> None:
+    """The lock file last: whoever finds none finds no bell either."""
+    bell_path(lock_path).unlink(missing_ok=True)
+    lock_path.unlink(missing_ok=True)
 
 
 def _lock_of_the_dead(path: Path) -> int | None:
@@ -282,11 +288,15 @@ os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
 
 
 class Owner:
-    """A process that may hold leases: a row, and a lock file that the kernel frees when it dies."""
+    """A process that may hold leases: a row, and a lock file that the kernel frees when it dies.
+
+    `bell` is a descriptor that is readable once something may be due, or None.
+    """
 
     def __init__(self, owner_id: UUID, path: Path, lock: int, name: str) -> None:
         self.id = owner_id
         self.name = name
+        self.bell = hang_bell(bell_path(path))
         self._path = path
         self._lock = lock
 
@@ -310,11 +320,14 @@ class Owner:
         return owner
 
     def stop(self, now: datetime) -> None:
-        """Give back what is still held, end the row and the lock."""
+        """Give back what is still held, for the others to take; end the row and the lock."""
         _free(self.id, Reason.LEASE_RETURNED, lease_time(now))
-        self._path.unlink(missing_ok=True)
+        _remove(self._path)
         _locks_held.discard(self._lock)
         os.close(self._lock)
+        if self.bell is not None:
+            os.close(self.bell)
+        ring(self._path.parent.parent)
 
     def __enter__(self) -> Self:
         return self

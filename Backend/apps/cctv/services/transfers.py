@@ -23,6 +23,7 @@ from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.selectors import transfers_visible_to
 from apps.cctv.services import Conflict, NotConfigured, NotFound
+from apps.cctv.wakeup import kick
 from apps.users.models import User
 from offload.errors import FileProblem, Reason
 from offload.naming import object_name, public_url
@@ -114,6 +115,7 @@ def transfer_retry(*, transfer_id: UUID, user: User, now: datetime) -> GCPVideoT
         GCPVideoTransfer.objects.move(
             row.pk, Move.RETRY, actor=user.get_username(), now=now, reason=Reason.RETRIED, changes=changes
         )
+        kick(row.site_id)
     return _logged("transfer_retried", row, user, Reason.RETRIED)
 
 
@@ -215,6 +217,7 @@ class _Request:
         with transaction.atomic():
             self._store_batch()
             started = self._insert(first) | self._start_again(again)
+            kick(None)
         self.report.transfer_ids += started.values()
         self._count_overtaken([found.row for found in ready if found.row.pk not in started])
         for found in ready:

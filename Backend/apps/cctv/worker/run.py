@@ -61,8 +61,8 @@ def run_worker(
         bandwidth=Bandwidth(clock),
         stopping=threading.Event(),
     )
-    waker = Waker()
     owner = Owner.start(home, site, clock.now())
+    waker = Waker(owner.bell)
     log.info("worker.started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
     try:
         with StopSignals(tools.stopping, waker):

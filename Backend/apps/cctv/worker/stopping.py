@@ -14,10 +14,14 @@ SECOND_SIGNAL_STATUS = 1
 
 
 class Waker:
-    """A pipe: unlike a condition, it may be written to by a signal handler of the thread that waits."""
+    """A pipe: unlike a condition, it may be written to by a signal handler of the thread that waits.
 
-    def __init__(self) -> None:
+    `bell` is another one to wait for, which other processes write to.
+    """
+
+    def __init__(self, bell: int | None = None) -> None:
         self._reader, self._writer = os.pipe()
+        self._awaited = [self._reader] if bell is None else [self._reader, bell]
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
 
@@ -26,10 +30,10 @@ class Waker:
             os.write(self._writer, b"!")
 
     def wait(self, seconds: float) -> None:
-        """Until `wake` is called, or was since the last wait, at most `seconds`."""
-        ready, _, _ = select.select([self._reader], [], [], seconds)
-        if ready:
-            os.read(self._reader, 65536)
+        """Until `wake` is called or the bell rung, or was since the last wait, at most `seconds`."""
+        ready, _, _ = select.select(self._awaited, [], [], seconds)
+        for pipe in ready:
+            os.read(pipe, 65536)
 
     def close(self) -> None:
         os.close(self._reader)

@@ -20,7 +20,7 @@ from apps.cctv import wiring
 from apps.cctv.leases import Owner, claim_next
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.services import NotConfigured
-from apps.cctv.worker import Timings, kick, run_worker
+from apps.cctv.worker import Timings, run_worker
 from apps.cctv.worker.heartbeat import Heartbeat
 from offload.clock import SystemClock
 from offload.errors import LineDown, Reason, StopAndTell
@@ -323,7 +323,3 @@ def test_timings_and_upload_settings_are_the_settings(settings: Any) -> None:
     settings.COLDREEL_LEASE_SECONDS, settings.COLDREEL_CHUNK_MIN_BYTES = 77, MIB
     assert wiring.timings().lease_seconds == 77
     assert wiring.upload_settings().chunk_min_bytes == MIB
-
-
-def test_kick_may_be_lost() -> None:
-    kick(None)
