@@ -17,20 +17,25 @@ class OrmJournal:
     """`offload.journal.Journal` for one claim. Raises LeaseLost once the lease is another's or ran out."""
 
     def __init__(self, claim: Claim, clock: Clock) -> None:
+        self._transfer = claim.transfer
         self._lease = claim.lease
         self._bucket = claim.transfer.gcp_bucket
         self._clock = clock
         self._most_confirmed_bytes = claim.transfer.bytes_uploaded
 
     def session_started(self, session: StoredSession) -> None:
+        """The time that people see as the upload's start is the session's: its first byte goes right after it."""
         self._most_confirmed_bytes = 0
+        started_at = lease_time(self._clock.now())
         self._note(
             session_uri=session.uri,
             session_started_at=session.started_at,
             session_identity=session.identity.encode(),
             file_size_bytes=session.identity.size_bytes,
             bytes_uploaded=0,
+            upload_started_at=started_at,
         )
+        self._transfer.upload_started_at = started_at
 
     def session_dropped(self) -> None:
         """`bytes_uploaded` stays: of a finished session it is true, after any other the attempt's end decides."""

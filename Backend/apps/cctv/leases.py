@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,7 +37,7 @@ _BATCHES_TRIED = 20
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A transfer (with recording, camera and batch loaded) and the lease to work on it.
+    """A transfer (with its recording loaded) and the lease to work on it.
 
     `actor` is who the history names for what comes of it.
     """
@@ -59,25 +60,29 @@ def lease_time(now: datetime) -> datetime:
 # --- Claiming ---------------------------------------------------------------------------------------
 
 
-def claim_next(
-    *, owner_id: UUID, site_id: UUID | None, now: datetime, lease_seconds: float, actor: str = SYSTEM
-) -> Claim | None:
-    """Take the next due transfer (of that site, if one is given): the oldest batch with room first.
+def claim_many(
+    *, most: int, owner_id: UUID, site_id: UUID | None, now: datetime, lease_seconds: float, actor: str = SYSTEM
+) -> list[Claim]:
+    """Take up to `most` due transfers (of that site, if one is given) in one transaction: the oldest batch first.
 
-    None where nothing is due or every batch with due transfers is full.
+    Empty where nothing is due or every batch with due transfers is full. On PostgreSQL whoever holds a
+    batch's row waits for no transfer's, and batches are locked in one order: nobody waits in a circle.
     """
-    if not GCPVideoTransfer.objects.filter(transfer_status=State.PENDING).exists():
-        return None
+    if most < 1 or not GCPVideoTransfer.objects.filter(transfer_status=State.PENDING).exists():
+        return []
     now = lease_time(now)
-    for batch_id in _batches_with_room(site_id, now):
-        # One short transaction. The batch's row is the lock: one claimer at a time counts its uploads.
-        with transaction.atomic():
+    batch_ids = _batches_with_room(site_id, now)
+    claims: list[Claim] = []
+    until = now + timedelta(seconds=lease_seconds)
+    with transaction.atomic(savepoint=False) if batch_ids else nullcontext():
+        for batch_id in batch_ids:
+            # The batch's row is the lock: one claimer at a time counts its uploads.
             batch = TransferBatch.objects.select_for_update().get(pk=batch_id)
-            found = _next_due(batch, site_id, now) if _has_room(batch, now) else None
-            lease = None if found is None else _lease_for_upload(found, owner_id, now, lease_seconds, actor)
-        if lease is not None:
-            return _claim(lease, actor)
-    return None
+            found = _next_due(batch, site_id, now, min(most - len(claims), _room(batch, now)))
+            claims += _claimed(found, owner_id, now, until, actor)
+            if len(claims) == most:
+                break
+    return claims
 
 
 def _of_site(rows: TransferQuerySet, site_id: UUID | None) -> TransferQuerySet:
@@ -85,7 +90,7 @@ def _of_site(rows: TransferQuerySet, site_id: UUID | None) -> TransferQuerySet:
 
 
 def _batches_with_room(site_id: UUID | None, now: datetime) -> list[UUID]:
-    """A look without a lock, so that an idle worker locks nothing; `claim_next` counts again."""
+    """A look without a lock, so that an idle worker locks nothing; `claim_many` counts again."""
     rows = GCPVideoTransfer.objects.filter(batch=OuterRef("pk")).order_by()
     live = rows.filter(transfer_status=State.UPLOADING, lease_expires_at__gt=now)
     live_count = Subquery(live.values("batch").annotate(n=Count("pk")).values("n"))
@@ -97,42 +102,54 @@ def _batches_with_room(site_id: UUID | None, now: datetime) -> list[UUID]:
     )
 
 
-def _has_room(batch: TransferBatch, now: datetime) -> bool:
+def _room(batch: TransferBatch, now: datetime) -> int:
     """Counts every `uploading` row; those whose lease ran out are put back first, so they take no room."""
     uploading = GCPVideoTransfer.objects.filter(batch=batch, transfer_status=State.UPLOADING)
-    _put_back(uploading.filter(lease_expires_at__lte=now), Reason.LEASE_EXPIRED, now)
-    return uploading.count() < batch.batch_size
+    ends = list(uploading.order_by().values_list("lease_expires_at", flat=True))
+    if any(expires_at is None or expires_at <= now for expires_at in ends):
+        late = uploading.filter(lease_expires_at__lte=now).select_for_update(skip_locked=True)
+        return batch.batch_size - len(ends) + _put_back(late, Reason.LEASE_EXPIRED, now)
+    return batch.batch_size - len(ends)
 
 
-def _next_due(batch: TransferBatch, site_id: UUID | None, now: datetime) -> GCPVideoTransfer | None:
+def _next_due(batch: TransferBatch, site_id: UUID | None, now: datetime, most: int) -> list[GCPVideoTransfer]:
     """Half-uploaded files go first: their sessions end after a week, and a long queue may take longer.
 
     They were put back after the request, so they are the few rows whose time is later than the batch's.
-    Ordered by the index alone: a second key would sort 100,000 rows of one time at every claim.
+    Ordered by the index alone: a second key would sort 100,000 rows of one time at every claim. A row that
+    somebody holds (a person who cancels it) is passed over.
     """
+    if most < 1:
+        return []
     due = _of_site(GCPVideoTransfer.objects.filter(batch=batch).due_for_upload(now), site_id)
-    due = due.order_by("next_attempt_at")
-    half = due.filter(next_attempt_at__gt=batch.created_at).exclude(session_uri="")
-    return half.first() or due.first()
+    due = due.select_related("recording").select_for_update(skip_locked=True, of=("self",)).order_by("next_attempt_at")
+    half = list(due.filter(next_attempt_at__gt=batch.created_at).exclude(session_uri="")[:most])
+    if len(half) == most:
+        return half
+    return half + list(due.exclude(pk__in=[row.pk for row in half])[: most - len(half)])
 
 
-def _lease_for_upload(
-    found: GCPVideoTransfer, owner_id: UUID, now: datetime, lease_seconds: float, actor: str
-) -> Lease | None:
-    lease = _next_lease(found, owner_id, now, lease_seconds)
-    try:
-        GCPVideoTransfer.objects.move(
-            found.pk,
-            Move.CLAIM,
-            actor=actor,
-            now=now,
-            reason=Reason.CLAIMED,
-            only_if=Q(lease_number=found.lease_number),
-            changes={**_columns(lease), "next_attempt_at": None},
-        )
-    except MoveRefused:  # a person cancelled it between the look and the lock (PostgreSQL)
-        return None
-    return lease
+def _claimed(found: list[GCPVideoTransfer], owner_id: UUID, now: datetime, until: datetime, actor: str) -> list[Claim]:
+    """The rows are locked: they are taken as they were found."""
+    if not found:
+        return []
+    columns = {"lease_owner": owner_id, "lease_expires_at": until, "next_attempt_at": None}
+    moved = GCPVideoTransfer.objects.move_many(
+        [row.pk for row in found],
+        Move.CLAIM,
+        actor=actor,
+        now=now,
+        reason=Reason.CLAIMED,
+        changes={**columns, "lease_number": F("lease_number") + 1},
+    )
+    claims = []
+    for row in found:
+        if row.pk in moved:
+            row.transfer_status = State.UPLOADING
+            row.lease_number += 1
+            row.lease_owner, row.lease_expires_at, row.next_attempt_at = owner_id, until, None
+            claims.append(Claim(row, Lease(row.pk, row.lease_number, owner_id, until), actor))
+    return claims
 
 
 def _next_lease(found: GCPVideoTransfer, owner_id: UUID, now: datetime, lease_seconds: float) -> Lease:
@@ -177,7 +194,7 @@ def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> di
     with transaction.atomic():
         now = lease_time(now)
         expires_at = now + timedelta(seconds=lease_seconds)
-        for lease in leases:
+        for lease in sorted(leases, key=lambda one: one.transfer_id):  # in the order in which everybody locks many
             if GCPVideoTransfer.objects.held_by_lease(lease, now).update(lease_expires_at=expires_at) == 1:
                 kept[lease.transfer_id] = replace(lease, expires_at=expires_at)
     return kept

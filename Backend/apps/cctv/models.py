@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -389,18 +389,7 @@ class GCPVideoTransfer(models.Model):
             detail=detail,
             lease=lease,
             changes={
-                "object_generation": generation,
-                "object_crc32c": crc32c,
-                "upload_completed_at": moment,
-                "cleanup_scheduled_at": cleanup_at,
-                "next_attempt_at": None,
-                "error_code": "",
-                "error_message": "",
-                "failures_in_row": 0,
-                "failing_since": None,
-                "session_uri": "",
-                "session_started_at": None,
-                "session_identity": "",
+                **completed_columns(generation=generation, crc32c=crc32c, cleanup_at=cleanup_at, now=moment),
                 **changes,
             },
         )
@@ -464,6 +453,24 @@ class GCPVideoTransfer(models.Model):
             },
         )
         self.refresh_from_db()
+
+
+def completed_columns(*, generation: int, crc32c: str, cleanup_at: datetime | None, now: datetime) -> dict[str, Any]:
+    """Of a transfer whose upload is complete and verified: its proof, and no trace of what went wrong before."""
+    return {
+        "object_generation": generation,
+        "object_crc32c": crc32c,
+        "upload_completed_at": now,
+        "cleanup_scheduled_at": cleanup_at,
+        "next_attempt_at": None,
+        "error_code": "",
+        "error_message": "",
+        "failures_in_row": 0,
+        "failing_since": None,
+        "session_uri": "",
+        "session_started_at": None,
+        "session_identity": "",
+    }
 
 
 class TransferEvent(models.Model):

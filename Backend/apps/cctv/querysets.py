@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import models, transaction
 from django.db.models import Count, Q, Sum
 
-from apps.cctv.bulk import insert_many
+from apps.cctv.bulk import insert_many, update_many
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, Move, State
 
@@ -27,6 +27,17 @@ class Lease:
     number: int
     owner_id: UUID
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedMove:
+    """One of many moves made together; `changes` has the same columns in all of them, none an expression."""
+
+    lease: Lease
+    move: Move
+    actor: str
+    reason: Reason
+    changes: Mapping[str, Any]
 
 
 class MoveRefused(Exception):
@@ -132,6 +143,42 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             self._append_events(found, move, actor=actor, now=now, reason=reason, detail=detail)
         return set(found)
 
+    def lock_held(self, leases: Collection[Lease], now: datetime) -> set[UUID]:
+        """Which of those leases on uploads are still their own and unexpired; their rows are locked.
+
+        In the order of their keys, so that two who lock many never wait for each other.
+        """
+        wanted = {lease.transfer_id: (lease.number, lease.owner_id) for lease in leases}
+        rows = self.filter(pk__in=wanted, transfer_status=State.UPLOADING, lease_expires_at__gt=now)
+        rows = rows.order_by("pk").select_for_update()
+        found = rows.values_list("pk", "lease_number", "lease_owner")
+        return {pk for pk, number, owner_id in found if (number, owner_id) == wanted[pk]}
+
+    def move_leased(self, moves: Sequence[LeasedMove], *, now: datetime) -> None:
+        """Make those moves of uploads and append their events, in one transaction: all of them or none.
+
+        Each UPDATE is guarded by its own lease, which ends with the move. Raises LeaseLost; `lock_held`
+        says beforehand whose would be.
+        """
+        rows = [(_held_uploading(one.lease), {**one.changes, **_ended(one.move)}) for one in moves]
+        with transaction.atomic():
+            changed = update_many(self.model, rows, same={}, later={"lease_expires_at": now})
+            if changed != len(moves):
+                raise LeaseLost(f"{len(moves) - changed} of {len(moves)} leases are another's now")
+            self._append(
+                [
+                    {
+                        "transfer_id": one.lease.transfer_id,
+                        "move": one.move,
+                        "to_status": MOVES[one.move].target,
+                        "actor": one.actor,
+                        "reason": one.reason,
+                    }
+                    for one in moves
+                ],
+                same={"from_status": State.UPLOADING, "at": now, "detail": ""},
+            )
+
     def request_many(
         self,
         rows: Sequence[Mapping[str, Any]],
@@ -163,9 +210,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         reason: Reason,
         detail: str = "",
     ) -> None:
-        event_model: Any = self.model._meta.get_field("events").related_model  # noqa: SLF001 - Django's documented Model._meta
-        insert_many(
-            event_model,
+        self._append(
             [{"transfer_id": pk, "from_status": from_status} for pk, from_status in from_statuses.items()],
             same={
                 "at": now,
@@ -176,3 +221,22 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
                 "detail": detail,
             },
         )
+
+    def _append(self, events: Sequence[Mapping[str, Any]], *, same: Mapping[str, Any]) -> None:
+        event_model: Any = self.model._meta.get_field("events").related_model  # noqa: SLF001 - Django's documented Model._meta
+        insert_many(event_model, events, same=same)
+
+
+def _held_uploading(lease: Lease) -> dict[str, Any]:
+    """The columns by which an upload's row is found while the lease is its own."""
+    return {
+        "id": lease.transfer_id,
+        "lease_number": lease.number,
+        "lease_owner": lease.owner_id,
+        "transfer_status": State.UPLOADING,
+    }
+
+
+def _ended(move: Move) -> dict[str, Any]:
+    """The columns of a row whose lease ended with that move."""
+    return {"transfer_status": MOVES[move].target, "lease_owner": None, "lease_expires_at": None}

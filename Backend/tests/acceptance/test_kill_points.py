@@ -16,14 +16,37 @@ from tests.acceptance.world import MIB, World
 LARGE_BYTES = 3 * MIB + 12_345
 SMALL_BYTES = 200_000
 
+CLAIM = [
+    KillPoint("claim_many", "return"),
+    KillPoint("Dispatcher._start"),
+    KillPoint("Dispatcher._start", "return"),
+]
+
+RECORD = [
+    KillPoint("uploads_record"),
+    KillPoint("TransferQuerySet.lock_held", "return"),
+    KillPoint("TransferQuerySet.move_leased"),
+    KillPoint("TransferQuerySet.move_leased", "return"),
+    KillPoint("uploads_work"),
+    KillPoint("uploads_record", "return"),
+    KillPoint("Ledger._written", "return"),
+    KillPoint("Attempt.ended"),  # committed, and nobody knows it yet
+    KillPoint("Attempt.ended", "return"),
+    KillPoint("Attempt.run", "return"),
+    KillPoint("Owner.stop"),
+]
+
 LARGE = [
-    KillPoint("claim_next", "return"),
+    *CLAIM,
     KillPoint("upload_job", "return"),
     KillPoint("upload"),
     KillPoint("GoogleStore.start_session"),
     KillPoint("GoogleStore.start_session", "return"),
+    KillPoint("Attempt.written"),
     KillPoint("OrmJournal.session_started"),
     KillPoint("OrmJournal.session_started", "return"),
+    KillPoint("Note.settle"),  # the session is committed, and its sender does not know it yet
+    KillPoint("Attempt.written", "return"),
     KillPoint("GoogleStore.send"),
     KillPoint("SourceBody.read", "return", 1),
     KillPoint("SourceBody.read", "return", 2),
@@ -34,6 +57,7 @@ LARGE = [
     KillPoint("GoogleStore.send", "return", 2),
     KillPoint("OrmJournal.progress"),
     KillPoint("OrmJournal.progress", "return"),
+    KillPoint("Attempt.written", "return", 2),
     KillPoint("renew"),
     KillPoint("GoogleStore.send", "return", 3),
     KillPoint("GoogleStore.send", "call", 4),
@@ -42,21 +66,26 @@ LARGE = [
     KillPoint("_Upload._verified"),
     KillPoint("_Upload._verified", "return"),
     KillPoint("upload", "return"),
-    KillPoint("upload_record"),
-    KillPoint("GCPVideoTransfer.mark_upload_completed"),
-    KillPoint("TransferQuerySet.move", "return", 2),
-    KillPoint("alarms_clear"),
-    KillPoint("upload_record", "return"),
-    KillPoint("Attempt.run", "return"),
-    KillPoint("Owner.stop"),
+    *RECORD,
 ]
 
 SMALL = [
+    *CLAIM,
     KillPoint("GoogleStore.put_small"),
     KillPoint("HeldBody.read", "return"),
     KillPoint("GoogleStore.put_small", "return"),
-    KillPoint("upload_record"),
-    KillPoint("upload_record", "return"),
+    *RECORD,
+]
+
+GROUP_FILES = 14
+GROUP = [
+    KillPoint("claim_many", "return", 2),  # in the transaction that records others
+    KillPoint("Dispatcher._start", "call", 3),
+    KillPoint("uploads_record", "return", 2),
+    KillPoint("TransferQuerySet.move_leased", "return", 2),
+    KillPoint("Ledger._written", "return", 2),
+    KillPoint("Attempt.ended", "call", 2),
+    KillPoint("Attempt.ended", "call", 7),
 ]
 
 
@@ -77,6 +106,15 @@ def test_large_file_survives_a_worker_killed(world: World, point: KillPoint) -> 
 @pytest.mark.parametrize("point", SMALL, ids=str)
 def test_small_file_survives_a_worker_killed(world: World, point: KillPoint) -> None:
     clips = world.add([SMALL_BYTES])
+    assert world.worker("--until-idle", kill=point).wait() == -signal.SIGKILL
+    world.run_until_idle()
+    world.check_uploaded(clips)
+
+
+@pytest.mark.parametrize("point", GROUP, ids=str)
+def test_small_files_survive_a_worker_killed_in_the_middle_of_a_group(world: World, point: KillPoint) -> None:
+    """Whatever was recorded and claimed together happened together or not at all."""
+    clips = world.add([SMALL_BYTES] * GROUP_FILES, batch_size=4)
     assert world.worker("--until-idle", kill=point).wait() == -signal.SIGKILL
     world.run_until_idle()
     world.check_uploaded(clips)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
+from apps.cctv.bulk import update_many
 from apps.cctv.installation import installation_id
 from apps.cctv.leases import Claim, lease_time
-from apps.cctv.models import GCPVideoTransfer, Recording
+from apps.cctv.models import Alarm, GCPVideoTransfer, Recording, completed_columns
+from apps.cctv.querysets import LeasedMove
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from offload import store
 from offload.digest import to_base64
@@ -24,7 +28,7 @@ from offload.journal import StoredSession
 from offload.naming import object_name, public_url
 from offload.retry import delay_seconds
 from offload.source import SourceIdentity
-from offload.states import Move
+from offload.states import MOVES, Move, State
 from offload.uploader import UploadJob, UploadResult
 
 log = structlog.get_logger("coldreel.upload")
@@ -109,108 +113,134 @@ def _session(transfer: GCPVideoTransfer) -> StoredSession | None:
 # --- Uploaded -----------------------------------------------------------------------------------------
 
 
-def upload_record(*, claim: Claim, result: UploadResult, now: datetime) -> None:
-    """Record a verified upload: the row, the catalogue, the cleanup's time and the event, or none of them.
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A verified upload. `sending_seconds` ago its bytes began to go, where the row does not say when."""
 
-    Raises LeaseLost, and changes nothing then.
+    claim: Claim
+    result: UploadResult
+    sending_seconds: float | None = None
+
+    def started_at(self, now: datetime) -> datetime:
+        if self.sending_seconds is None:
+            return self.claim.transfer.upload_started_at or now
+        return now - timedelta(seconds=self.sending_seconds)
+
+
+def uploads_record(*, uploads: Sequence[Uploaded], now: datetime) -> set[UUID]:
+    """Record verified uploads in one transaction: each row, its catalogue entry, cleanup time and event.
+
+    Returns the transfers recorded. One whose lease was lost is left as it is and hinders no other; of
+    anything else that fails, nothing is recorded.
     """
     now = lease_time(now)
     with transaction.atomic():
-        _locked(claim, now)
-        recording = Recording.objects.select_for_update().get(pk=claim.transfer.recording_id)
-        if result.found_in_bucket:
-            _record_found(claim, result, now)
-        else:
-            _record_uploaded(claim, result, recording, now)
-        recording.storage_type = Recording.StorageType.GCP
-        recording.file_path = result.info.name
-        recording.hold_confirmed = result.info.temporary_hold
-        recording.save(update_fields=["storage_type", "file_path", "hold_confirmed"])
-        upload_works(claim=claim, now=now)
-    log.info(
-        "upload.completed",
-        size_bytes=result.info.size_bytes,
-        sent_bytes=result.bytes_sent,
-        resumed_from_bytes=result.resumed_from_bytes,
-        status=claim.transfer.transfer_status,
-        **_log_fields(claim),
+        held = GCPVideoTransfer.objects.lock_held([one.claim.lease for one in uploads], now)
+        kept = [one for one in uploads if one.claim.transfer.pk in held]
+        if kept:
+            _record(kept, now)
+    return held
+
+
+def _record(kept: Sequence[Uploaded], now: datetime) -> None:
+    wishes = _hold_wishes(kept)
+    moves = [_move_of(one, now, hold_wanted=wishes[one.claim.transfer.recording_id]) for one in kept]
+    GCPVideoTransfer.objects.move_leased(moves, now=now)
+    update_many(
+        Recording,
+        [
+            (
+                {"id": one.claim.transfer.recording_id},
+                {"file_path": one.result.info.name, "hold_confirmed": one.result.info.temporary_hold},
+            )
+            for one in kept
+        ],
+        same={"storage_type": Recording.StorageType.GCP},
     )
+    uploads_work(claims=[one.claim for one in kept], now=now)
+    transaction.on_commit(lambda: _log_uploaded(kept, moves), robust=True)
+
+
+def _hold_wishes(kept: Sequence[Uploaded]) -> dict[UUID, bool]:
+    """Read under the lock. The transfers' rows are locked before: the order in which everybody locks them."""
+    recordings = Recording.objects.filter(pk__in=[one.claim.transfer.recording_id for one in kept])
+    return dict(recordings.order_by("pk").select_for_update().values_list("pk", "hold_wanted"))
+
+
+def _move_of(one: Uploaded, now: datetime, *, hold_wanted: bool) -> LeasedMove:
+    result = one.result
+    if result.found_in_bucket:
+        # The local file is gone already, and the bucket has it whole: there is nothing to clean up.
+        move, reason, cleanup_at = Move.FIND_IN_BUCKET, Reason.FOUND_IN_BUCKET, None
+        more = {"source_identity": one.claim.transfer.source_identity, "cleanup_completed_at": now}
+    elif result.identity is None:
+        raise ValueError("an upload is complete only with the identity of its file")
+    else:
+        stays = hold_wanted or not settings.GCP_STORAGE_CLEANUP_LOCAL
+        move = Move.COMPLETE if stays else Move.COMPLETE_SCHEDULED
+        reason = Reason.ADOPTED if result.adopted else Reason.UPLOADED
+        cleanup_at = None if stays else now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS)
+        more = {"source_identity": result.identity.encode(), "cleanup_completed_at": None}
+    proof = completed_columns(
+        generation=result.info.generation, crc32c=to_base64(result.crc32c), cleanup_at=cleanup_at, now=now
+    )
+    return LeasedMove(one.claim.lease, move, one.claim.actor, reason, {**proof, **_object_columns(one, now), **more})
+
+
+def _log_uploaded(kept: Sequence[Uploaded], moves: Sequence[LeasedMove]) -> None:
+    for one, move in zip(kept, moves, strict=True):
+        log.info(
+            "upload.completed",
+            size_bytes=one.result.info.size_bytes,
+            sent_bytes=one.result.bytes_sent,
+            resumed_from_bytes=one.result.resumed_from_bytes,
+            status=MOVES[move.move].target,
+            **_log_fields(one.claim),
+        )
 
 
 def _locked(claim: Claim, now: datetime) -> GCPVideoTransfer:
-    """The transfer's row is locked before its recording's: the order in which everybody locks them."""
     row = GCPVideoTransfer.objects.held_by_lease(claim.lease, now).select_for_update().first()
     if row is None:
         raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
     return row
 
 
-def _record_uploaded(claim: Claim, result: UploadResult, recording: Recording, now: datetime) -> None:
-    if result.identity is None:
-        raise ValueError("an upload is complete only with the identity of its file")
-    stays = recording.hold_wanted or not settings.GCP_STORAGE_CLEANUP_LOCAL
-    claim.transfer.mark_upload_completed(
-        lease=claim.lease,
-        generation=result.info.generation,
-        crc32c=to_base64(result.crc32c),
-        cleanup_at=None if stays else now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS),
-        now=now,
-        actor=claim.actor,
-        reason=Reason.ADOPTED if result.adopted else Reason.UPLOADED,
-        source_identity=result.identity.encode(),
-        **_object_columns(claim, result, now),
-    )
-
-
-def _record_found(claim: Claim, result: UploadResult, now: datetime) -> None:
-    """The local file is gone already, and the bucket has it whole: there is nothing to clean up."""
-    GCPVideoTransfer.objects.move(
-        claim.transfer.pk,
-        Move.FIND_IN_BUCKET,
-        actor=claim.actor,
-        now=now,
-        reason=Reason.FOUND_IN_BUCKET,
-        lease=claim.lease,
-        changes={
-            "object_generation": result.info.generation,
-            "object_crc32c": to_base64(result.crc32c),
-            "upload_completed_at": now,
-            "cleanup_completed_at": now,
-            "cleanup_scheduled_at": None,
-            "next_attempt_at": None,
-            "error_code": "",
-            "error_message": "",
-            "failures_in_row": 0,
-            "failing_since": None,
-            "session_uri": "",
-            "session_started_at": None,
-            "session_identity": "",
-            **_object_columns(claim, result, now),
-        },
-    )
-    claim.transfer.refresh_from_db()
-
-
-def _object_columns(claim: Claim, result: UploadResult, now: datetime) -> dict[str, Any]:
+def _object_columns(one: Uploaded, now: datetime) -> dict[str, Any]:
     """What the bucket said of the object; every later operation goes by these columns alone."""
-    info = result.info
+    info = one.result.info
     return {
         "installation_id": installation_id(),
         "gcp_bucket": info.bucket,
         "gcp_storage_path": info.name,
         "gcp_public_url": public_url(info.bucket, info.name),
-        "name_take": result.take,
+        "name_take": one.result.take,
         "object_stored_at": info.stored_at,
         "file_size_bytes": info.size_bytes,
         "bytes_uploaded": info.size_bytes,
-        "upload_started_at": claim.transfer.upload_started_at or now,
+        "upload_started_at": one.started_at(now),
     }
 
 
-def upload_works(*, claim: Claim, now: datetime) -> None:
+def uploads_work(*, claims: Sequence[Claim], now: datetime) -> None:
     """The bucket took bytes, so what kept all uploads from working is over."""
-    alarms_clear(codes=STOP_CODES, subject=claim.transfer.gcp_bucket, now=now)
-    alarms_clear(codes=[Reason.MEDIA_ROOT_NOT_MOUNTED], subject=str(claim.transfer.site_id), now=now)
+    if not Alarm.objects.filter(cleared_at__isnull=True, code__in=_UPLOADS_STOPPED).exists():
+        return
+    for bucket in {claim.transfer.gcp_bucket for claim in claims}:
+        alarms_clear(codes=STOP_CODES, subject=bucket, now=now)
+    for site_id in {claim.transfer.site_id for claim in claims}:
+        alarms_clear(codes=[Reason.MEDIA_ROOT_NOT_MOUNTED], subject=str(site_id), now=now)
+
+
+_UPLOADS_STOPPED = sorted({*STOP_CODES, Reason.MEDIA_ROOT_NOT_MOUNTED})
+
+
+def upload_note_start(*, claim: Claim, seconds_ago: float, now: datetime) -> None:
+    """When the bytes of a small file began to go, for those who watch a slow one. Raises LeaseLost."""
+    now = lease_time(now)
+    held = GCPVideoTransfer.objects.filter(transfer_status=State.UPLOADING).held_by_lease(claim.lease, now)
+    if held.update(upload_started_at=now - timedelta(seconds=seconds_ago)) != 1:
+        raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
 
 
 # --- Not uploaded -------------------------------------------------------------------------------------
@@ -239,7 +269,8 @@ def upload_record_failure(
             _wait(claim, row, error, now, random)
         else:
             _retry(claim, row, error, now, random)
-    log.info("upload.put_back" if row.next_attempt_at else "upload.given_up", reason=error.code, **_log_fields(claim))
+        event = "upload.put_back" if row.next_attempt_at else "upload.given_up"
+        transaction.on_commit(lambda: log.info(event, reason=error.code, **_log_fields(claim)), robust=True)
     return row
 
 

@@ -1,9 +1,8 @@
-"""One upload under one lease: run it, end it in time, record how it ended."""
+"""One upload under one lease: run it, end it in time, tell how it ended. Its thread asks the database nothing."""
 
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,13 +10,21 @@ from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 
 from apps.cctv.journal import OrmJournal
-from apps.cctv.leases import Claim, lease_time
-from apps.cctv.services.uploads import upload_job, upload_record, upload_record_failure, upload_works
+from apps.cctv.leases import Claim
+from apps.cctv.services.uploads import (
+    Uploaded,
+    upload_job,
+    upload_note_start,
+    upload_record_failure,
+    uploads_work,
+)
 from apps.cctv.worker.bandwidth import Bandwidth
+from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.gate import Gate
+from apps.cctv.worker.ledger import Ledger, Note, Record, Refusal
 from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
 from offload.errors import Disposition, LeaseLost, OffloadError, Reason, Stopped
@@ -27,8 +34,6 @@ from offload.store import Abort, Body, ObjectInfo, ObjectSpec, ObjectStore, Sess
 from offload.uploader import UploadResult, UploadSettings, upload
 
 log = structlog.get_logger("coldreel.upload")
-
-_WRITE_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +48,27 @@ class Tools:
     timings: Timings
     gate: Gate
     bandwidth: Bandwidth
+    ledger: Ledger
     stopping: threading.Event
 
 
 class Attempt:
     """One claimed transfer on its way. `renewed` and `lose` are called by the heartbeat's thread."""
 
-    def __init__(self, claim: Claim, tools: Tools, *, claimed_at: float) -> None:
-        """`claimed_at` is by the monotonic clock, read before the claim: the lease lasts no shorter."""
+    def __init__(
+        self, claim: Claim, tools: Tools, *, claimed_at: float, when_ended: Callable[[Attempt], None] | None = None
+    ) -> None:
+        """`claimed_at` is by the monotonic clock, read before the claim: the lease lasts no shorter.
+
+        `when_ended` is called by the thread that writes, once the end is recorded or never will be.
+        """
         self.claim = claim
         self._tools = tools
+        self._when_ended = when_ended
         self._lost = False
         self._confirmed_until = claimed_at + tools.timings.lease_seconds
+        self._sending_since: float | None = None
+        self._start_is_told = False
 
     @property
     def id(self) -> UUID:
@@ -79,31 +93,20 @@ class Attempt:
             raise Stopped("the worker was asked to stop")
 
     def run(self) -> None:
-        """Upload and record. Nothing is raised: this is the top of a worker's thread."""
-        try:
-            self._run()
-        except LeaseLost as error:
-            log.warning(
-                "upload.lease_lost", transfer=str(self.id), attempt=self.claim.lease.number, detail=error.detail
-            )
-        except Exception as error:  # noqa: BLE001 - recording failed in a way nobody foresaw; the lease runs out
-            log_crash("upload.not_recorded", error, transfer=str(self.id))
-        finally:
-            self._tools.gate.ended(self.id)
-            connections.close_all()  # this thread's own
-
-    def _run(self) -> None:
+        """Upload, and have the end recorded. Nothing is raised: this is the top of a worker's thread."""
         try:
             result = self._upload()
         except OffloadError as error:
-            self._record_failure(error)
+            if error.disposition is Disposition.WAIT:
+                self._tools.gate.close(self.id)
+            self._fail(error)
         except Exception as error:  # noqa: BLE001 - the top of the worker loop: a bug must not lose the transfer
             log_crash("upload.crashed", error, transfer=str(self.id))
-            detail = f"unexpected {type(error).__name__}"
-            self._record_failure(OffloadError(detail, code=Reason.INTERNAL_ERROR))
+            self._fail(OffloadError(f"unexpected {type(error).__name__}", code=Reason.INTERNAL_ERROR))
         else:
-            now = self._tools.clock.now
-            self.patiently(lambda: upload_record(claim=self.claim, result=result, now=now()))
+            self._tools.ledger.add(Record(self, lambda: Uploaded(self.claim, result, self._sending_seconds())))
+        finally:
+            connections.close_all()  # this thread's own, if anything had to ask after all
 
     def _upload(self) -> UploadResult:
         tools = self._tools
@@ -112,7 +115,7 @@ class Attempt:
                 upload_job(self.claim),
                 root=tools.root,
                 store=cast("ObjectStore", _BetweenRequests(self, tools)),
-                journal=cast("Journal", _Patient(self, OrmJournal(self.claim, tools.clock))),
+                journal=cast("Journal", _InTurn(self, OrmJournal(self.claim, tools.clock))),
                 clock=tools.clock,
                 settings=tools.upload_settings,
                 abort=self.check,
@@ -120,41 +123,58 @@ class Attempt:
                 pace=pace,
             )
 
+    def _fail(self, error: OffloadError) -> None:
+        self._tools.ledger.add(Note(self, lambda: self._record_failure(error), ends=True))
+
     def _record_failure(self, error: OffloadError) -> None:
         if isinstance(error, LeaseLost):
             raise error
-        if error.disposition is Disposition.WAIT:
-            self._tools.gate.close(self.id)
+        if self._sending_since is not None:
+            self._note_start()
         tools = self._tools
-        self.patiently(
-            lambda: upload_record_failure(claim=self.claim, error=error, now=tools.clock.now(), random=tools.random)
-        )
+        upload_record_failure(claim=self.claim, error=error, now=tools.clock.now(), random=tools.random)
 
-    def patiently(self, write: Callable[[], object]) -> None:
-        """A busy database must cost neither a result nor an upload: tried again for as long as the lease lives."""
-        while True:
-            try:
-                write()
-            except (OperationalError, InterfaceError) as error:
-                log.warning("upload.database_busy", transfer=str(self.id), error=type(error).__name__)
-                connections.close_all()
-                self._tools.clock.sleep(_WRITE_AGAIN_SECONDS)
-                self.check_lease()
-            else:
-                return
+    def ended(self, refusal: Refusal) -> None:
+        """By the thread that writes: the end is recorded, or never will be and the lease runs out."""
+        if isinstance(refusal, LeaseLost):
+            log.warning(
+                "upload.lease_lost", transfer=str(self.id), attempt=self.claim.lease.number, detail=refusal.detail
+            )
+        elif refusal is not None:
+            log_crash("upload.not_recorded", refusal, transfer=str(self.id))
+        self._tools.gate.ended(self.id)
+        if self._when_ended is not None:
+            self._when_ended(self)
+
+    def written(self, write: Callable[[], object]) -> None:
+        """Have `write` called in the next group, and wait for its commit. Raises LeaseLost."""
+        note = Note(self, write)
+        self._tools.ledger.add(note)
+        note.wait()
+
+    # --- the upload's start, as people see it: of a small file in the row with its end, or when somebody looks ---
 
     def sending(self) -> None:
-        """A new object is about to be begun: the time that people see as the upload's start."""
-        self.check()
-        self.patiently(self._mark_started)
+        """A small file's bytes begin to go. A session's start is in the row with the session."""
+        self._sending_since = self._tools.clock.monotonic()
+        self._start_is_told = False
 
-    def _mark_started(self) -> None:
-        now = lease_time(self._tools.clock.now())
-        self.claim.transfer.mark_upload_started(lease=self.claim.lease, now=now)
+    def tell_start(self) -> None:
+        """Have a slow small file's start written, once; waits for nothing."""
+        if self._sending_since is not None and not self._start_is_told:
+            self._start_is_told = True
+            self._tools.ledger.add(Note(self, self._note_start))
+
+    def _note_start(self) -> None:
+        upload_note_start(claim=self.claim, seconds_ago=self._sending_seconds() or 0.0, now=self._tools.clock.now())
+
+    def _sending_seconds(self) -> float | None:
+        """Since when, by a clock that nobody sets; the row's time is reckoned back from the database's."""
+        return None if self._sending_since is None else self._tools.clock.monotonic() - self._sending_since
 
     def got_through(self) -> None:
         if self._tools.gate.open():
-            self.patiently(lambda: upload_works(claim=self.claim, now=self._tools.clock.now()))
+            self.written(lambda: uploads_work(claims=[self.claim], now=self._tools.clock.now()))
 
 
 class _BetweenRequests:
@@ -168,7 +188,7 @@ class _BetweenRequests:
         return getattr(self._store, name)
 
     def start_session(self, spec: ObjectSpec) -> str:
-        self._attempt.sending()
+        self._attempt.check()
         return self._store.start_session(spec)
 
     def send(
@@ -189,14 +209,15 @@ class _BetweenRequests:
         return status
 
     def put_small(self, spec: ObjectSpec, body: Body, *, crc32c: int, abort: Abort = never_abort) -> ObjectInfo:
+        self._attempt.check()
         self._attempt.sending()
         info = self._store.put_small(spec, body, crc32c=crc32c, abort=_even_if_stopping(abort))
         self._attempt.got_through()
         return info
 
 
-class _Patient:
-    """A journal whose notes wait for a busy database."""
+class _InTurn:
+    """A journal whose notes are written in groups with those of the other uploads."""
 
     def __init__(self, attempt: Attempt, journal: Journal) -> None:
         self._attempt = attempt
@@ -204,7 +225,7 @@ class _Patient:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         note = getattr(self._journal, name)
-        return lambda *values: self._attempt.patiently(lambda: note(*values))
+        return lambda *values: self._attempt.written(lambda: note(*values))
 
 
 def _even_if_stopping(abort: Abort) -> Abort:
@@ -213,9 +234,3 @@ def _even_if_stopping(abort: Abort) -> Abort:
             abort()
 
     return check
-
-
-def log_crash(event: str, error: BaseException, **fields: object) -> None:
-    """Where it happened, not what it said: a foreign library's message may hold a session URI (P10)."""
-    trace = "".join(traceback.format_tb(error.__traceback__))
-    log.error(event, error=type(error).__name__, trace=trace, **fields)

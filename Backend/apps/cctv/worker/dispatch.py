@@ -1,4 +1,4 @@
-"""The dispatcher: claims as long as there is room, hands each claim to a thread of its own."""
+"""The dispatcher: writes what uploads tell, claims where there is room, hands each claim to a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from uuid import UUID
 import structlog
 from django.db import Error, connection
 
-from apps.cctv.leases import Owner, claim_next, expire_leases, lease_time
+from apps.cctv.leases import Claim, Owner, claim_many, expire_leases, lease_time
 from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.worker.attempt import Attempt, Tools, log_crash
+from apps.cctv.worker.attempt import Attempt, Tools
+from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.stopping import Waker
 from offload.states import State
 
@@ -31,6 +32,7 @@ class Dispatcher:
         self._uploads = uploads
         self._lock = threading.Lock()
         self._running: dict[UUID, Attempt] = {}
+        self._look_around_at = self._claimed_at = tools.clock.monotonic()
         self._threads = ThreadPoolExecutor(max_workers=uploads, thread_name_prefix="upload")
 
     def running(self) -> Collection[Attempt]:
@@ -39,57 +41,67 @@ class Dispatcher:
 
     def run(self, *, until_idle: bool) -> None:
         """Until asked to stop (or nothing is left), then until what runs has ended by itself."""
-        while not self._tools.stopping.is_set():
-            try:
-                expire_leases(now=self._tools.clock.now())
-                self._fill()
-                if until_idle and self._idle():
-                    break
-            except Error as error:
-                log_crash("worker.claim_missed", error)
-                connection.close()
-            self._waker.wait(self._tools.timings.poll_seconds)
-        if self._tools.stopping.is_set():
-            log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
-        while self.running():
-            self._waker.wait(self._tools.timings.poll_seconds)
+        try:
+            while not self._tools.stopping.is_set():
+                try:
+                    self._look_around()
+                    self._write_and_claim()
+                    if until_idle and self._idle():
+                        break
+                except Error as error:
+                    log_crash("worker.claim_missed", error)
+                    connection.close()
+                self._waker.wait(self._tools.timings.poll_seconds)
+            if self._tools.stopping.is_set():
+                log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
+            while self.running():
+                self._tools.ledger.write()
+                self._waker.wait(self._tools.timings.poll_seconds)
+        finally:
+            self._tools.ledger.close()
         self._threads.shutdown()
 
-    def _fill(self) -> None:
-        """Claim until there is no room, nothing due, or nothing gets through."""
-        while len(self.running()) < self._uploads and self._tools.gate.may_claim():
-            attempt = self._claim()
-            if attempt is None or self._tools.stopping.is_set():
-                return
+    def _look_around(self) -> None:
+        """Once a poll, however often it is woken: leases that ran out, and slow starts that people want to see."""
+        now = self._tools.clock.monotonic()
+        if now >= self._look_around_at:
+            self._look_around_at = now + self._tools.timings.poll_seconds
+            expire_leases(now=self._tools.clock.now())
+            for attempt in self.running():
+                attempt.tell_start()
 
-    def _claim(self) -> Attempt | None:
-        # Before the database is asked: however long it takes, the upload knows no longer lease than the row.
-        claimed_at, now = self._tools.clock.monotonic(), self._tools.clock.now()
-        claim = claim_next(
+    def _write_and_claim(self) -> None:
+        for claim in self._tools.ledger.write(self._claim):
+            self._start(claim)
+
+    def _claim(self, ending: int) -> list[Claim]:
+        """As many as there is room for, once `ending` attempts are over, and as the gate allows."""
+        room = self._tools.gate.room(self._uploads - len(self.running()) + ending)
+        if not room or self._tools.stopping.is_set():
+            return []
+        # Before the database is asked: however long it takes, the uploads know no longer leases than the rows.
+        self._claimed_at, now = self._tools.clock.monotonic(), self._tools.clock.now()
+        return claim_many(
+            most=room,
             owner_id=self._owner.id,
             site_id=self._site_id,
             now=now,
             lease_seconds=self._tools.timings.lease_seconds,
             actor=self._owner.name,
         )
-        if claim is None:
-            return None
-        attempt = Attempt(claim, self._tools, claimed_at=claimed_at)
+
+    def _start(self, claim: Claim) -> None:
+        attempt = Attempt(claim, self._tools, claimed_at=self._claimed_at, when_ended=self._ended)
         self._tools.gate.claimed(attempt.id)
         with self._lock:
             self._running[attempt.id] = attempt
-        self._threads.submit(self._run, attempt)
-        return attempt
+        self._threads.submit(attempt.run)
 
-    def _run(self, attempt: Attempt) -> None:
-        try:
-            attempt.run()
-        finally:
-            with self._lock:
-                # The same transfer may run again already, if this attempt lost its lease.
-                if self._running.get(attempt.id) is attempt:
-                    del self._running[attempt.id]
-            self._waker.wake()
+    def _ended(self, attempt: Attempt) -> None:
+        with self._lock:
+            # The same transfer may run again already, if this attempt lost its lease.
+            if self._running.get(attempt.id) is attempt:
+                del self._running[attempt.id]
 
     def _idle(self) -> bool:
         """Nothing uploads, anywhere, and nothing will be due before the longest pause between tries is over."""

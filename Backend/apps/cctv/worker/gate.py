@@ -27,11 +27,13 @@ class Gate:
         self._next_try_at = clock.monotonic()
         self._trying: UUID | None = None
 
-    def may_claim(self) -> bool:
+    def room(self, free: int) -> int:
+        """How many of `free` slots may be filled: one at a time while nothing gets through."""
         with self._lock:
             if not self._closed:
-                return True
-            return self._trying is None and self._clock.monotonic() >= self._next_try_at
+                return free
+            may_try = self._trying is None and self._clock.monotonic() >= self._next_try_at
+            return min(free, 1) if may_try else 0
 
     def claimed(self, transfer_id: UUID) -> None:
         with self._lock:

@@ -10,7 +10,8 @@ from django.db import Error, connection
 
 from apps.cctv.leases import Owner, lease_time, renew
 from apps.cctv.models import PeriodicJob, WorkerProcess
-from apps.cctv.worker.attempt import Attempt, log_crash
+from apps.cctv.worker.attempt import Attempt
+from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
 

@@ -15,7 +15,8 @@ from django.db.models import F, Q
 
 from apps.cctv.leases import lease_time
 from apps.cctv.models import SYSTEM, PeriodicJob
-from apps.cctv.worker.attempt import Tools, log_crash
+from apps.cctv.worker.attempt import Tools
+from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.timings import Timings
 from offload.errors import OffloadError
 

@@ -17,6 +17,7 @@ from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.dispatch import Dispatcher
 from apps.cctv.worker.gate import Gate
 from apps.cctv.worker.heartbeat import Heartbeat
+from apps.cctv.worker.ledger import Ledger
 from apps.cctv.worker.periodic import PERIODIC, PeriodicThread, Worker
 from apps.cctv.worker.stopping import StopSignals, Waker
 from apps.cctv.worker.timings import Timings
@@ -50,6 +51,8 @@ def run_worker(
     """
     clock = clock or SystemClock()
     gate = Gate(clock, timings, random, closed=_stopped_by_an_alarm())
+    owner = Owner.start(home, site, clock.now())
+    waker = Waker(owner.bell)
     tools = Tools(
         store=store,
         root=root,
@@ -59,10 +62,9 @@ def run_worker(
         timings=timings,
         gate=gate,
         bandwidth=Bandwidth(clock),
+        ledger=Ledger(clock=clock, wake=waker.wake),
         stopping=threading.Event(),
     )
-    owner = Owner.start(home, site, clock.now())
-    waker = Waker(owner.bell)
     log.info("worker.started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
     try:
         with StopSignals(tools.stopping, waker):

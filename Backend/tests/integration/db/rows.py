@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from apps.cctv.leases import Claim, claim_many
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Lease, Recording, Site, TransferBatch
 from apps.users.models import Role, User
 from offload.states import UPLOADED, State
@@ -77,6 +78,12 @@ def lease(on: GCPVideoTransfer, *, number: int | None = None, seconds: float = 4
     if number is None:
         GCPVideoTransfer.objects.filter(pk=on.pk).update(lease_owner=OWNER, lease_expires_at=expires_at)
     return held
+
+
+def claim(**arguments: Any) -> Claim | None:
+    """The next due transfer, claimed by `OWNER` at `NOW` for 40 s unless the arguments say otherwise."""
+    wanted = {"owner_id": OWNER, "site_id": None, "now": NOW, "lease_seconds": 40, **arguments}
+    return next(iter(claim_many(most=1, **wanted)), None)
 
 
 def receipt(of: GCPVideoTransfer, **columns: Any) -> DeletionReceipt:

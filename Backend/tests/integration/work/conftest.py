@@ -18,7 +18,8 @@ import pytest
 
 from apps.cctv.models import GCPVideoTransfer, TransferBatch
 from apps.cctv.worker.bandwidth import Bandwidth
-from offload.clock import SystemClock
+from apps.cctv.worker.ledger import Ledger
+from offload.clock import Clock, SystemClock
 from offload.testing import FakeClock, MemoryStore
 from tests.conftest import MakeRecording
 from tests.integration.db import rows
@@ -58,3 +59,13 @@ def make_transfer(make_recording: MakeRecording, batch: TransferBatch, bucket: s
         return rows.transfer(columns.pop("status", rows.State.PENDING), of=recording, **columns)
 
     return make
+
+
+def written_at_once(clock: Clock) -> Ledger:
+    """A ledger for one upload: what it tells is written by the thread that tells it."""
+
+    def write() -> None:
+        ledger.write()
+
+    ledger = Ledger(clock=clock, wake=write)
+    return ledger

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from apps.cctv.leases import Claim, claim_next, expire_leases
+from apps.cctv.leases import Claim, expire_leases
 from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.bandwidth import Bandwidth
@@ -26,7 +26,7 @@ from offload.states import State
 from offload.testing import FakeClock, MemoryStore
 from offload.uploader import UploadSettings
 from tests.integration.db import rows
-from tests.integration.work.conftest import MakeTransfer
+from tests.integration.work.conftest import MakeTransfer, written_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,12 +49,13 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path, bandwidth: Ban
         timings=TIMINGS,
         gate=Gate(clock, TIMINGS, lambda: 0.5, closed=False),
         bandwidth=bandwidth,
+        ledger=written_at_once(clock),
         stopping=threading.Event(),
     )
 
 
 def claimed(clock: FakeClock) -> Claim:
-    found = claim_next(owner_id=rows.OWNER, site_id=None, now=clock.now(), lease_seconds=40)
+    found = rows.claim(now=clock.now())
     assert found is not None
     return found
 
@@ -198,12 +199,12 @@ def test_no_line_closes_the_gate_and_bytes_open_it(
     store.fault("start_session", LineDown("no answer"))
     attempt_of(tools).run()
     assert (row().transfer_status, row().error_code) == (State.PENDING, "line_down")
-    assert not tools.gate.may_claim()
+    assert not tools.gate.room(1)
 
     pause_is_over(clock)
     attempt_of(tools).run()
     assert row().transfer_status == State.CLEANUP_PENDING
-    assert tools.gate.may_claim()
+    assert tools.gate.room(1)
     assert (row().error_code, row().failures_in_row) == ("", 0)
 
 
@@ -230,7 +231,7 @@ def test_missing_media_root_loses_no_transfer(tools: Tools, media_root: Path, ma
         path.unlink()
     attempt_of(tools).run()
     assert (row().transfer_status, row().error_code) == (State.PENDING, "media_root_not_mounted")
-    assert not tools.gate.may_claim()
+    assert not tools.gate.room(1)
 
 
 class _Bug(Exception):
@@ -307,7 +308,7 @@ def test_busy_database_costs_neither_the_upload_nor_its_result(
     make_transfer(size_bytes=3 * MIB)
     with closing(_Busy(sleeps=5)) as clock:
         store.fault("send", skip=requests_before, action=clock.lock)
-        attempt_of(replace(tools, clock=clock)).run()
+        attempt_of(replace(tools, clock=clock, ledger=written_at_once(clock))).run()
     assert row().transfer_status == State.CLEANUP_PENDING
     assert (row().failures_in_row, row().lease_number) == (0, 1)
 
@@ -320,12 +321,12 @@ def test_database_that_stays_busy_costs_no_byte(
     make_transfer(size_bytes=3 * MIB)
     with closing(_Busy(sleeps=10**9)) as clock:
         store.fault("send", skip=3, action=clock.lock)
-        attempt_of(replace(tools, clock=clock)).run()
+        attempt_of(replace(tools, clock=clock, ledger=written_at_once(clock))).run()
         assert len(store.objects()) == 1
         assert row().transfer_status == State.UPLOADING
         clock.unlock()
         clock.advance(60)
         expire_leases(now=clock.now())
-        attempt_of(replace(tools, clock=clock)).run()
+        attempt_of(replace(tools, clock=clock, ledger=written_at_once(clock))).run()
     assert row().transfer_status == State.CLEANUP_PENDING
     assert sum(call.received_bytes for call in store.calls_of("send")) == 3 * MIB

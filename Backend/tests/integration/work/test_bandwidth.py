@@ -15,7 +15,6 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.cctv.leases import claim_next
 from apps.cctv.models import GCPVideoTransfer, Site, SiteLine
 from apps.cctv.services.bandwidth import LONGEST_QUEUE_SECONDS, QUEUE_SECONDS, limit_of, limits_in_force, line_take
 from apps.cctv.worker.attempt import Attempt, Tools
@@ -31,7 +30,7 @@ from offload.store import Abort, never_abort
 from offload.testing import FakeClock, MemoryStore
 from offload.uploader import UploadSettings
 from tests.integration.db import rows
-from tests.integration.work.conftest import MakeTransfer
+from tests.integration.work.conftest import MakeTransfer, written_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -352,9 +351,10 @@ def test_lost_lease_ends_a_paced_upload_and_records_nothing(
         timings=Timings(),
         gate=Gate(clock, Timings(), lambda: 0.5, closed=False),
         bandwidth=bandwidth,
+        ledger=written_at_once(clock),
         stopping=threading.Event(),
     )
-    claim = claim_next(owner_id=rows.OWNER, site_id=None, now=clock.now(), lease_seconds=40)
+    claim = rows.claim(now=clock.now())
     assert claim is not None
     attempt = Attempt(claim, tools, claimed_at=clock.monotonic())
     running = threading.Thread(target=attempt.run)

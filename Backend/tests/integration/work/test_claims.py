@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-from apps.cctv.leases import Claim, claim_next
+from apps.cctv.leases import Claim
 from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site, TransferBatch
 from offload.states import State
 from tests.integration.db import rows
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 def claim(**arguments: Any) -> Claim | None:
-    wanted = {"owner_id": uuid.uuid4(), "site_id": None, "now": NOW, "lease_seconds": 40, **arguments}
-    return claim_next(**wanted)
+    return rows.claim(**{"owner_id": uuid.uuid4(), **arguments})
 
 
 def batch_of(size: int, *, minutes: float = 0) -> TransferBatch:

@@ -25,19 +25,19 @@ def gate_of(clock: FakeClock, *, closed: bool = False) -> Gate:
 def test_open_gate_lets_everybody_through(clock: FakeClock) -> None:
     gate = gate_of(clock)
     gate.claimed(A)
-    assert gate.may_claim()
+    assert gate.room(1)
 
 
 def test_closed_gate_lets_one_try_after_a_pause(clock: FakeClock) -> None:
     gate = gate_of(clock)
     gate.close(A)
-    assert not gate.may_claim()
+    assert not gate.room(1)
     clock.advance(2)
-    assert gate.may_claim()
+    assert gate.room(1)
     gate.claimed(B)
-    assert not gate.may_claim()
+    assert not gate.room(1)
     gate.ended(B)
-    assert gate.may_claim()
+    assert gate.room(1)
 
 
 def test_pauses_grow_to_their_cap_and_no_further(clock: FakeClock) -> None:
@@ -46,7 +46,7 @@ def test_pauses_grow_to_their_cap_and_no_further(clock: FakeClock) -> None:
     pauses = []
     for _ in range(7):
         pause = 0
-        while not gate.may_claim():
+        while not gate.room(1):
             clock.advance(1)
             pause += 1
         pauses.append(pause)
@@ -61,16 +61,16 @@ def test_uploads_that_fail_together_count_once(clock: FakeClock) -> None:
     for number in range(20):
         gate.close(UUID(int=number))
     clock.advance(2)
-    assert gate.may_claim()
+    assert gate.room(1)
 
 
 def test_first_bytes_that_get_through_open_it(clock: FakeClock) -> None:
     gate = gate_of(clock, closed=True)
-    assert gate.may_claim()
+    assert gate.room(1)
     gate.claimed(A)
-    assert not gate.may_claim()
+    assert not gate.room(1)
     assert gate.open()
-    assert gate.may_claim()
+    assert gate.room(1)
     assert not gate.open()
 
 
@@ -79,4 +79,4 @@ def test_upload_that_tries_and_merely_ends_leaves_it_closed(clock: FakeClock) ->
     gate.claimed(A)
     gate.ended(A)
     gate.claimed(B)
-    assert not gate.may_claim()
+    assert not gate.room(1)

@@ -15,6 +15,7 @@ from apps.cctv.models import PeriodicJob
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.gate import Gate
+from apps.cctv.worker.ledger import Ledger
 from apps.cctv.worker.periodic import PERIODIC, Periodic, PeriodicThread, Worker
 from apps.cctv.worker.timings import Timings
 from offload.errors import StopAndTell
@@ -38,6 +39,7 @@ def worker(store: MemoryStore, clock: FakeClock, media_root: Path, tmp_path: Pat
         timings=timings,
         gate=Gate(clock, timings, lambda: 0.5, closed=False),
         bandwidth=Bandwidth(clock),
+        ledger=Ledger(clock=clock, wake=lambda: None),
         stopping=threading.Event(),
     )
     return Worker(tools=tools, home=tmp_path, owner_id=uuid.uuid4(), site_id=None)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from apps.cctv.leases import Claim, claim_next
+from apps.cctv.leases import Claim
 from apps.cctv.models import Alarm, GCPVideoTransfer, Recording
-from apps.cctv.services.uploads import upload_job, upload_record, upload_record_failure
+from apps.cctv.services.uploads import Uploaded, upload_job, upload_record_failure, uploads_record
 from offload.errors import (
     Disposition,
     FileProblem,
@@ -48,7 +48,7 @@ def claim(make_transfer: MakeTransfer) -> Claim:
 
 
 def claimed() -> Claim:
-    found = claim_next(owner_id=rows.OWNER, site_id=None, now=NOW, lease_seconds=10**9, actor="box:7")
+    found = rows.claim(lease_seconds=10**9, actor="box:7")
     assert found is not None
     return found
 
@@ -75,6 +75,11 @@ def result_for(claim: Claim, **changes: Any) -> UploadResult:
         resumed_from_bytes=0,
     )
     return replace(plain, **changes)
+
+
+def record(claim: Claim, result: UploadResult) -> bool:
+    """Whether it was recorded."""
+    return uploads_record(uploads=[Uploaded(claim, result)], now=NOW) == {claim.transfer.pk}
 
 
 def row_of(claim: Claim) -> GCPVideoTransfer:
@@ -116,7 +121,7 @@ def test_job_continues_the_stored_session(make_transfer: MakeTransfer) -> None:
 
 
 def test_verified_upload_changes_row_and_catalogue_together(claim: Claim) -> None:
-    upload_record(claim=claim, result=result_for(claim), now=NOW)
+    record(claim, result_for(claim))
     row = row_of(claim)
     assert row.transfer_status == State.CLEANUP_PENDING
     assert (row.object_generation, row.object_crc32c, row.object_stored_at) == (77, "AAAAAQ==", NOW)
@@ -136,7 +141,7 @@ def test_verified_upload_changes_row_and_catalogue_together(claim: Claim) -> Non
 
 def test_waiting_period_is_the_settings(claim: Claim, settings: Any) -> None:
     settings.GCP_CLEANUP_DELAY_HOURS = 0.5
-    upload_record(claim=claim, result=result_for(claim, adopted=True), now=NOW)
+    record(claim, result_for(claim, adopted=True))
     row = row_of(claim)
     assert row.cleanup_scheduled_at is not None
     assert row.upload_completed_at is not None
@@ -147,7 +152,7 @@ def test_waiting_period_is_the_settings(claim: Claim, settings: Any) -> None:
 def test_held_recordings_local_file_stays(claim: Claim) -> None:
     """Also when it was held while it was uploaded: the wish is read when the end is recorded."""
     Recording.objects.update(hold_wanted=True)
-    upload_record(claim=claim, result=result_for(claim), now=NOW)
+    record(claim, result_for(claim))
     row = row_of(claim)
     assert (row.transfer_status, row.cleanup_scheduled_at) == (State.COMPLETED, None)
     assert not row.recording.hold_confirmed
@@ -155,18 +160,18 @@ def test_held_recordings_local_file_stays(claim: Claim) -> None:
 
 def test_hold_is_confirmed_by_the_object_alone(claim: Claim) -> None:
     Recording.objects.update(hold_wanted=True)
-    upload_record(claim=claim, result=result_for(claim, held=True), now=NOW)
+    record(claim, result_for(claim, held=True))
     assert row_of(claim).recording.hold_confirmed
 
 
 def test_with_cleanup_off_the_local_file_stays(claim: Claim, settings: Any) -> None:
     settings.GCP_STORAGE_CLEANUP_LOCAL = False
-    upload_record(claim=claim, result=result_for(claim), now=NOW)
+    record(claim, result_for(claim))
     assert row_of(claim).transfer_status == State.COMPLETED
 
 
 def test_recording_found_in_the_bucket_has_nothing_to_clean_up(claim: Claim) -> None:
-    upload_record(claim=claim, result=result_for(claim, found_in_bucket=True, identity=None), now=NOW)
+    record(claim, result_for(claim, found_in_bucket=True, identity=None))
     row = row_of(claim)
     assert row.transfer_status == State.CLEANUP_COMPLETED
     assert (row.object_generation, row.object_crc32c) == (77, "AAAAAQ==")
@@ -180,8 +185,7 @@ def test_recording_found_in_the_bucket_has_nothing_to_clean_up(claim: Claim) -> 
 def test_worker_that_lost_its_lease_records_no_upload(claim: Claim, columns: dict[str, Any], found: bool) -> None:
     GCPVideoTransfer.objects.update(**columns)
     before = GCPVideoTransfer.objects.values().get()
-    with pytest.raises(LeaseLost):
-        upload_record(claim=claim, result=result_for(claim, found_in_bucket=found), now=NOW)
+    assert not record(claim, result_for(claim, found_in_bucket=found))
     with pytest.raises(LeaseLost):
         fail(claim, TryAgain("busy"))
     assert GCPVideoTransfer.objects.values().get() == before
@@ -190,7 +194,7 @@ def test_worker_that_lost_its_lease_records_no_upload(claim: Claim, columns: dic
 
 def test_upload_without_its_files_identity_is_not_recorded(claim: Claim) -> None:
     with pytest.raises(ValueError, match="identity"):
-        upload_record(claim=claim, result=result_for(claim, identity=None), now=NOW)
+        record(claim, result_for(claim, identity=None))
     assert row_of(claim).transfer_status == State.UPLOADING
 
 
@@ -303,7 +307,7 @@ def test_first_success_clears_the_alarm(claim: Claim) -> None:
         rows_of = Alarm(code=code, subject="footage", detail="x", raised_at=NOW, last_seen_at=NOW)
         rows_of.save()
     Alarm.objects.create(code="object_lost", subject="footage", detail="x", raised_at=NOW, last_seen_at=NOW)
-    upload_record(claim=claim, result=result_for(claim), now=NOW)
+    record(claim, result_for(claim))
     assert list(Alarm.objects.filter(cleared_at=None).values_list("code", flat=True)) == ["object_lost"]
 
 

@@ -17,7 +17,7 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from apps.cctv import wiring
-from apps.cctv.leases import Owner, claim_next
+from apps.cctv.leases import Owner, claim_many
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.services import NotConfigured
 from apps.cctv.worker import Timings, run_worker
@@ -199,9 +199,8 @@ def test_heartbeat_renews_what_is_held_and_tells_what_is_lost(tmp_path: Path, ma
     for number in range(2):
         make_transfer(f"{number}.ts")
     with Owner.start(tmp_path, None, timezone.now()) as owner:
-        told = [
-            Told(claim_next(owner_id=owner.id, site_id=None, now=timezone.now(), lease_seconds=10)) for _ in range(2)
-        ]
+        claims = claim_many(most=2, owner_id=owner.id, site_id=None, now=timezone.now(), lease_seconds=10)
+        told = [Told(claim) for claim in claims]
         GCPVideoTransfer.objects.filter(pk=told[1].id).update(lease_number=7)
         job = PeriodicJob.objects.create(
             name="sweep", next_run_at=timezone.now(), lease_owner=owner.id, lease_expires_at=timezone.now()

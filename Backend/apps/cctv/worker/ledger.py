@@ -1,0 +1,212 @@
+"""The ledger: one thread writes what all uploads of a worker have to tell, everything queued in one transaction.
+
+Nobody waits for a group to fill: what queues up while one commit runs is the next group. What is not
+committed has not happened: whoever waits for a note is told after the commit, and an attempt keeps its
+slot and its lease until its end is recorded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from apps.cctv.leases import Claim, lease_time
+from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.services.uploads import Uploaded, uploads_record
+from apps.cctv.worker.crashes import log_crash
+from offload.clock import Clock
+from offload.errors import LeaseLost
+
+log = structlog.get_logger("coldreel.upload")
+
+_WRITE_AGAIN_SECONDS = 0.5
+_BUSY = (OperationalError, InterfaceError)
+
+Refusal = Exception | None
+"""Why an entry was not written; None where it was."""
+
+
+class Holder(Protocol):
+    """Whose lease an entry is written under: an attempt."""
+
+    @property
+    def claim(self) -> Claim: ...
+
+    def check_lease(self) -> None:
+        """Raises LeaseLost in time before anybody else can have the lease."""
+
+    def ended(self, refusal: Refusal) -> None:
+        """Its end is recorded, or never will be."""
+
+
+class Note:
+    """Something to be written while an upload goes on, or its end where it failed (`ends`).
+
+    `write` is called in a transaction and raises LeaseLost where it changed nothing.
+    """
+
+    def __init__(self, by: Holder, write: Callable[[], object], *, ends: bool = False) -> None:
+        self.by = by
+        self.write = write
+        self.ends = ends
+        self._written: Future[None] = Future()
+
+    def settle(self, refusal: Refusal) -> None:
+        if self.ends:
+            self.by.ended(refusal)
+        elif refusal is None:
+            self._written.set_result(None)
+        else:
+            self._written.set_exception(refusal)
+
+    def wait(self) -> None:
+        """Until it is committed. Raises LeaseLost, or what `write` raised."""
+        self._written.result()
+
+
+class Record:
+    """A verified upload: its end."""
+
+    ends = True
+
+    def __init__(self, by: Holder, upload: Callable[[], Uploaded]) -> None:
+        self.by = by
+        self.upload = upload
+
+    def settle(self, refusal: Refusal) -> None:
+        self.by.ended(refusal)
+
+
+Entry = Note | Record
+
+
+def _claim_nothing(ending: int) -> list[Claim]:
+    del ending
+    return []
+
+
+class Ledger:
+    """`add` is for the uploads' threads, `write` for the one thread that writes."""
+
+    def __init__(self, *, clock: Clock, wake: Callable[[], None]) -> None:
+        """`wake` is called when something waits to be written, by the thread that queued it."""
+        self._clock = clock
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._queue: list[Entry] = []
+        self._closed = False
+
+    def add(self, entry: Entry) -> None:
+        with self._lock:
+            closed, first = self._closed, not self._queue
+            if not closed:
+                self._queue.append(entry)
+        if closed:
+            entry.settle(_nobody_writes())
+        elif first:
+            self._wake()
+
+    def write(self, claim: Callable[[int], list[Claim]] = _claim_nothing) -> list[Claim]:
+        """Write everything queued, then `claim` in the same transaction; what was claimed, once it is committed.
+
+        `claim` is called with the number of attempts that end with this group. A busy database costs neither
+        a result nor an upload: what is queued stays so for as long as its lease lives.
+        """
+        entries = self._take()
+        if not entries:
+            return claim(0)
+        try:
+            with transaction.atomic():
+                refusals = self._written(entries)
+                claims = claim(sum(entry.ends for entry in entries))
+        except _BUSY as error:
+            self._later(entries, error)
+            return []
+        except Exception as error:  # noqa: BLE001 - of one of them, which must not spoil the others
+            log_crash("upload.group_not_written", error)
+            self._one_by_one(entries)
+            return []
+        for entry, refusal in zip(entries, refusals, strict=True):
+            entry.settle(refusal)
+        return claims
+
+    def close(self) -> None:
+        """Nobody writes any more: those who wait are told."""
+        with self._lock:
+            self._closed = True
+        for entry in self._take():
+            entry.settle(_nobody_writes())
+
+    def _take(self) -> list[Entry]:
+        with self._lock:
+            entries, self._queue = self._queue, []
+            return entries
+
+    def _written(self, entries: Sequence[Entry]) -> list[Refusal]:
+        """In a transaction: what came of each."""
+        records = {entry: entry.upload() for entry in entries if isinstance(entry, Record)}
+        if len(records) < len(entries):
+            # All rows in one order before any is written: two who lock many never wait in a circle.
+            leases = [entry.by.claim.lease for entry in entries]
+            GCPVideoTransfer.objects.lock_held(leases, lease_time(self._clock.now()))
+        noted = {entry: _refusal(entry) for entry in entries if isinstance(entry, Note)}
+        recorded = uploads_record(uploads=list(records.values()), now=self._clock.now()) if records else set()
+        return [noted[entry] if isinstance(entry, Note) else _refusal_of_record(entry, recorded) for entry in entries]
+
+    def _one_by_one(self, entries: Sequence[Entry]) -> None:
+        for number, entry in enumerate(entries):
+            refusal: Refusal
+            try:
+                with transaction.atomic():
+                    (refusal,) = self._written([entry])
+            except _BUSY as error:
+                self._later(entries[number:], error)
+                return
+            except Exception as error:  # noqa: BLE001 - this one: whoever made it is told
+                refusal = error
+            entry.settle(refusal)
+        self._wake()  # there is room now, and nothing was claimed
+
+    def _later(self, entries: Sequence[Entry], error: Exception) -> None:
+        """Back to the head of the queue, those whose lease lives."""
+        log.warning("upload.database_busy", waiting=len(entries), error=type(error).__name__)
+        connection.close()
+        self._clock.sleep(_WRITE_AGAIN_SECONDS)
+        alive: list[Entry] = []
+        for entry in entries:
+            try:
+                entry.by.check_lease()
+            except LeaseLost as lost:
+                entry.settle(lost)
+            else:
+                alive.append(entry)
+        with self._lock:
+            self._queue[:0] = alive
+        self._wake()
+
+
+def _refusal(note: Note) -> Refusal:
+    try:
+        note.write()
+    except LeaseLost as lost:
+        return lost
+    return None
+
+
+def _refusal_of_record(record: Record, recorded: Collection[UUID]) -> Refusal:
+    lease = record.by.claim.lease
+    return (
+        None
+        if lease.transfer_id in recorded
+        else LeaseLost(f"the lease of transfer {lease.transfer_id} is another's now")
+    )
+
+
+def _nobody_writes() -> LeaseLost:
+    return LeaseLost("the worker has ended")
