@@ -88,6 +88,20 @@ BREAKAGES = [
         "tests/unit/test_uploader.py::test_session_is_stored_before_the_first_byte",
     ),
     Breakage(
+        "P3",
+        "apps/cctv/worker/ledger.py",
+        "        self._written.result()\n",
+        "        return\n",
+        "tests/integration/work/test_ledger.py::test_note_is_committed_when_its_writer_goes_on",
+    ),
+    Breakage(
+        "P3",
+        "apps/cctv/worker/ledger.py",
+        "            self._later(entries, error)\n            return []\n",
+        "            return []\n",
+        "tests/integration/work/test_ledger.py::test_group_whose_claim_fails_is_not_recorded_yet",
+    ),
+    Breakage(
         "P5",
         f"{_CLEANUP}/attempt.py",
         "transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)",
@@ -114,6 +128,13 @@ BREAKAGES = [
         "            lease_number=lease.number,\n",
         "",
         "tests/integration/db/test_moves.py::test_worker_that_lost_its_lease_changes_nothing",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/worker/ledger.py",
+        "    if transfer_id in recorded:",
+        "    if True:",
+        "tests/integration/work/test_ledger.py::test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other",
     ),
     Breakage(
         "P6",

@@ -8,11 +8,15 @@ row are prepared once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from django.db import connection
 from django.db.models import Field, Model
 from django.db.models.constants import OnConflict
+
+_VALUES_AT_ONCE = 900
+"""Few rows go in one step. With `executemany` a worker's threads would take the interpreter after each of them."""
 
 
 def insert_many(
@@ -28,11 +32,13 @@ def insert_many(
     fields = [field for field in model._meta.local_concrete_fields if field.attname in rows[0] or not field.primary_key]  # noqa: SLF001 - Django's documented Model._meta
     shared = [_prepared(field, getattr(template, field.attname)) for field in fields]
     varying = [(at, field) for at, field in enumerate(fields) if field.attname in rows[0]]
+    conflict = OnConflict.IGNORE if ignore_conflicts else None
+    values = [_values(row, shared, varying) for row in rows]
     with connection.cursor() as cursor:
-        cursor.executemany(
-            _statement(model, fields, on_conflict=OnConflict.IGNORE if ignore_conflicts else None),
-            [_values(row, shared, varying) for row in rows],
-        )
+        if len(rows) * len(fields) <= _VALUES_AT_ONCE:
+            cursor.execute(_statement(model, fields, len(rows), on_conflict=conflict), list(chain(*values)))
+        else:
+            cursor.executemany(_statement(model, fields, 1, on_conflict=conflict), values)
 
 
 def update_many(
@@ -77,14 +83,16 @@ def _all_prepared(fields: Sequence[Field[Any, Any]], columns: Mapping[str, Any])
     return [_prepared(field, columns[field.attname]) for field in fields]
 
 
-def _statement(model: type[Model], fields: Sequence[Field[Any, Any]], *, on_conflict: OnConflict | None) -> str:
+def _statement(
+    model: type[Model], fields: Sequence[Field[Any, Any]], rows: int, *, on_conflict: OnConflict | None
+) -> str:
     quoted = connection.ops.quote_name
     columns = ", ".join(quoted(str(field.column)) for field in fields)
-    places = ", ".join(["%s"] * len(fields))
+    places = ", ".join([f"({', '.join(['%s'] * len(fields))})"] * rows)
     table = quoted(model._meta.db_table)  # noqa: SLF001 - as above
     insert = connection.ops.insert_statement(on_conflict=on_conflict)
     suffix = connection.ops.on_conflict_suffix_sql(fields, on_conflict, [], [])
-    return f"{insert} {table} ({columns}) VALUES ({places}) {suffix or ''}"
+    return f"{insert} {table} ({columns}) VALUES {places} {suffix or ''}"
 
 
 def _values(row: Mapping[str, Any], shared: list[Any], varying: Sequence[tuple[int, Field[Any, Any]]]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Leases: who may change a transfer, until when (P6), and how many of a batch upload at once.
+"""Leases: who may change a transfer, and until when (P6).
 
 A lease is three columns of the transfer's row. Its number only grows and is the fence: a worker that
 lost its lease matches no row any more. On PostgreSQL, where workers run on many machines, every time
@@ -11,7 +11,6 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,19 +19,15 @@ from typing import Self
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.cctv.installation import installation_id
-from apps.cctv.models import SYSTEM, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
+from apps.cctv.models import SYSTEM, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet
 from apps.cctv.wakeup import OWNERS_FOLDER, bell_path, hang_bell, ring
 from offload.errors import Reason
 from offload.states import Move, State
-
-_BATCHES_TRIED = 20
-"""Batches tried in one claim. Only batches with room and due work count, so this bounds lost races."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,99 +52,7 @@ def lease_time(now: datetime) -> datetime:
     return found  # type: ignore[no-any-return]
 
 
-# --- Claiming ---------------------------------------------------------------------------------------
-
-
-def claim_many(
-    *, most: int, owner_id: UUID, site_id: UUID | None, now: datetime, lease_seconds: float, actor: str = SYSTEM
-) -> list[Claim]:
-    """Take up to `most` due transfers (of that site, if one is given) in one transaction: the oldest batch first.
-
-    Empty where nothing is due or every batch with due transfers is full. On PostgreSQL whoever holds a
-    batch's row waits for no transfer's, and batches are locked in one order: nobody waits in a circle.
-    """
-    if most < 1 or not GCPVideoTransfer.objects.filter(transfer_status=State.PENDING).exists():
-        return []
-    now = lease_time(now)
-    batch_ids = _batches_with_room(site_id, now)
-    claims: list[Claim] = []
-    until = now + timedelta(seconds=lease_seconds)
-    with transaction.atomic(savepoint=False) if batch_ids else nullcontext():
-        for batch_id in batch_ids:
-            # The batch's row is the lock: one claimer at a time counts its uploads.
-            batch = TransferBatch.objects.select_for_update().get(pk=batch_id)
-            found = _next_due(batch, site_id, now, min(most - len(claims), _room(batch, now)))
-            claims += _claimed(found, owner_id, now, until, actor)
-            if len(claims) == most:
-                break
-    return claims
-
-
-def _of_site(rows: TransferQuerySet, site_id: UUID | None) -> TransferQuerySet:
-    return rows if site_id is None else rows.filter(site=site_id)
-
-
-def _batches_with_room(site_id: UUID | None, now: datetime) -> list[UUID]:
-    """A look without a lock, so that an idle worker locks nothing; `claim_many` counts again."""
-    rows = GCPVideoTransfer.objects.filter(batch=OuterRef("pk")).order_by()
-    live = rows.filter(transfer_status=State.UPLOADING, lease_expires_at__gt=now)
-    live_count = Subquery(live.values("batch").annotate(n=Count("pk")).values("n"))
-    return list(
-        TransferBatch.objects.annotate(live=Coalesce(live_count, 0))
-        .filter(Exists(_of_site(rows.due_for_upload(now), site_id)), live__lt=F("batch_size"))
-        .order_by("created_at", "pk")
-        .values_list("pk", flat=True)[:_BATCHES_TRIED]
-    )
-
-
-def _room(batch: TransferBatch, now: datetime) -> int:
-    """Counts every `uploading` row; those whose lease ran out are put back first, so they take no room."""
-    uploading = GCPVideoTransfer.objects.filter(batch=batch, transfer_status=State.UPLOADING)
-    ends = list(uploading.order_by().values_list("lease_expires_at", flat=True))
-    if any(expires_at is None or expires_at <= now for expires_at in ends):
-        late = uploading.filter(lease_expires_at__lte=now).select_for_update(skip_locked=True)
-        return batch.batch_size - len(ends) + _put_back(late, Reason.LEASE_EXPIRED, now)
-    return batch.batch_size - len(ends)
-
-
-def _next_due(batch: TransferBatch, site_id: UUID | None, now: datetime, most: int) -> list[GCPVideoTransfer]:
-    """Half-uploaded files go first: their sessions end after a week, and a long queue may take longer.
-
-    They were put back after the request, so they are the few rows whose time is later than the batch's.
-    Ordered by the index alone: a second key would sort 100,000 rows of one time at every claim. A row that
-    somebody holds (a person who cancels it) is passed over.
-    """
-    if most < 1:
-        return []
-    due = _of_site(GCPVideoTransfer.objects.filter(batch=batch).due_for_upload(now), site_id)
-    due = due.select_related("recording").select_for_update(skip_locked=True, of=("self",)).order_by("next_attempt_at")
-    half = list(due.filter(next_attempt_at__gt=batch.created_at).exclude(session_uri="")[:most])
-    if len(half) == most:
-        return half
-    return half + list(due.exclude(pk__in=[row.pk for row in half])[: most - len(half)])
-
-
-def _claimed(found: list[GCPVideoTransfer], owner_id: UUID, now: datetime, until: datetime, actor: str) -> list[Claim]:
-    """The rows are locked: they are taken as they were found."""
-    if not found:
-        return []
-    columns = {"lease_owner": owner_id, "lease_expires_at": until, "next_attempt_at": None}
-    moved = GCPVideoTransfer.objects.move_many(
-        [row.pk for row in found],
-        Move.CLAIM,
-        actor=actor,
-        now=now,
-        reason=Reason.CLAIMED,
-        changes={**columns, "lease_number": F("lease_number") + 1},
-    )
-    claims = []
-    for row in found:
-        if row.pk in moved:
-            row.transfer_status = State.UPLOADING
-            row.lease_number += 1
-            row.lease_owner, row.lease_expires_at, row.next_attempt_at = owner_id, until, None
-            claims.append(Claim(row, Lease(row.pk, row.lease_number, owner_id, until), actor))
-    return claims
+# --- Taking a lease ---------------------------------------------------------------------------------
 
 
 def _next_lease(found: GCPVideoTransfer, owner_id: UUID, now: datetime, lease_seconds: float) -> Lease:
@@ -212,11 +115,11 @@ def expire_leases(*, now: datetime) -> int:
     expired = GCPVideoTransfer.objects.filter(lease_expires_at__lte=now)
     if not expired.exists():  # asked once a second by every worker: no write lock for nothing
         return 0
-    put_back = _put_back(expired.filter(transfer_status=State.UPLOADING), Reason.LEASE_EXPIRED, now)
+    put_back = put_back_all(expired.filter(transfer_status=State.UPLOADING), Reason.LEASE_EXPIRED, now)
     return put_back + _clear(expired)
 
 
-def _put_back(rows: TransferQuerySet, reason: Reason, now: datetime) -> int:
+def put_back_all(rows: TransferQuerySet, reason: Reason, now: datetime) -> int:
     """Those `uploading` rows are pending again, each in its own move; how many still were as found."""
     return sum(
         _put_back_one(transfer_id, Q(lease_number=number, lease_expires_at=expires_at), reason, now)
@@ -284,7 +187,7 @@ def _lock_of_the_dead(path: Path) -> int | None:
 
 def _free(owner_id: UUID, reason: Reason, now: datetime) -> int:
     owned = GCPVideoTransfer.objects.filter(lease_owner=owner_id)
-    freed = _put_back(owned.filter(transfer_status=State.UPLOADING), reason, now) + _clear(owned)
+    freed = put_back_all(owned.filter(transfer_status=State.UPLOADING), reason, now) + _clear(owned)
     PeriodicJob.objects.filter(lease_owner=owner_id).update(lease_owner=None, lease_expires_at=None)
     WorkerProcess.objects.filter(pk=owner_id, stopped_at__isnull=True).update(stopped_at=now)
     return freed

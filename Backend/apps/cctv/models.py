@@ -389,7 +389,10 @@ class GCPVideoTransfer(models.Model):
             detail=detail,
             lease=lease,
             changes={
-                **completed_columns(generation=generation, crc32c=crc32c, cleanup_at=cleanup_at, now=moment),
+                "object_generation": generation,
+                "object_crc32c": crc32c,
+                "cleanup_scheduled_at": cleanup_at,
+                **uploaded_columns(moment),
                 **changes,
             },
         )
@@ -455,13 +458,10 @@ class GCPVideoTransfer(models.Model):
         self.refresh_from_db()
 
 
-def completed_columns(*, generation: int, crc32c: str, cleanup_at: datetime | None, now: datetime) -> dict[str, Any]:
-    """Of a transfer whose upload is complete and verified: its proof, and no trace of what went wrong before."""
+def uploaded_columns(now: datetime) -> dict[str, Any]:
+    """Of every transfer whose upload is complete and verified, beside its proof: no trace of what went wrong before."""
     return {
-        "object_generation": generation,
-        "object_crc32c": crc32c,
         "upload_completed_at": now,
-        "cleanup_scheduled_at": cleanup_at,
         "next_attempt_at": None,
         "error_code": "",
         "error_message": "",

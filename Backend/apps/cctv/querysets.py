@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import models, transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum
 
 from apps.cctv.bulk import insert_many, update_many
 from offload.errors import LeaseLost, Reason
@@ -17,6 +17,9 @@ from offload.states import MOVES, Move, State
 
 if TYPE_CHECKING:
     from apps.cctv.models import GCPVideoTransfer  # noqa: F401 - named in the base class below, as a string
+
+
+_NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_expires_at": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             raise LeaseLost(f"{move.value} needs the current lease of transfer {transfer_id}")
         columns = dict(changes or {})
         if rule.target is not State.UPLOADING:
-            columns = {"lease_owner": None, "lease_expires_at": None, **columns}
+            columns = {**_NO_LEASE, **columns}
         with transaction.atomic():
             found = self.filter(pk=transfer_id).select_for_update().values_list("transfer_status", flat=True).first()
             if found not in rule.sources:
@@ -135,7 +138,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         rule = MOVES[move]
         if rule.needs_lease:
             raise LeaseLost(f"{move.value} needs the current lease of each transfer")
-        columns = {"lease_owner": None, "lease_expires_at": None, **(changes or {})}
+        columns = {**_NO_LEASE, **(changes or {})}
         with transaction.atomic():
             free = self.filter(pk__in=transfer_ids, transfer_status__in=rule.sources).select_for_update()
             found = dict(free.values_list("pk", "transfer_status"))
@@ -154,15 +157,40 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         found = rows.values_list("pk", "lease_number", "lease_owner")
         return {pk for pk, number, owner_id in found if (number, owner_id) == wanted[pk]}
 
-    def move_leased(self, moves: Sequence[LeasedMove], *, now: datetime) -> None:
+    def claim_locked(self, leases: Sequence[Lease], *, actor: str, now: datetime) -> None:
+        """Make the move `claim` for pending rows that the caller has locked, with leases of one owner and expiry.
+
+        Each gets the lease number after its own. All of them or none, in one transaction; raises LeaseLost
+        where one is not as the caller found it.
+        """
+        if not leases:
+            return
+        ids = [lease.transfer_id for lease in leases]
+        pending = self.filter(pk__in=ids, transfer_status__in=MOVES[Move.CLAIM].sources)
+        with transaction.atomic(savepoint=False):
+            claimed = pending.update(
+                lease_number=F("lease_number") + 1,
+                lease_owner=leases[0].owner_id,
+                lease_expires_at=leases[0].expires_at,
+                next_attempt_at=None,
+                transfer_status=MOVES[Move.CLAIM].target,
+            )
+            if claimed != len(leases):
+                raise LeaseLost("a transfer changed under its claimer's lock")
+            found = dict.fromkeys(ids, State.PENDING)
+            self._append_events(found, Move.CLAIM, actor=actor, now=now, reason=Reason.CLAIMED)
+
+    def move_leased(self, moves: Sequence[LeasedMove], *, now: datetime, same: Mapping[str, Any]) -> None:
         """Make those moves of uploads and append their events, in one transaction: all of them or none.
 
-        Each UPDATE is guarded by its own lease, which ends with the move. Raises LeaseLost; `lock_held`
-        says beforehand whose would be.
+        `same` are columns that all of them change to the same. Each UPDATE is guarded by its own lease, which
+        ends with the move. Raises LeaseLost; `lock_held` says beforehand whose would be.
         """
-        rows = [(_held_uploading(one.lease), {**one.changes, **_ended(one.move)}) for one in moves]
-        with transaction.atomic():
-            changed = update_many(self.model, rows, same={}, later={"lease_expires_at": now})
+        rows = [
+            (_held_uploading(one.lease), {**one.changes, "transfer_status": MOVES[one.move].target}) for one in moves
+        ]
+        with transaction.atomic(savepoint=False):
+            changed = update_many(self.model, rows, same={**same, **_NO_LEASE}, later={"lease_expires_at": now})
             if changed != len(moves):
                 raise LeaseLost(f"{len(moves) - changed} of {len(moves)} leases are another's now")
             self._append(
@@ -235,8 +263,3 @@ def _held_uploading(lease: Lease) -> dict[str, Any]:
         "lease_owner": lease.owner_id,
         "transfer_status": State.UPLOADING,
     }
-
-
-def _ended(move: Move) -> dict[str, Any]:
-    """The columns of a row whose lease ended with that move."""
-    return {"transfer_status": MOVES[move].target, "lease_owner": None, "lease_expires_at": None}

@@ -35,7 +35,7 @@ def ring(home: Path) -> None:
 
 
 def _write(path: Path) -> None:
-    pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     try:
         if stat.S_ISFIFO(os.fstat(pipe).st_mode):
             os.write(pipe, b"!")  # full of calls already: the error is as good as the call

@@ -18,7 +18,7 @@ from django.db.models import F
 from apps.cctv.bulk import update_many
 from apps.cctv.installation import installation_id
 from apps.cctv.leases import Claim, lease_time
-from apps.cctv.models import Alarm, GCPVideoTransfer, Recording, completed_columns
+from apps.cctv.models import Alarm, GCPVideoTransfer, Recording, uploaded_columns
 from apps.cctv.querysets import LeasedMove
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from offload import store
@@ -134,7 +134,7 @@ def uploads_record(*, uploads: Sequence[Uploaded], now: datetime) -> set[UUID]:
     anything else that fails, nothing is recorded.
     """
     now = lease_time(now)
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         held = GCPVideoTransfer.objects.lock_held([one.claim.lease for one in uploads], now)
         kept = [one for one in uploads if one.claim.transfer.pk in held]
         if kept:
@@ -145,7 +145,7 @@ def uploads_record(*, uploads: Sequence[Uploaded], now: datetime) -> set[UUID]:
 def _record(kept: Sequence[Uploaded], now: datetime) -> None:
     wishes = _hold_wishes(kept)
     moves = [_move_of(one, now, hold_wanted=wishes[one.claim.transfer.recording_id]) for one in kept]
-    GCPVideoTransfer.objects.move_leased(moves, now=now)
+    GCPVideoTransfer.objects.move_leased(moves, now=now, same=uploaded_columns(now))
     update_many(
         Recording,
         [
@@ -181,10 +181,8 @@ def _move_of(one: Uploaded, now: datetime, *, hold_wanted: bool) -> LeasedMove:
         reason = Reason.ADOPTED if result.adopted else Reason.UPLOADED
         cleanup_at = None if stays else now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS)
         more = {"source_identity": result.identity.encode(), "cleanup_completed_at": None}
-    proof = completed_columns(
-        generation=result.info.generation, crc32c=to_base64(result.crc32c), cleanup_at=cleanup_at, now=now
-    )
-    return LeasedMove(one.claim.lease, move, one.claim.actor, reason, {**proof, **_object_columns(one, now), **more})
+    more |= {"cleanup_scheduled_at": cleanup_at, "object_crc32c": to_base64(result.crc32c)}
+    return LeasedMove(one.claim.lease, move, one.claim.actor, reason, {**_object_columns(one, now), **more})
 
 
 def _log_uploaded(kept: Sequence[Uploaded], moves: Sequence[LeasedMove]) -> None:
@@ -194,7 +192,7 @@ def _log_uploaded(kept: Sequence[Uploaded], moves: Sequence[LeasedMove]) -> None
             size_bytes=one.result.info.size_bytes,
             sent_bytes=one.result.bytes_sent,
             resumed_from_bytes=one.result.resumed_from_bytes,
-            status=MOVES[move.move].target,
+            status=MOVES[move.move].target.value,
             **_log_fields(one.claim),
         )
 
@@ -210,6 +208,7 @@ def _object_columns(one: Uploaded, now: datetime) -> dict[str, Any]:
     """What the bucket said of the object; every later operation goes by these columns alone."""
     info = one.result.info
     return {
+        "object_generation": info.generation,
         "installation_id": installation_id(),
         "gcp_bucket": info.bucket,
         "gcp_storage_path": info.name,

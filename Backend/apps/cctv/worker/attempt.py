@@ -159,9 +159,10 @@ class Attempt:
         self._sending_since = self._tools.clock.monotonic()
         self._start_is_told = False
 
-    def tell_start(self) -> None:
-        """Have a slow small file's start written, once; waits for nothing."""
-        if self._sending_since is not None and not self._start_is_told:
+    def tell_slow_start(self) -> None:
+        """Have the start of a small file that takes longer than a look written, once; waits for nothing."""
+        seconds = self._sending_seconds()
+        if seconds is not None and seconds >= self._tools.timings.poll_seconds and not self._start_is_told:
             self._start_is_told = True
             self._tools.ledger.add(Note(self, self._note_start))
 

@@ -11,7 +11,8 @@ from uuid import UUID
 import structlog
 from django.db import Error, connection
 
-from apps.cctv.leases import Claim, Owner, claim_many, expire_leases, lease_time
+from apps.cctv.claims import Line
+from apps.cctv.leases import Claim, Owner, expire_leases, lease_time
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.crashes import log_crash
@@ -32,6 +33,9 @@ class Dispatcher:
         self._uploads = uploads
         self._lock = threading.Lock()
         self._running: dict[UUID, Attempt] = {}
+        self._line = Line(
+            owner_id=owner.id, site_id=site_id, lease_seconds=tools.timings.lease_seconds, actor=owner.name
+        )
         self._look_around_at = self._claimed_at = tools.clock.monotonic()
         self._threads = ThreadPoolExecutor(max_workers=uploads, thread_name_prefix="upload")
 
@@ -51,7 +55,8 @@ class Dispatcher:
                 except Error as error:
                     log_crash("worker.claim_missed", error)
                     connection.close()
-                self._waker.wait(self._tools.timings.poll_seconds)
+                if self._waker.wait(self._tools.timings.poll_seconds):
+                    self._line.look_again()
             if self._tools.stopping.is_set():
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
             while self.running():
@@ -66,29 +71,23 @@ class Dispatcher:
         now = self._tools.clock.monotonic()
         if now >= self._look_around_at:
             self._look_around_at = now + self._tools.timings.poll_seconds
+            self._line.look_again()
             expire_leases(now=self._tools.clock.now())
             for attempt in self.running():
-                attempt.tell_start()
+                attempt.tell_slow_start()
 
     def _write_and_claim(self) -> None:
         for claim in self._tools.ledger.write(self._claim):
             self._start(claim)
 
-    def _claim(self, ending: int) -> list[Claim]:
-        """As many as there is room for, once `ending` attempts are over, and as the gate allows."""
-        room = self._tools.gate.room(self._uploads - len(self.running()) + ending)
+    def _claim(self, ending: Collection[Claim]) -> list[Claim]:
+        """As many as there is room for, once the `ending` attempts are over, and as the gate allows."""
+        room = self._tools.gate.room(self._uploads - len(self.running()) + len(ending))
         if not room or self._tools.stopping.is_set():
             return []
         # Before the database is asked: however long it takes, the uploads know no longer leases than the rows.
         self._claimed_at, now = self._tools.clock.monotonic(), self._tools.clock.now()
-        return claim_many(
-            most=room,
-            owner_id=self._owner.id,
-            site_id=self._site_id,
-            now=now,
-            lease_seconds=self._tools.timings.lease_seconds,
-            actor=self._owner.name,
-        )
+        return self._line.take(room, now=now, freed={claim.transfer.batch_id for claim in ending})
 
     def _start(self, claim: Claim) -> None:
         attempt = Attempt(claim, self._tools, claimed_at=self._claimed_at, when_ended=self._ended)

@@ -86,7 +86,7 @@ class Record:
 Entry = Note | Record
 
 
-def _claim_nothing(ending: int) -> list[Claim]:
+def _claim_nothing(ending: Collection[Claim]) -> list[Claim]:
     del ending
     return []
 
@@ -112,19 +112,19 @@ class Ledger:
         elif first:
             self._wake()
 
-    def write(self, claim: Callable[[int], list[Claim]] = _claim_nothing) -> list[Claim]:
+    def write(self, claim: Callable[[Collection[Claim]], list[Claim]] = _claim_nothing) -> list[Claim]:
         """Write everything queued, then `claim` in the same transaction; what was claimed, once it is committed.
 
-        `claim` is called with the number of attempts that end with this group. A busy database costs neither
+        `claim` is called with the claims whose attempts end with this group. A busy database costs neither
         a result nor an upload: what is queued stays so for as long as its lease lives.
         """
         entries = self._take()
         if not entries:
-            return claim(0)
+            return claim(())
         try:
             with transaction.atomic():
                 refusals = self._written(entries)
-                claims = claim(sum(entry.ends for entry in entries))
+                claims = claim([entry.by.claim for entry in entries if entry.ends])
         except _BUSY as error:
             self._later(entries, error)
             return []
@@ -200,12 +200,10 @@ def _refusal(note: Note) -> Refusal:
 
 
 def _refusal_of_record(record: Record, recorded: Collection[UUID]) -> Refusal:
-    lease = record.by.claim.lease
-    return (
-        None
-        if lease.transfer_id in recorded
-        else LeaseLost(f"the lease of transfer {lease.transfer_id} is another's now")
-    )
+    transfer_id = record.by.claim.lease.transfer_id
+    if transfer_id in recorded:
+        return None
+    return LeaseLost(f"the lease of transfer {transfer_id} is another's now")
 
 
 def _nobody_writes() -> LeaseLost:

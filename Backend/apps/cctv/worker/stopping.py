@@ -21,6 +21,7 @@ class Waker:
 
     def __init__(self, bell: int | None = None) -> None:
         self._reader, self._writer = os.pipe()
+        self._bell = bell
         self._awaited = [self._reader] if bell is None else [self._reader, bell]
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -29,11 +30,12 @@ class Waker:
         with suppress(BlockingIOError):  # full of calls already
             os.write(self._writer, b"!")
 
-    def wait(self, seconds: float) -> None:
-        """Until `wake` is called or the bell rung, or was since the last wait, at most `seconds`."""
+    def wait(self, seconds: float) -> bool:
+        """Until `wake` is called or the bell rung, or was since the last wait, at most `seconds`: whether it rang."""
         ready, _, _ = select.select(self._awaited, [], [], seconds)
         for pipe in ready:
             os.read(pipe, 65536)
+        return self._bell in ready
 
     def close(self) -> None:
         os.close(self._reader)

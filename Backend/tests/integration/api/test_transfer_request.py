@@ -10,7 +10,7 @@ import uuid
 import pytest
 from django.db import connection, connections, transaction
 
-from apps.cctv.leases import claim_many, renew
+from apps.cctv.leases import renew
 from apps.cctv.models import GCPVideoTransfer, MoveRefused, Recording, TransferBatch, TransferEvent
 from apps.cctv.services import Conflict, NotConfigured, NotFound
 from apps.cctv.services.transfers import (
@@ -448,7 +448,7 @@ def test_a_cancelled_transfer_has_failed_with_that_reason_and_no_session(transfe
 
 
 def test_cancelling_an_upload_takes_the_workers_lease_away(transfer, admin_user, now):
-    (claim,) = claim_many(most=1, owner_id=uuid.uuid4(), site_id=None, now=now, lease_seconds=40)
+    claim = rows.claim(now=now)
 
     transfer_cancel(transfer_id=transfer.pk, user=admin_user, now=now)
 

@@ -6,7 +6,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from apps.cctv.leases import Claim, claim_many
+from apps.cctv.claims import Line
+from apps.cctv.leases import Claim
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Lease, Recording, Site, TransferBatch
 from apps.users.models import Role, User
 from offload.states import UPLOADED, State
@@ -80,10 +81,17 @@ def lease(on: GCPVideoTransfer, *, number: int | None = None, seconds: float = 4
     return held
 
 
+def claim_many(
+    most: int, *, owner_id: uuid.UUID = OWNER, site_id: uuid.UUID | None = None, now: datetime = NOW,
+    lease_seconds: float = 40, actor: str = "worker",
+) -> list[Claim]:  # fmt: skip
+    """The next due transfers, as a worker that has just begun claims them."""
+    line = Line(owner_id=owner_id, site_id=site_id, lease_seconds=lease_seconds, actor=actor)
+    return line.take(most, now=now)
+
+
 def claim(**arguments: Any) -> Claim | None:
-    """The next due transfer, claimed by `OWNER` at `NOW` for 40 s unless the arguments say otherwise."""
-    wanted = {"owner_id": OWNER, "site_id": None, "now": NOW, "lease_seconds": 40, **arguments}
-    return next(iter(claim_many(most=1, **wanted)), None)
+    return next(iter(claim_many(1, **arguments)), None)
 
 
 def receipt(of: GCPVideoTransfer, **columns: Any) -> DeletionReceipt:

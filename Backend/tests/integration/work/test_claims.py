@@ -8,11 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
+from apps.cctv.claims import Line
 from apps.cctv.leases import Claim
 from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site, TransferBatch
-from offload.states import State
+from offload.errors import Reason
+from offload.states import Move, State
+from tests.database_calls import DatabaseCalls
 from tests.integration.db import rows
 from tests.integration.db.rows import NOW
 
@@ -137,6 +140,106 @@ def test_claims_of_three_workers_at_once_never_exceed_the_batch() -> None:
 
     assert len(claimed) == most == 4
     assert len({found.transfer.pk for found in claimed}) == 4
+
+
+# --- several at once ---
+
+
+def line() -> Line:
+    return Line(owner_id=rows.OWNER, site_id=None, lease_seconds=40, actor="box:7")
+
+
+def test_as_many_as_there_is_room_for_are_claimed_with_one_commit() -> None:
+    first, second = batch_of(3), batch_of(4, minutes=-1)
+    for batch in (first, second):
+        for _ in range(5):
+            rows.transfer(batch=batch)
+    with DatabaseCalls().watching() as calls:
+        claims = line().take(6, now=NOW)
+    assert [claim.transfer.batch_id for claim in claims] == [second.pk] * 4 + [first.pk] * 2
+    assert len({claim.transfer.pk for claim in claims}) == 6
+    assert len([call for call in calls.queries() if call.sql.startswith(("UPDATE", "INSERT"))]) == 4
+    for claim in claims:
+        row = GCPVideoTransfer.objects.get(pk=claim.transfer.pk)
+        assert (row.transfer_status, row.lease_number, row.lease_owner) == (State.UPLOADING, 1, rows.OWNER)
+        assert row.lease_expires_at == claim.lease.expires_at
+        assert row.events.get().move == "claim"
+
+
+def test_half_uploaded_files_go_first_and_the_rest_of_the_room_is_filled() -> None:
+    batch = batch_of(3, minutes=-1)
+    for _ in range(3):
+        rows.transfer(batch=batch, next_attempt_at=batch.created_at)
+    half = rows.transfer(batch=batch, session_uri="s", next_attempt_at=NOW)
+    claims = line().take(3, now=NOW)
+    assert claims[0].transfer.pk == half.pk
+    assert len({claim.transfer.pk for claim in claims}) == 3
+
+
+def test_full_batch_has_room_again_when_one_of_its_uploads_ended() -> None:
+    batch = batch_of(1)
+    for _ in range(2):
+        rows.transfer(batch=batch)
+    own = line()
+    (first,) = own.take(5, now=NOW)
+    assert own.take(5, now=NOW) == []
+    GCPVideoTransfer.objects.filter(pk=first.transfer.pk).update(
+        transfer_status=State.FAILED, error_code="x", lease_owner=None, lease_expires_at=None
+    )
+    assert len(own.take(5, now=NOW, freed={batch.pk})) == 1
+
+
+def test_batch_with_room_left_is_taken_from_again() -> None:
+    batch = batch_of(3)
+    for _ in range(3):
+        rows.transfer(batch=batch)
+    own = line()
+    assert [len(own.take(most, now=NOW)) for most in (1, 1, 5)] == [1, 1, 1]
+
+
+def test_batch_that_came_later_is_seen_at_the_next_look() -> None:
+    busy = batch_of(1)
+    rows.transfer(batch=busy)
+    rows.transfer(batch=busy)
+    own = line()
+    assert len(own.take(5, now=NOW)) == 1
+    rows.transfer(batch=batch_of(1))
+    own.look_again()
+    assert len(own.take(5, now=NOW)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's row locks")
+def test_row_that_a_person_is_about_to_cancel_is_passed_over_and_not_waited_for() -> None:
+    batch = batch_of(3)
+    cancelled, *others = [rows.transfer(batch=batch) for _ in range(3)]
+    locked, done = threading.Event(), threading.Event()
+
+    def person() -> None:
+        with transaction.atomic():
+            GCPVideoTransfer.objects.move(
+                cancelled.pk,
+                Move.CANCEL,
+                actor="admin",
+                now=NOW,
+                reason=Reason.CANCELLED,
+                changes={"error_code": "cancelled", "next_attempt_at": None},
+            )
+            locked.set()
+            done.wait(30)
+        connections.close_all()
+
+    thread = threading.Thread(target=person)
+    thread.start()
+    locked.wait(30)
+    claims = line().take(3, now=NOW)
+    done.set()
+    thread.join()
+    assert {claim.transfer.pk for claim in claims} == {one.pk for one in others}
+    assert GCPVideoTransfer.objects.get(pk=cancelled.pk).transfer_status == State.FAILED
+
+
+# --- many waiting ---
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's query plan")

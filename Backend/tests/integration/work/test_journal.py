@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -44,6 +44,14 @@ def test_session_is_kept_until_it_is_dropped(transfer: GCPVideoTransfer) -> None
     journal.session_dropped()
     transfer.refresh_from_db()
     assert (transfer.session_uri, transfer.session_started_at, transfer.session_identity) == ("", None, "")
+
+
+def test_upload_begins_for_people_with_its_session(transfer: GCPVideoTransfer) -> None:
+    GCPVideoTransfer.objects.update(upload_started_at=NOW - timedelta(days=2))
+    journal_of(transfer).session_started(SESSION)
+    transfer.refresh_from_db()
+    assert transfer.upload_started_at is not None
+    assert abs(transfer.upload_started_at - datetime.now(tz=UTC)) < timedelta(days=1)
 
 
 def test_new_session_has_confirmed_nothing_yet(transfer: GCPVideoTransfer) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from apps.cctv.leases import Claim
 from apps.cctv.models import Alarm, GCPVideoTransfer, Recording
@@ -23,18 +23,16 @@ from offload.errors import (
     Stopped,
     TryAgain,
 )
-from offload.source import SourceIdentity
 from offload.states import State
-from offload.store import META_INSTALLATION, META_RECORDING, META_TRANSFER, ObjectInfo
+from offload.store import META_INSTALLATION, META_RECORDING, META_TRANSFER
 from offload.uploader import UploadResult
 from tests.conftest import INSTALLATION_ID
 from tests.integration.db import rows
 from tests.integration.db.rows import NOW
 from tests.integration.work.conftest import MakeTransfer
+from tests.integration.work.results import IDENTITY, result_for
 
 pytestmark = pytest.mark.django_db
-
-IDENTITY = SourceIdentity(1, 2, 1024, 4, 5)
 
 
 def half() -> float:
@@ -51,30 +49,6 @@ def claimed() -> Claim:
     found = rows.claim(lease_seconds=10**9, actor="box:7")
     assert found is not None
     return found
-
-
-def result_for(claim: Claim, **changes: Any) -> UploadResult:
-    info = ObjectInfo(
-        bucket="footage",
-        name=claim.transfer.gcp_storage_path,
-        generation=77,
-        metageneration=1,
-        size_bytes=1024,
-        crc32c=1,
-        stored_at=NOW,
-        temporary_hold=changes.pop("held", False),
-    )
-    plain = UploadResult(
-        info=info,
-        identity=IDENTITY,
-        crc32c=1,
-        adopted=False,
-        found_in_bucket=False,
-        take=0,
-        bytes_sent=1024,
-        resumed_from_bytes=0,
-    )
-    return replace(plain, **changes)
 
 
 def record(claim: Claim, result: UploadResult) -> bool:
@@ -139,6 +113,18 @@ def test_verified_upload_changes_row_and_catalogue_together(claim: Claim) -> Non
     assert (event.reason, event.actor) == ("uploaded", "box:7")
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["by its session", "by how long it took"])
+def test_record_tells_when_the_bytes_began_to_go(claim: Claim, known: bool) -> None:
+    claim.transfer.upload_started_at = NOW - timedelta(hours=1) if known else None
+    seconds = None if known else 3600.0
+    uploads_record(uploads=[Uploaded(claim, result_for(claim), seconds)], now=NOW)
+    row = row_of(claim)
+    assert row.upload_started_at is not None
+    assert row.upload_completed_at is not None
+    by_the_row = row.upload_completed_at - timedelta(hours=1)
+    assert row.upload_started_at == (claim.transfer.upload_started_at if known else by_the_row)
+
+
 def test_waiting_period_is_the_settings(claim: Claim, settings: Any) -> None:
     settings.GCP_CLEANUP_DELAY_HOURS = 0.5
     record(claim, result_for(claim, adopted=True))
@@ -193,7 +179,7 @@ def test_worker_that_lost_its_lease_records_no_upload(claim: Claim, columns: dic
 
 
 def test_upload_without_its_files_identity_is_not_recorded(claim: Claim) -> None:
-    with pytest.raises(ValueError, match="identity"):
+    with pytest.raises(ValueError, match="identity"), transaction.atomic():
         record(claim, result_for(claim, identity=None))
     assert row_of(claim).transfer_status == State.UPLOADING
 

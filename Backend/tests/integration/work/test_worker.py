@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from apps.cctv import wiring
-from apps.cctv.leases import Owner, claim_many
+from apps.cctv.leases import Owner
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.services import NotConfigured
 from apps.cctv.worker import Timings, run_worker
@@ -28,6 +30,8 @@ from offload.source import MediaRoot
 from offload.states import Move, State
 from offload.testing import MemoryStore
 from offload.uploader import UploadSettings
+from tests.database_calls import DatabaseCalls
+from tests.integration.db import rows
 from tests.integration.work.conftest import MakeTransfer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -199,7 +203,7 @@ def test_heartbeat_renews_what_is_held_and_tells_what_is_lost(tmp_path: Path, ma
     for number in range(2):
         make_transfer(f"{number}.ts")
     with Owner.start(tmp_path, None, timezone.now()) as owner:
-        claims = claim_many(most=2, owner_id=owner.id, site_id=None, now=timezone.now(), lease_seconds=10)
+        claims = rows.claim_many(2, owner_id=owner.id, now=timezone.now(), lease_seconds=10)
         told = [Told(claim) for claim in claims]
         GCPVideoTransfer.objects.filter(pk=told[1].id).update(lease_number=7)
         job = PeriodicJob.objects.create(
@@ -247,7 +251,99 @@ def test_person_who_cancels_ends_the_upload(work: RunWorker, store: MemoryStore,
     assert len(store.calls_of("send")) == 1
 
 
+# --- beside the stream ---
+
+
+def commits_of_transfers(calls: DatabaseCalls) -> int:
+    """Transactions of this thread that changed a transfer."""
+    count, touched = 0, False
+    for call in calls.calls:
+        if call.thread == threading.current_thread().name:
+            touched |= call.sql.startswith("UPDATE") and "cctv_gcpvideotransfer" in call.sql
+            if call.kind == "commit":
+                count, touched = count + touched, False
+    return count
+
+
+def test_small_file_costs_two_commits_and_a_large_one_a_third(work: RunWorker, make_transfer: MakeTransfer) -> None:
+    """Its claim, its record; and its session, before the first byte. With others beside it, these are shared."""
+
+    def commits() -> int:
+        with DatabaseCalls().watching() as calls:
+            work(
+                timings=replace(FAST, poll_seconds=5),  # none of them is slow
+                upload_settings=replace(SETTINGS, progress_seconds=60, small_limit_bytes=MIB),
+            )
+        return commits_of_transfers(calls)
+
+    of_the_workers_end = commits()
+    make_transfer("small.ts")
+    assert commits() == of_the_workers_end + 2
+    make_transfer("large.ts", size_bytes=3 * MIB)
+    assert commits() == of_the_workers_end + 3
+    assert statuses() == {"cleanup_pending": 2}
+
+
+def test_thread_of_an_upload_asks_the_database_nothing(work: RunWorker, make_transfer: MakeTransfer) -> None:
+    for number in range(6):
+        make_transfer(f"{number}.ts", size_bytes=1000 if number % 2 else 2 * MIB)
+    with DatabaseCalls().watching() as calls:
+        work(upload_settings=replace(SETTINGS, small_limit_bytes=MIB))
+    assert statuses() == {"cleanup_pending": 6}
+    assert [call for call in calls.calls if call.thread.startswith("upload")] == []
+
+
+def test_start_of_a_slow_small_file_is_to_be_seen_while_it_is_sent(
+    work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
+) -> None:
+    make_transfer()
+    seen: list[Any] = []
+
+    def look() -> None:
+        give_up_at = time.monotonic() + 20
+        while not seen and time.monotonic() < give_up_at:
+            row = GCPVideoTransfer.objects.get()
+            if row.upload_started_at is not None:
+                seen.append((row.transfer_status, row.upload_started_at))
+            time.sleep(0.02)
+
+    store.fault("put_small", action=look)
+    work(upload_settings=replace(SETTINGS, small_limit_bytes=MIB))
+    row = GCPVideoTransfer.objects.get()
+    ((status, started_at),) = seen
+    assert status == State.UPLOADING
+    assert row.upload_completed_at is not None
+    assert abs(row.upload_started_at - started_at) < timedelta(seconds=0.5)
+    assert row.upload_started_at < row.upload_completed_at
+
+
 # --- stopping ---
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's one writer")
+def test_signal_while_ends_wait_for_the_database_loses_none(
+    work: RunWorker, store: MemoryStore, batch: TransferBatch, make_transfer: MakeTransfer
+) -> None:
+    TransferBatch.objects.update(batch_size=6)
+    for number in range(12):
+        make_transfer(f"{number}.ts")
+    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None, check_same_thread=False)
+
+    def lock() -> None:
+        other.execute("BEGIN IMMEDIATE")
+        threading.Timer(1.0, let_go).start()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def let_go() -> None:
+        other.execute("ROLLBACK")
+        other.close()
+
+    store.fault("put_small", skip=2, action=lock)
+    work(until_idle=False, uploads=6, upload_settings=replace(SETTINGS, small_limit_bytes=MIB))
+    found = statuses()
+    assert set(found) <= {"cleanup_pending", "pending"}
+    assert found["cleanup_pending"] == len(store.objects())
+    assert not GCPVideoTransfer.objects.filter(lease_owner__isnull=False).exists()
 
 
 def test_first_signal_finishes_the_chunk_and_gives_the_lease_back(

@@ -1,0 +1,136 @@
+"""Claims: what a worker takes next, several at once, and never more of a batch than it says.
+
+`batch_size` holds on any number of machines because the batch's row is the lock under which its uploads are
+counted. On PostgreSQL whoever holds a batch's row waits for no transfer's, and batches are locked oldest
+first: nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Count, Exists, F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
+
+from apps.cctv.leases import Claim, lease_time, put_back_all
+from apps.cctv.models import GCPVideoTransfer, Lease, TransferBatch
+from apps.cctv.querysets import TransferQuerySet
+from offload.errors import Reason
+from offload.states import State
+
+_BATCHES_IN_LINE = 20
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch in the line. `has_half`: it may have half-uploaded files. `is_full`: until one of its uploads ends."""
+
+    id: UUID
+    has_half: bool = True
+    is_full: bool = False
+
+
+class Line:
+    """The batches that one worker takes from, the oldest first, as they were at its last look.
+
+    What a look costs is paid once, and not at each claim of a batch with thousands of files. `look_again`
+    when something may have become due; a line with nothing left looks by itself.
+    """
+
+    def __init__(self, *, owner_id: UUID, site_id: UUID | None, lease_seconds: float, actor: str) -> None:
+        """A worker of `site_id` takes that site's transfers only. `actor` is named by the history."""
+        self._owner_id = owner_id
+        self._site_id = site_id
+        self._lease_seconds = lease_seconds
+        self._actor = actor
+        self._batches: list[_Batch] = []
+
+    def look_again(self) -> None:
+        self._batches = []
+
+    def take(self, most: int, *, now: datetime, freed: Collection[UUID] = ()) -> list[Claim]:
+        """Claim up to `most` due transfers in one transaction; `freed` are batches of which uploads have ended.
+
+        Empty where nothing is due or every batch with due transfers is full.
+        """
+        now = lease_time(now)
+        if not self._batches:
+            self._batches = [_Batch(batch_id) for batch_id in _with_room(self._site_id, now)]
+        open_ones = [batch for batch in self._batches if not batch.is_full or batch.id in freed]
+        if most < 1 or not open_ones:
+            return []
+        claims: list[Claim] = []
+        with transaction.atomic(savepoint=False):
+            for batch in open_ones:
+                claims += self._take_of(batch, most - len(claims), now)
+                if len(claims) == most:
+                    break
+        return claims
+
+    def _take_of(self, batch: _Batch, most: int, now: datetime) -> list[Claim]:
+        # One claimer at a time counts its uploads.
+        row = TransferBatch.objects.select_for_update().get(pk=batch.id)
+        room = _room(row, now)
+        found = self._next_due(batch, row, min(most, room), now) if room > 0 else []
+        batch.is_full = len(found) >= room
+        if len(found) < min(most, room):
+            self._batches.remove(batch)
+        until = now + timedelta(seconds=self._lease_seconds)
+        claims = [Claim(one, Lease(one.pk, one.lease_number + 1, self._owner_id, until), self._actor) for one in found]
+        GCPVideoTransfer.objects.claim_locked([claim.lease for claim in claims], actor=self._actor, now=now)
+        for claim in claims:
+            claim.transfer.transfer_status, claim.transfer.next_attempt_at = State.UPLOADING, None
+            claim.transfer.lease_number, claim.transfer.lease_owner = claim.lease.number, self._owner_id
+            claim.transfer.lease_expires_at = until
+        return claims
+
+    def _next_due(self, batch: _Batch, row: TransferBatch, most: int, now: datetime) -> list[GCPVideoTransfer]:
+        """Half-uploaded files go first: their sessions end after a week, and a long queue may take longer.
+
+        They were put back after the request, so they are the few rows whose time is later than the batch's.
+        Ordered by the index alone: a second key would sort 100,000 rows of one time at every claim. A row that
+        somebody holds (a person who cancels it) is passed over.
+        """
+        due = _of_site(GCPVideoTransfer.objects.filter(batch=row).due_for_upload(now), self._site_id)
+        due = due.select_related("recording").order_by("next_attempt_at")
+        due = due.select_for_update(skip_locked=True, of=("self",))
+        half: list[GCPVideoTransfer] = []
+        if batch.has_half:
+            half = list(due.filter(next_attempt_at__gt=row.created_at).exclude(session_uri="")[:most])
+            batch.has_half = len(half) == most
+        if len(half) == most:
+            return half
+        return half + list(due.exclude(pk__in=[one.pk for one in half])[: most - len(half)])
+
+
+def _of_site(rows: TransferQuerySet, site_id: UUID | None) -> TransferQuerySet:
+    return rows if site_id is None else rows.filter(site=site_id)
+
+
+def _with_room(site_id: UUID | None, now: datetime) -> list[UUID]:
+    """A look without a lock, so that an idle worker locks nothing; who claims counts again."""
+    if not GCPVideoTransfer.objects.filter(transfer_status=State.PENDING).exists():
+        return []
+    rows = GCPVideoTransfer.objects.filter(batch=OuterRef("pk")).order_by()
+    live = rows.filter(transfer_status=State.UPLOADING, lease_expires_at__gt=now)
+    live_count = Subquery(live.values("batch").annotate(n=Count("pk")).values("n"))
+    return list(
+        TransferBatch.objects.annotate(live=Coalesce(live_count, 0))
+        .filter(Exists(_of_site(rows.due_for_upload(now), site_id)), live__lt=F("batch_size"))
+        .order_by("created_at", "pk")
+        .values_list("pk", flat=True)[:_BATCHES_IN_LINE]
+    )
+
+
+def _room(batch: TransferBatch, now: datetime) -> int:
+    """Counts every `uploading` row; those whose lease ran out are put back first, so they take no room."""
+    uploading = GCPVideoTransfer.objects.filter(batch=batch, transfer_status=State.UPLOADING)
+    ends = list(uploading.order_by().values_list("lease_expires_at", flat=True))
+    if any(expires_at is None or expires_at <= now for expires_at in ends):
+        late = uploading.filter(lease_expires_at__lte=now).select_for_update(skip_locked=True)
+        return batch.batch_size - len(ends) + put_back_all(late, Reason.LEASE_EXPIRED, now)
+    return batch.batch_size - len(ends)

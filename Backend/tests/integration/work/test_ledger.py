@@ -1,0 +1,252 @@
+"""The ledger: groups that are written together, and what one of them cannot do to the others."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, connections
+
+from apps.cctv.claims import Line
+from apps.cctv.leases import Claim
+from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
+from apps.cctv.services.uploads import Uploaded
+from apps.cctv.worker.ledger import Ledger, Note, Record, Refusal
+from offload.errors import LeaseLost
+from offload.states import State
+from offload.testing import FakeClock
+from tests.database_calls import DatabaseCalls
+from tests.integration.db import rows
+from tests.integration.work.conftest import MakeTransfer
+from tests.integration.work.results import result_for
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+UNTOLD = object()
+
+
+class Held:
+    """An attempt as the ledger knows it."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.told: Any = UNTOLD
+        self.lease_is_lost = False
+
+    def check_lease(self) -> None:
+        if self.lease_is_lost:
+            raise LeaseLost("ran out")
+
+    def ended(self, refusal: Refusal) -> None:
+        self.told = refusal
+
+    def row(self) -> GCPVideoTransfer:
+        return GCPVideoTransfer.objects.select_related("recording").get(pk=self.claim.transfer.pk)
+
+    def columns(self) -> dict[str, Any]:
+        (found,) = GCPVideoTransfer.objects.filter(pk=self.claim.transfer.pk).values()
+        return found
+
+
+MakeGroup = Callable[..., list[Held]]
+
+
+@pytest.fixture
+def group_of(make_transfer: MakeTransfer, batch: TransferBatch) -> MakeGroup:
+    def make(size: int, *, waiting: int = 0) -> list[Held]:
+        TransferBatch.objects.update(batch_size=size)
+        for number in range(size + waiting):
+            make_transfer(f"{number}.ts")
+        return [Held(claim) for claim in rows.claim_many(size)]
+
+    return make
+
+
+def uploaded(held: Held, **changes: Any) -> Record:
+    return Record(held, lambda: Uploaded(held.claim, result_for(held.claim, **changes)))
+
+
+@pytest.fixture
+def ledger(clock: FakeClock) -> Ledger:
+    return Ledger(clock=clock, wake=lambda: None)
+
+
+# --- together ---
+
+
+def test_group_is_recorded_and_the_next_one_claimed_with_one_commit(ledger: Ledger, group_of: MakeGroup) -> None:
+    group = group_of(5, waiting=5)
+    line = Line(owner_id=rows.OWNER, site_id=None, lease_seconds=40, actor="box:7")
+    for held in group:
+        ledger.add(uploaded(held))
+
+    def claim(ending: Collection[Claim]) -> list[Claim]:
+        return line.take(len(ending), now=rows.NOW, freed={one.transfer.batch_id for one in ending})
+
+    with DatabaseCalls().watching() as calls:
+        claims = ledger.write(claim)
+
+    assert len(calls.commits()) == 1
+    assert len(calls.queries()) <= 17  # whatever the group's size
+    assert [held.told for held in group] == [None] * 5
+    assert {held.row().transfer_status for held in group} == {State.CLEANUP_PENDING}
+    assert len(claims) == 5
+    assert {claim.transfer.pk for claim in claims}.isdisjoint(held.claim.transfer.pk for held in group)
+
+
+def test_empty_ledger_asks_the_database_nothing(ledger: Ledger) -> None:
+    with DatabaseCalls().watching() as calls:
+        assert ledger.write() == []
+    assert calls.calls == []
+
+
+def test_group_whose_claim_fails_is_not_recorded_yet(ledger: Ledger, group_of: MakeGroup) -> None:
+    """Both or neither: and what is not committed is told to nobody."""
+    group = group_of(2)
+    for held in group:
+        ledger.add(uploaded(held))
+
+    def claim(ending: Collection[Claim]) -> list[Claim]:
+        raise OperationalError("the connection is gone")
+
+    assert ledger.write(claim) == []
+    assert [held.told for held in group] == [UNTOLD, UNTOLD]
+    assert {held.row().transfer_status for held in group} == {State.UPLOADING}
+    ledger.write()
+    assert {held.row().transfer_status for held in group} == {State.CLEANUP_PENDING}
+    assert [held.told for held in group] == [None, None]
+
+
+def test_note_is_committed_when_its_writer_goes_on(ledger: Ledger, group_of: MakeGroup) -> None:
+    (held,) = group_of(1)
+    queued, seen = threading.Event(), []
+
+    def upload() -> None:
+        rows_of = GCPVideoTransfer.objects.filter(pk=held.claim.transfer.pk)
+        note = Note(held, lambda: rows_of.update(bytes_uploaded=512))
+        ledger.add(note)
+        queued.set()
+        note.wait()
+        seen.append(held.row().bytes_uploaded)
+        connections.close_all()
+
+    thread = threading.Thread(target=upload)
+    thread.start()
+    queued.wait()
+    ledger.write()
+    thread.join()
+    assert seen == [512]
+
+
+# --- one of them ---
+
+
+def test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other(ledger: Ledger, group_of: MakeGroup) -> None:
+    group = group_of(4)
+    late = group[1]
+    GCPVideoTransfer.objects.filter(pk=late.claim.transfer.pk).update(lease_number=9)
+    before = late.columns()
+    for held in group:
+        ledger.add(uploaded(held))
+    ledger.write()
+
+    assert late.columns() == before
+    assert late.row().recording.storage_type == Recording.StorageType.LOCAL
+    assert late.row().events.count() == 1
+    assert isinstance(late.told, LeaseLost)
+    others = [held for held in group if held is not late]
+    assert [held.told for held in others] == [None] * 3
+    assert {held.row().transfer_status for held in others} == {State.CLEANUP_PENDING}
+
+
+def test_lease_that_ran_out_before_the_group_was_written_records_nothing(
+    ledger: Ledger, clock: FakeClock, group_of: MakeGroup
+) -> None:
+    """Waiting for the group makes no lease longer."""
+    (held,) = group_of(1)
+    ledger.add(uploaded(held))
+    clock.advance(41)
+    if connection.vendor == "postgresql":  # which goes by its own clock
+        GCPVideoTransfer.objects.update(lease_expires_at=rows.NOW)
+    ledger.write()
+    assert isinstance(held.told, LeaseLost)
+    assert held.row().transfer_status == State.UPLOADING
+
+
+def test_row_that_cannot_be_written_is_told_and_the_others_are_recorded(ledger: Ledger, group_of: MakeGroup) -> None:
+    group = group_of(4)
+    bad = group[2]
+    for held in group:
+        ledger.add(uploaded(held, identity=None) if held is bad else uploaded(held))
+    ledger.write()
+    assert isinstance(bad.told, ValueError)
+    assert bad.row().transfer_status == State.UPLOADING
+    others = [held for held in group if held is not bad]
+    assert [held.told for held in others] == [None] * 3
+    assert {held.row().transfer_status for held in others} == {State.CLEANUP_PENDING}
+
+
+def test_note_that_fails_is_raised_where_it_was_made(ledger: Ledger, group_of: MakeGroup) -> None:
+    first, second = group_of(2)
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    note = Note(first, broken)
+    ledger.add(note)
+    ledger.add(uploaded(second))
+    ledger.write()
+    with pytest.raises(ZeroDivisionError):
+        note.wait()
+    assert second.row().transfer_status == State.CLEANUP_PENDING
+
+
+# --- a busy database ---
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Connections that give up at once instead of after 30 s."""
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.01)
+    connection.close()
+    yield
+    connection.close()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's one writer")
+def test_group_waits_for_a_busy_database_as_long_as_its_leases_live(
+    ledger: Ledger, clock: FakeClock, group_of: MakeGroup, impatient: None
+) -> None:
+    group = group_of(3)
+    for held in group:
+        ledger.add(uploaded(held))
+    with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ledger.write()
+        assert [held.told for held in group] == [UNTOLD] * 3
+        group[0].lease_is_lost = True
+        ledger.write()
+        other.execute("ROLLBACK")
+    ledger.write()
+    assert isinstance(group[0].told, LeaseLost)
+    assert group[0].row().transfer_status == State.UPLOADING
+    assert [held.told for held in group[1:]] == [None, None]
+    assert {held.row().transfer_status for held in group[1:]} == {State.CLEANUP_PENDING}
+
+
+# --- its end ---
+
+
+def test_nobody_waits_for_a_ledger_that_is_closed(ledger: Ledger, group_of: MakeGroup) -> None:
+    first, second = group_of(2)
+    before, after = Note(first, lambda: None), Note(second, lambda: None)
+    ledger.add(before)
+    ledger.close()
+    ledger.add(after)
+    for note in (before, after):
+        with pytest.raises(LeaseLost):
+            note.wait()
