@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
-from tests.acceptance.world import BACKEND, MIB, Clip, World
+from tests.acceptance.world import BACKEND, MIB, Clip, Running, World
 
 LARGE_BYTES = 8 * MIB + 1
 
@@ -69,13 +70,30 @@ def test_second_signal_ends_it_where_it_stands(world: World) -> None:
 # --- P6: a lease is a fence ---
 
 
+def put_to_sleep(world: World, worker: Running) -> None:
+    """Between two of its transactions: one that sleeps inside would keep SQLite's write lock from everybody."""
+
+    def sleeps_without_the_lock() -> bool:
+        worker.send(signal.SIGSTOP)
+        with closing(sqlite3.connect(world.home / "coldreel.sqlite3", timeout=0, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                worker.send(signal.SIGCONT)
+                return False
+            other.execute("ROLLBACK")
+        return True
+
+    world.until(sleeps_without_the_lock, "a worker that sleeps")
+
+
 def test_worker_that_slept_through_its_lease_changes_nothing(world: World) -> None:
     """It is stopped in mid-upload; another one finishes the transfer; then it wakes up and goes on."""
     (clip,) = world.add([LARGE_BYTES])
     world.emulator.set_rate(4)
     sleeper = world.worker("--no-periodic")
     world.until(lambda: half_way(world, clip), "half an upload")
-    sleeper.send(signal.SIGSTOP)
+    put_to_sleep(world, sleeper)
     world.emulator.set_rate(0)
 
     world.run_until_idle()
@@ -97,7 +115,7 @@ def test_worker_that_slept_after_its_last_byte_records_nothing(world: World) -> 
     world.emulator.fault("delay", kind="final_chunk", seconds=1)
     sleeper = world.worker("--no-periodic")
     world.until(lambda: world.emulator.faults()[0]["hits"], "the last part")
-    sleeper.send(signal.SIGSTOP)
+    put_to_sleep(world, sleeper)
 
     world.run_until_idle()
     world.check_uploaded([clip])
