@@ -32,7 +32,8 @@ from benchmarks.sink import PLAIN, THIN, TLS
 from tests.postgres import ServerMissing, ThrowawayPostgres
 
 MANY_AT_ONCE = 8
-APPLICATION_AT_ONCE = 2
+APPLICATION_AT_ONCE = 8
+"""Its database writes in groups, and a group needs company."""
 CUT_RUNS = 3
 
 

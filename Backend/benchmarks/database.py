@@ -31,7 +31,6 @@ from benchmarks.sink import PLAIN, Sink
 BACKEND = Path(__file__).resolve().parent.parent
 PASSWORD = "benchmark only"
 PATIENCE_SECONDS = 120
-LONG_AGO_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +124,7 @@ def _run(dataset: Dataset, folder: Path, sink: Sink, url: str | None, batch_size
         STORAGE_EMULATOR_HOST=sink.url,
         COLDREEL_INSTALLATION_ID="11111111-2222-4333-8444-555555555555",
         COLDREEL_LOG_LEVEL="WARNING",
+        COLDREEL_SETTLE_SECONDS="0",
     )
     os.environ.pop("MEDIA_ROOT", None)
     home.mkdir(parents=True)
@@ -169,8 +169,6 @@ def _make_recordings(dataset: Dataset) -> None:
     for path in sorted(dataset.folder.iterdir()):
         target = root / path.name
         os.link(path, target)
-        long_ago = time.time() - LONG_AGO_SECONDS
-        os.utime(target, (long_ago, long_ago))
         found = target.stat()
         recordings.append(
             Recording(
