@@ -28,6 +28,8 @@ _BETWEEN_STRETCHES_SECONDS = 0.25
 _SLICE_SECONDS = 0.1
 """The longest sleep between two looks at `abort`."""
 _NOT_YET_SECONDS = 0.05
+_UNKNOWN_SECONDS = 0.002
+"""Until the limit was read for the first time, which takes a moment and holds up every upload of an idle worker."""
 
 
 class Pace(Protocol):
@@ -120,7 +122,7 @@ class SharedPace:
             if turn.ready_at is not None and now > turn.ready_at + LATE_SECONDS:
                 self._ask_again(turn)  # it overslept
             if turn.ready_at is None:
-                return _NOT_YET_SECONDS
+                return _NOT_YET_SECONDS if self._known else _UNKNOWN_SECONDS
             return max(0.0, turn.ready_at - now)
 
     def leave(self, turn: Turn) -> None:
