@@ -32,8 +32,7 @@ from benchmarks.sink import PLAIN, THIN, TLS
 from tests.postgres import ServerMissing, ThrowawayPostgres
 
 MANY_AT_ONCE = 8
-APPLICATION_AT_ONCE = 8
-"""Its database writes in groups, and a group needs company."""
+APPLICATION_AT_ONCE = 4
 CUT_RUNS = 3
 
 

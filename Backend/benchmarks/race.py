@@ -17,7 +17,7 @@ FAILURES_ENDURED = 2
 def race(dataset: Dataset, *, line: str, runs: int, contestants: Sequence[Contestant], tools: Tools, say: Say) -> Race:
     """A client whose runs do not count is left out after two of them."""
     result = Race(dataset.name, dataset.title, line, dataset.count, dataset.total_bytes)
-    taking_part = _those_who_can(contestants, line, result)
+    taking_part = _those_who_can(contestants, dataset, line, result)
     warm(dataset)
     with Sink(tools, line=line) as sink:
         place = Field(dataset, line, sink, tools)
@@ -42,12 +42,12 @@ def warm(dataset: Dataset) -> None:
                 pass
 
 
-def _those_who_can(contestants: Sequence[Contestant], line: str, result: Race) -> list[Contestant]:
+def _those_who_can(contestants: Sequence[Contestant], dataset: Dataset, line: str, result: Race) -> list[Contestant]:
     able = []
     for contestant in contestants:
         if why_not := contestant.why_not(line):
             result.absent[contestant.name] = why_not
         else:
-            result.at_once[contestant.name] = contestant.at_once(line)
+            result.at_once[contestant.name] = contestant.at_once(dataset, line)
             able.append(contestant)
     return able

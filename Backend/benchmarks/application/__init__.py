@@ -27,14 +27,16 @@ from benchmarks.application.databases import ROWS, STATUSES, WORKERS, Databases,
 from benchmarks.application.procfs import cpu_seconds_of_session, peak_bytes
 from benchmarks.application.seed import PASSWORD, USER
 from benchmarks.clients import BACKEND, Field
-from benchmarks.data import Dataset
+from benchmarks.data import MIB, Dataset
 from benchmarks.figures import Run
 from benchmarks.measure import running
 from benchmarks.native import BenchError
 from benchmarks.sink import BUCKET, THIN, Sink, free_port
 from offload.source import MARKER_NAME
 
-THIN_AT_ONCE = 16
+MANY_AT_ONCE = 16
+"""On a thin line as everybody, and of small files: their database writes go in groups, and a group needs company."""
+SMALL_BYTES = 8 * MIB
 LOOK_SECONDS = 0.005
 START_SECONDS = 60
 PATIENCE_SECONDS = 600
@@ -52,8 +54,9 @@ class Application:
     files_at_once: int
     missing: str = ""
 
-    def at_once(self, line: str) -> int:
-        return THIN_AT_ONCE if line == THIN else self.files_at_once
+    def at_once(self, dataset: Dataset, line: str) -> int:
+        many = line == THIN or dataset.file_bytes <= SMALL_BYTES
+        return MANY_AT_ONCE if many else self.files_at_once
 
     def why_not(self, line: str) -> str:
         del line
@@ -77,8 +80,8 @@ class Application:
             seed = _Seed(home, media)
             url = stack.enter_context(self.databases.fresh(place.dataset.name, seed, home))
             look = stack.enter_context(self.databases.look(url))
-            settings = _settings(home, media, url, place.sink, self.at_once(place.line))
-            return _measured(place, look, home, settings, self.at_once(place.line))
+            settings = _settings(home, media, url, place.sink, self.at_once(place.dataset, place.line))
+            return _measured(place, look, home, settings, self.at_once(place.dataset, place.line))
 
 
 def _measured(place: Field, look: Look, home: Path, settings: dict[str, str], at_once: int) -> Run:

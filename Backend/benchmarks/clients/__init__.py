@@ -35,7 +35,7 @@ class Contestant(Protocol):
     @property
     def name(self) -> str: ...
 
-    def at_once(self, line: str) -> int:
+    def at_once(self, dataset: Dataset, line: str) -> int:
         """How many files it sends at the same time."""
         ...
 
@@ -66,7 +66,8 @@ class Client:
     not_over: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def at_once(self, line: str) -> int:
+    def at_once(self, dataset: Dataset, line: str) -> int:
+        del dataset
         return self.thin_at_once if line == THIN else self.files_at_once
 
     def why_not(self, line: str) -> str:
@@ -76,7 +77,7 @@ class Client:
         """`before` may do something to the emptied bucket."""
         place.sink.reset()
         before(place.sink)
-        command = self.build(place, self.at_once(place.line))
+        command = self.build(place, self.at_once(place.dataset, place.line))
         cost = measure(place.tools.timed, command, environment=_environment(place.sink) | self.variables)
         wrong = place.sink.what_is_wrong(place.dataset)
         problem = f"status {cost.status}; {wrong or 'objects are right'}; {cost.last_words}"
