@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from offload.digest import Crc32c, crc32c_of
+from offload.digest import Crc32c, crc32c_of, pieces_of
 from offload.errors import FileChanged
 from offload.pace import UNLIMITED, Pace
 from offload.source import Source
@@ -111,15 +111,11 @@ def hold(
     abort: Abort = never_abort,
 ) -> tuple[HeldBody, int]:
     """`length_bytes` from `offset_bytes` on, and the sum `crc32c` continued with them. Raises as `crc32c_of`."""
-    running, pieces, end_bytes = Crc32c(crc32c), list[bytes](), offset_bytes + length_bytes
-    while offset_bytes < end_bytes:
-        abort()
-        piece = source.stream_at(offset_bytes, min(MOST_PIECE_BYTES, end_bytes - offset_bytes))
-        if not piece:
-            raise FileChanged(f"the file ends at byte {offset_bytes} of {end_bytes}")
+    running = Crc32c(crc32c)
+    found = pieces_of(source, length_bytes, offset_bytes=offset_bytes, most_bytes=MOST_PIECE_BYTES, abort=abort)
+    pieces = list(found)
+    for piece in pieces:
         running.update(piece)
-        pieces.append(piece)
-        offset_bytes += len(piece)
     return HeldBody(pieces, pace=pace, abort=abort), running.value
 
 
