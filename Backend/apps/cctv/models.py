@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -16,7 +16,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet
+from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet, uploaded_columns
 from offload.errors import LeaseLost, Reason
 from offload.states import UPLOADED, Move, State
 
@@ -456,21 +456,6 @@ class GCPVideoTransfer(models.Model):
             },
         )
         self.refresh_from_db()
-
-
-def uploaded_columns(now: datetime) -> dict[str, Any]:
-    """Of every transfer whose upload is complete and verified, beside its proof: no trace of what went wrong before."""
-    return {
-        "upload_completed_at": now,
-        "next_attempt_at": None,
-        "error_code": "",
-        "error_message": "",
-        "failures_in_row": 0,
-        "failing_since": None,
-        "session_uri": "",
-        "session_started_at": None,
-        "session_identity": "",
-    }
 
 
 class TransferEvent(models.Model):

@@ -255,6 +255,21 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         insert_many(event_model, events, same=same)
 
 
+def uploaded_columns(now: datetime) -> dict[str, Any]:
+    """Of every transfer whose upload is complete and verified, beside its proof: no trace of what went wrong before."""
+    return {
+        "upload_completed_at": now,
+        "next_attempt_at": None,
+        "error_code": "",
+        "error_message": "",
+        "failures_in_row": 0,
+        "failing_since": None,
+        "session_uri": "",
+        "session_started_at": None,
+        "session_identity": "",
+    }
+
+
 def _held_uploading(lease: Lease) -> dict[str, Any]:
     """The columns by which an upload's row is found while the lease is its own."""
     return {

@@ -18,8 +18,8 @@ from django.db.models import F
 from apps.cctv.bulk import update_many
 from apps.cctv.installation import installation_id
 from apps.cctv.leases import Claim, lease_time
-from apps.cctv.models import Alarm, GCPVideoTransfer, Recording, uploaded_columns
-from apps.cctv.querysets import LeasedMove
+from apps.cctv.models import Alarm, GCPVideoTransfer, Recording
+from apps.cctv.querysets import LeasedMove, uploaded_columns
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from offload import store
 from offload.digest import to_base64
