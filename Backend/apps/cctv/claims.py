@@ -7,7 +7,7 @@ first: nobody waits in a circle.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,9 +16,10 @@ from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
+from apps.cctv.bulk import Condition, Lock, load_many, select_many
 from apps.cctv.leases import Claim, lease_time, put_back_all
-from apps.cctv.models import GCPVideoTransfer, Lease, TransferBatch
-from apps.cctv.querysets import TransferQuerySet
+from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
+from apps.cctv.querysets import Lease, TransferQuerySet
 from offload.errors import Reason
 from offload.states import State
 
@@ -73,9 +74,13 @@ class Line:
 
     def _take_of(self, batch: _Batch, most: int, now: datetime) -> list[Claim]:
         # One claimer at a time counts its uploads.
-        row = TransferBatch.objects.select_for_update().get(pk=batch.id)
-        room = _room(row, now)
-        found = self._next_due(batch, row, min(most, room), now) if room > 0 else []
+        found_batch = select_many(TransferBatch, ("batch_size", "created_at"), [("id", "=", batch.id)], lock=Lock.WAIT)
+        if not found_batch:
+            self._batches.remove(batch)
+            return []
+        ((size, created_at),) = found_batch
+        room = size - _uploading(batch.id, now)
+        found = self._next_due(batch, created_at, min(most, room), now) if room > 0 else []
         batch.is_full = len(found) >= room
         if len(found) < min(most, room):
             self._batches.remove(batch)
@@ -88,23 +93,38 @@ class Line:
             claim.transfer.lease_expires_at = until
         return claims
 
-    def _next_due(self, batch: _Batch, row: TransferBatch, most: int, now: datetime) -> list[GCPVideoTransfer]:
+    def _next_due(self, batch: _Batch, created_at: datetime, most: int, now: datetime) -> list[GCPVideoTransfer]:
         """Half-uploaded files go first: their sessions end after a week, and a long queue may take longer.
 
         They were put back after the request, so they are the few rows whose time is later than the batch's.
         Ordered by the index alone: a second key would sort 100,000 rows of one time at every claim. A row that
         somebody holds (a person who cancels it) is passed over.
         """
-        due = _of_site(GCPVideoTransfer.objects.filter(batch=row).due_for_upload(now), self._site_id)
-        due = due.select_related("recording").order_by("next_attempt_at")
-        due = due.select_for_update(skip_locked=True, of=("self",))
+        due: list[Condition] = [
+            ("batch_id", "=", batch.id),
+            ("transfer_status", "=", State.PENDING),
+            ("next_attempt_at", "<=", now),
+        ]
+        if self._site_id is not None:
+            due.append(("site_id", "=", self._site_id))
         half: list[GCPVideoTransfer] = []
         if batch.has_half:
-            half = list(due.filter(next_attempt_at__gt=row.created_at).exclude(session_uri="")[:most])
+            half = _locked([*due, ("next_attempt_at", ">", created_at), ("session_uri", "<>", "")], most)
             batch.has_half = len(half) == most
         if len(half) == most:
             return half
-        return half + list(due.exclude(pk__in=[one.pk for one in half])[: most - len(half)])
+        return half + _locked([*due, ("id", "NOT IN", [one.pk for one in half])], most - len(half))
+
+
+def _locked(due: Sequence[Condition], most: int) -> list[GCPVideoTransfer]:
+    """Transfers with their recordings, the one that is due longest first."""
+    found = load_many(GCPVideoTransfer, due, order_by="next_attempt_at", most=most, lock=Lock.SKIP_LOCKED)
+    if found:
+        recordings = load_many(Recording, [("id", "IN", [one.recording_id for one in found])])
+        by_id = {recording.pk: recording for recording in recordings}
+        for one in found:
+            one.recording = by_id[one.recording_id]
+    return found
 
 
 def _of_site(rows: TransferQuerySet, site_id: UUID | None) -> TransferQuerySet:
@@ -126,11 +146,16 @@ def _with_room(site_id: UUID | None, now: datetime) -> list[UUID]:
     )
 
 
-def _room(batch: TransferBatch, now: datetime) -> int:
+def _uploading(batch_id: UUID, now: datetime) -> int:
     """Counts every `uploading` row; those whose lease ran out are put back first, so they take no room."""
-    uploading = GCPVideoTransfer.objects.filter(batch=batch, transfer_status=State.UPLOADING)
-    ends = list(uploading.order_by().values_list("lease_expires_at", flat=True))
-    if any(expires_at is None or expires_at <= now for expires_at in ends):
-        late = uploading.filter(lease_expires_at__lte=now).select_for_update(skip_locked=True)
-        return batch.batch_size - len(ends) + put_back_all(late, Reason.LEASE_EXPIRED, now)
-    return batch.batch_size - len(ends)
+    ends = select_many(
+        GCPVideoTransfer,
+        ("lease_expires_at",),
+        [("batch_id", "=", batch_id), ("transfer_status", "=", State.UPLOADING)],
+    )
+    if any(expires_at is None or expires_at <= now for (expires_at,) in ends):
+        late = GCPVideoTransfer.objects.filter(
+            batch=batch_id, transfer_status=State.UPLOADING, lease_expires_at__lte=now
+        )
+        return len(ends) - put_back_all(late.select_for_update(skip_locked=True), Reason.LEASE_EXPIRED, now)
+    return len(ends)

@@ -7,10 +7,8 @@ from typing import Any
 from apps.cctv.leases import Claim, lease_time
 from apps.cctv.models import GCPVideoTransfer
 from offload.clock import Clock
-from offload.errors import LeaseLost
 from offload.journal import StoredSession
 from offload.naming import public_url
-from offload.states import State
 
 
 class OrmJournal:
@@ -53,7 +51,4 @@ class OrmJournal:
         self._note(bytes_uploaded=bytes_confirmed, **refreshed)
 
     def _note(self, **columns: Any) -> None:
-        rows = GCPVideoTransfer.objects.filter(transfer_status=State.UPLOADING)
-        held = rows.held_by_lease(self._lease, lease_time(self._clock.now()))
-        if held.update(**columns) != 1:
-            raise LeaseLost(f"the lease of transfer {self._lease.transfer_id} is another's now")
+        GCPVideoTransfer.objects.note(self._lease, lease_time(self._clock.now()), columns)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import models, transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, Q, Sum
 
-from apps.cctv.bulk import insert_many, update_many
+from apps.cctv.bulk import Lock, insert_many, select_many, update_many
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, Move, State
 
@@ -146,38 +146,52 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             self._append_events(found, move, actor=actor, now=now, reason=reason, detail=detail)
         return set(found)
 
+    def note(self, lease: Lease, now: datetime, columns: Mapping[str, Any]) -> None:
+        """Change columns of an upload's row under its lease. Raises LeaseLost, and changes nothing then."""
+        row = (_held_uploading(lease), columns)
+        if update_many(self.model, [row], same={}, later={"lease_expires_at": now}) != 1:
+            raise LeaseLost(f"the lease of transfer {lease.transfer_id} is another's now")
+
     def lock_held(self, leases: Collection[Lease], now: datetime) -> set[UUID]:
         """Which of those leases on uploads are still their own and unexpired; their rows are locked.
 
         In the order of their keys, so that two who lock many never wait for each other.
         """
         wanted = {lease.transfer_id: (lease.number, lease.owner_id) for lease in leases}
-        rows = self.filter(pk__in=wanted, transfer_status=State.UPLOADING, lease_expires_at__gt=now)
-        rows = rows.order_by("pk").select_for_update()
-        found = rows.values_list("pk", "lease_number", "lease_owner")
+        found = select_many(
+            self.model,
+            ("id", "lease_number", "lease_owner"),
+            [("id", "IN", wanted), ("transfer_status", "=", State.UPLOADING), ("lease_expires_at", ">", now)],
+            order_by="id",
+            lock=Lock.WAIT,
+        )
         return {pk for pk, number, owner_id in found if (number, owner_id) == wanted[pk]}
 
     def claim_locked(self, leases: Sequence[Lease], *, actor: str, now: datetime) -> None:
         """Make the move `claim` for pending rows that the caller has locked, with leases of one owner and expiry.
 
-        Each gets the lease number after its own. All of them or none, in one transaction; raises LeaseLost
+        Each lease has the number after its row's own. All of them or none, in one transaction; raises LeaseLost
         where one is not as the caller found it.
         """
         if not leases:
             return
-        ids = [lease.transfer_id for lease in leases]
-        pending = self.filter(pk__in=ids, transfer_status__in=MOVES[Move.CLAIM].sources)
-        with transaction.atomic(savepoint=False):
-            claimed = pending.update(
-                lease_number=F("lease_number") + 1,
-                lease_owner=leases[0].owner_id,
-                lease_expires_at=leases[0].expires_at,
-                next_attempt_at=None,
-                transfer_status=MOVES[Move.CLAIM].target,
+        rows = [
+            (
+                {"id": lease.transfer_id, "lease_number": lease.number - 1, "transfer_status": State.PENDING},
+                {"lease_number": lease.number},
             )
-            if claimed != len(leases):
+            for lease in leases
+        ]
+        taken = {
+            "lease_owner": leases[0].owner_id,
+            "lease_expires_at": leases[0].expires_at,
+            "next_attempt_at": None,
+            "transfer_status": MOVES[Move.CLAIM].target,
+        }
+        with transaction.atomic(savepoint=False):
+            if update_many(self.model, rows, same=taken) != len(leases):
                 raise LeaseLost("a transfer changed under its claimer's lock")
-            found = dict.fromkeys(ids, State.PENDING)
+            found = dict.fromkeys([lease.transfer_id for lease in leases], State.PENDING)
             self._append_events(found, Move.CLAIM, actor=actor, now=now, reason=Reason.CLAIMED)
 
     def move_leased(self, moves: Sequence[LeasedMove], *, now: datetime, same: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from apps.cctv.bulk import update_many
+from apps.cctv.bulk import Lock, select_many, update_many
 from apps.cctv.installation import installation_id
 from apps.cctv.leases import Claim, lease_time
 from apps.cctv.models import Alarm, GCPVideoTransfer, Recording
@@ -28,7 +28,7 @@ from offload.journal import StoredSession
 from offload.naming import object_name, public_url
 from offload.retry import delay_seconds
 from offload.source import SourceIdentity
-from offload.states import MOVES, Move, State
+from offload.states import MOVES, Move
 from offload.uploader import UploadJob, UploadResult
 
 log = structlog.get_logger("coldreel.upload")
@@ -163,8 +163,9 @@ def _record(kept: Sequence[Uploaded], now: datetime) -> None:
 
 def _hold_wishes(kept: Sequence[Uploaded]) -> dict[UUID, bool]:
     """Read under the lock. The transfers' rows are locked before: the order in which everybody locks them."""
-    recordings = Recording.objects.filter(pk__in=[one.claim.transfer.recording_id for one in kept])
-    return dict(recordings.order_by("pk").select_for_update().values_list("pk", "hold_wanted"))
+    ids = [one.claim.transfer.recording_id for one in kept]
+    found = select_many(Recording, ("id", "hold_wanted"), [("id", "IN", ids)], order_by="id", lock=Lock.WAIT)
+    return dict(found)
 
 
 def _move_of(one: Uploaded, now: datetime, *, hold_wanted: bool) -> LeasedMove:
@@ -223,7 +224,7 @@ def _object_columns(one: Uploaded, now: datetime) -> dict[str, Any]:
 
 def uploads_work(*, claims: Sequence[Claim], now: datetime) -> None:
     """The bucket took bytes, so what kept all uploads from working is over."""
-    if not Alarm.objects.filter(cleared_at__isnull=True, code__in=_UPLOADS_STOPPED).exists():
+    if not select_many(Alarm, ("code",), [("cleared_at", "IS", None), ("code", "IN", _UPLOADS_STOPPED)], most=1):
         return
     for bucket in {claim.transfer.gcp_bucket for claim in claims}:
         alarms_clear(codes=STOP_CODES, subject=bucket, now=now)
@@ -237,9 +238,7 @@ _UPLOADS_STOPPED = sorted({*STOP_CODES, Reason.MEDIA_ROOT_NOT_MOUNTED})
 def upload_note_start(*, claim: Claim, seconds_ago: float, now: datetime) -> None:
     """When the bytes of a small file began to go, for those who watch a slow one. Raises LeaseLost."""
     now = lease_time(now)
-    held = GCPVideoTransfer.objects.filter(transfer_status=State.UPLOADING).held_by_lease(claim.lease, now)
-    if held.update(upload_started_at=now - timedelta(seconds=seconds_ago)) != 1:
-        raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
+    GCPVideoTransfer.objects.note(claim.lease, now, {"upload_started_at": now - timedelta(seconds=seconds_ago)})
 
 
 # --- Not uploaded -------------------------------------------------------------------------------------

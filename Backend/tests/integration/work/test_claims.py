@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from apps.cctv.claims import Line
 from apps.cctv.leases import Claim
@@ -246,11 +247,27 @@ def test_row_that_a_person_is_about_to_cancel_is_passed_over_and_not_waited_for(
 def test_claim_finds_its_transfer_by_an_index_and_sorts_nothing() -> None:
     """With 100,000 waiting rows a sort or a scan would cost each claim a tenth of a second."""
     batch = batch_of(20)
-    due = GCPVideoTransfer.objects.filter(batch=batch).due_for_upload(NOW).order_by("next_attempt_at")
-    for query in (due, due.filter(next_attempt_at__gt=NOW).exclude(session_uri="")):
-        plan = query.explain()
+    rows.transfer(batch=batch)
+    with CaptureQueriesContext(connection) as asked:
+        assert len(line().take(5, now=NOW)) == 1
+    due = [query["sql"] for query in asked.captured_queries if "ORDER BY" in query["sql"] and "LIMIT 5" in query["sql"]]
+    assert len(due) == 2, "half-uploaded files, and the others"
+    for sql in due:
+        with connection.cursor() as cursor:
+            plan = str(cursor.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall())
         assert "transfer_batch_due" in plan
         assert "TEMP B-TREE" not in plan
+
+
+def test_batch_that_was_deleted_after_the_look_hinders_no_other() -> None:
+    gone, other = batch_of(2, minutes=-1), batch_of(2)
+    for batch in (gone, gone, other):
+        rows.transfer(batch=batch)
+    own = line()
+    assert len(own.take(1, now=NOW)) == 1
+    GCPVideoTransfer.objects.filter(batch=gone).update(batch=other)
+    TransferBatch.objects.filter(pk=gone.pk).delete()
+    assert len(own.take(1, now=NOW)) == 1
 
 
 def test_claim_among_thousands_reads_a_handful_of_rows(django_assert_max_num_queries: Any) -> None:
