@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from apps.cctv.leases import Claim, Owner, expire_leases, lease_time
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.crashes import log_crash
+from apps.cctv.worker.senders import LOOK_SECONDS, Senders
 from apps.cctv.worker.stopping import Waker
 from offload.states import State
 
@@ -37,7 +37,7 @@ class Dispatcher:
             owner_id=owner.id, site_id=site_id, lease_seconds=tools.timings.lease_seconds, actor=owner.name
         )
         self._look_around_at = self._claimed_at = tools.clock.monotonic()
-        self._threads = ThreadPoolExecutor(max_workers=uploads, thread_name_prefix="upload")
+        self._senders = Senders(most=uploads, wake=waker.wake)
 
     def running(self) -> Collection[Attempt]:
         with self._lock:
@@ -49,22 +49,32 @@ class Dispatcher:
             while not self._tools.stopping.is_set():
                 try:
                     self._look_around()
-                    self._write_and_claim()
+                    if not self._may_wait():
+                        self._write_and_claim()
                     if until_idle and self._idle():
                         break
                 except Error as error:
                     log_crash("worker.claim_missed", error)
                     connection.close()
-                if self._waker.wait(self._tools.timings.poll_seconds):
+                if self._waker.wait(self._patience_seconds()):
                     self._line.look_again()
             if self._tools.stopping.is_set():
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
+                self._senders.let_all_in()
             while self.running():
                 self._tools.ledger.write()
                 self._waker.wait(self._tools.timings.poll_seconds)
         finally:
             self._tools.ledger.close()
-        self._threads.shutdown()
+            self._senders.close()
+
+    def _may_wait(self) -> bool:
+        """Only ends of uploads wait to be recorded, and there is work for their threads: a larger group costs less."""
+        return self._senders.has_plenty() and self._tools.ledger.can_wait()
+
+    def _patience_seconds(self) -> float:
+        soon = self._senders.look() or self._tools.ledger.can_wait()
+        return LOOK_SECONDS if soon else self._tools.timings.poll_seconds
 
     def _look_around(self) -> None:
         """Once a poll, however often it is woken: leases that ran out, and slow starts that people want to see."""
@@ -94,7 +104,7 @@ class Dispatcher:
         self._tools.gate.claimed(attempt.id)
         with self._lock:
             self._running[attempt.id] = attempt
-        self._threads.submit(attempt.run)
+        self._senders.submit(attempt.run)
 
     def _ended(self, attempt: Attempt) -> None:
         with self._lock:

@@ -1,7 +1,7 @@
 """The ledger: one thread writes what all uploads of a worker have to tell, everything queued in one transaction.
 
-Nobody waits for a group to fill: what queues up while one commit runs is the next group. What is not
-committed has not happened: whoever waits for a note is told after the commit, and an attempt keeps its
+Nobody who waits for a note waits for a group to fill: what queues up while one commit runs is the next group.
+What is not committed has not happened: whoever waits for a note is told after the commit, and an attempt keeps its
 slot and its lease until its end is recorded.
 """
 
@@ -25,6 +25,8 @@ from offload.errors import LeaseLost
 
 log = structlog.get_logger("coldreel.upload")
 
+GROUP_SECONDS = 0.02
+"""A verified upload waits at most so long for others to be recorded with it."""
 _WRITE_AGAIN_SECONDS = 0.5
 _BUSY = (OperationalError, InterfaceError)
 
@@ -100,16 +102,19 @@ class Ledger:
         self._wake = wake
         self._lock = threading.Lock()
         self._queue: list[Entry] = []
+        self._queued_at = 0.0
         self._closed = False
 
     def add(self, entry: Entry) -> None:
         with self._lock:
             closed, first = self._closed, not self._queue
             if not closed:
+                if first:
+                    self._queued_at = self._clock.monotonic()
                 self._queue.append(entry)
         if closed:
             entry.settle(_nobody_writes())
-        elif first:
+        elif first or isinstance(entry, Note):
             self._wake()
 
     def write(self, claim: Callable[[Collection[Claim]], list[Claim]] = _claim_nothing) -> list[Claim]:
@@ -135,6 +140,13 @@ class Ledger:
         for entry, refusal in zip(entries, refusals, strict=True):
             entry.settle(refusal)
         return claims
+
+    def can_wait(self) -> bool:
+        """Whether all that is queued are verified uploads, none of them for long: nobody waits for their record."""
+        with self._lock:
+            if not self._queue or any(isinstance(entry, Note) for entry in self._queue):
+                return False
+            return self._clock.monotonic() - self._queued_at < GROUP_SECONDS
 
     def close(self) -> None:
         """Nobody writes any more: those who wait are told."""

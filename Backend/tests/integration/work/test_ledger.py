@@ -15,7 +15,7 @@ from apps.cctv.claims import Line
 from apps.cctv.leases import Claim
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.services.uploads import Uploaded
-from apps.cctv.worker.ledger import Ledger, Note, Record, Refusal
+from apps.cctv.worker.ledger import GROUP_SECONDS, Ledger, Note, Record, Refusal
 from offload.errors import LeaseLost
 from offload.states import State
 from offload.testing import FakeClock
@@ -250,3 +250,29 @@ def test_nobody_waits_for_a_ledger_that_is_closed(ledger: Ledger, group_of: Make
     for note in (before, after):
         with pytest.raises(LeaseLost):
             note.wait()
+
+
+# --- what can wait for company ---
+
+
+def test_verified_upload_waits_a_moment_for_others(group_of: MakeGroup, ledger: Ledger, clock: FakeClock) -> None:
+    assert not ledger.can_wait(), "nothing is queued"
+    one, other = group_of(2)
+    ledger.add(uploaded(one))
+    clock.advance(GROUP_SECONDS / 2)
+    ledger.add(uploaded(other))
+    assert ledger.can_wait()
+    clock.advance(GROUP_SECONDS)
+    assert not ledger.can_wait(), "the first one waited long enough"
+
+
+def test_note_that_somebody_waits_for_does_not(group_of: MakeGroup, clock: FakeClock) -> None:
+    woken: list[str] = []
+    ledger = Ledger(clock=clock, wake=lambda: woken.append("!"))
+    one, other, third = group_of(3)
+    ledger.add(uploaded(one))
+    ledger.add(uploaded(other))
+    assert len(woken) == 1
+    ledger.add(Note(third, lambda: None))
+    assert len(woken) == 2, "whoever writes may have gone back to sleep over the others"
+    assert not ledger.can_wait()

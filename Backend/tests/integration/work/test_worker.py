@@ -24,6 +24,7 @@ from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, Transfe
 from apps.cctv.services import NotConfigured
 from apps.cctv.worker import Timings, run_worker
 from apps.cctv.worker.heartbeat import Heartbeat
+from apps.cctv.worker.senders import FEWEST
 from offload.clock import SystemClock
 from offload.errors import LineDown, Reason, StopAndTell
 from offload.source import MediaRoot
@@ -360,6 +361,33 @@ def test_first_signal_finishes_the_chunk_and_gives_the_lease_back(
     assert transfer.events.last().reason == "lease_returned"
     assert WorkerProcess.objects.get().stopped_at is not None
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_waits_for_a_thread_is_given_back_at_the_first_signal(
+    work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
+) -> None:
+    """Not when the uploads before it have ended, which may take a chunk's time each."""
+    TransferBatch.objects.update(batch_size=6)
+    for number in range(6):
+        make_transfer(f"{number}.ts", size_bytes=2 * MIB)
+    begun: list[int] = []
+    given_back: list[int] = []
+
+    def keep_the_processor_busy() -> None:
+        """So that the rest waits; then until it is given back."""
+        begun.append(threading.get_ident())
+        if len(begun) == FEWEST:
+            os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 20
+        while not given_back and time.monotonic() < deadline:
+            if statuses().get("pending") == 6 - FEWEST:
+                given_back.append(6 - FEWEST)
+
+    store.fault("send", times=FEWEST, action=by_itself(keep_the_processor_busy))
+    work(until_idle=False, uploads=6)
+    assert len(begun) == FEWEST
+    assert given_back
+    assert statuses() == {"pending": 6}
 
 
 def test_jobs_run_beside_the_uploads_and_end_with_the_worker(

@@ -1,0 +1,125 @@
+"""The threads that upload: as many as a slow line needs, and no more than the processor serves.
+
+Where the line is quicker than the processor, threads take turns at the one interpreter, and every turn costs
+two switches of the kernel: sixteen took twice the time and the CPU of two. An upload that waits for a thread
+costs nothing. So a few begin, and more are let in while those take little of the processor: then they wait for
+the line, a disk or the bucket, which serve many at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+FEWEST = 2
+LOOK_SECONDS = 0.01
+WAITING_SHARE = 0.25
+"""Of a core. A thread that takes less of it spends its time waiting for something else."""
+
+Job = Callable[[], None]
+
+
+class Senders:
+    """Runs each job given to `submit`, which raises nothing, in a thread; at most `most` at once."""
+
+    def __init__(
+        self,
+        *,
+        most: int,
+        wake: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+        process_seconds: Callable[[], float] = time.process_time,
+    ) -> None:
+        """`wake` is called when so few jobs are left that more should come; `process_seconds` is CPU time."""
+        self._most = most
+        self._wake = wake
+        self._monotonic = monotonic
+        self._process_seconds = process_seconds
+        self._jobs: deque[Job] = deque()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._running = 0
+        self._allowed = min(FEWEST, most)
+        self._changed = threading.Condition()
+        self._seen_at, self._seen_seconds = monotonic(), process_seconds()
+        self._closed = False
+
+    def submit(self, job: Job) -> None:
+        with self._changed:
+            if not self._jobs:
+                self._see()
+                if not self._running:
+                    self._allowed = min(FEWEST, self._most)
+            self._jobs.append(job)
+            self._call()
+
+    def has_plenty(self) -> bool:
+        """Whether more jobs wait than can begin in a moment."""
+        return len(self._jobs) >= self._allowed
+
+    def look(self) -> bool:
+        """Let more in, if those that run leave the processor idle. False where nobody has to look again soon."""
+        with self._changed:
+            if not self._jobs or self._allowed == self._most:
+                return False
+            passed = self._monotonic() - self._seen_at
+            if passed >= LOOK_SECONDS:
+                took = self._process_seconds() - self._seen_seconds
+                self._see()
+                if took < passed * self._allowed * WAITING_SHARE:
+                    self._allowed = min(self._most, self._allowed * 2)
+                    self._call()
+            return True
+
+    def let_all_in(self) -> None:
+        """All that wait may begin, because they will end at once."""
+        with self._changed:
+            self._allowed = self._most
+            self._call()
+
+    def close(self) -> None:
+        """Wait until every job is done; then no thread is left."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _see(self) -> None:
+        self._seen_at, self._seen_seconds = self._monotonic(), self._process_seconds()
+
+    def _call(self) -> None:
+        """A thread for the first job that waits, if one more may run; that one calls the next."""
+        if not self._jobs or self._running >= self._allowed:
+            return
+        if self._idle:
+            self._changed.notify()
+        elif len(self._threads) < self._allowed:
+            thread = threading.Thread(target=self._work, name=f"upload_{len(self._threads)}")
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        while job := self._next():
+            job()
+            with self._changed:
+                self._running -= 1
+
+    def _next(self) -> Job | None:
+        with self._changed:
+            while not self._jobs or self._running >= self._allowed:
+                if self._closed and not self._jobs:
+                    return None
+                self._idle += 1
+                self._changed.wait()
+                self._idle -= 1
+            self._running += 1
+            job = self._jobs.popleft()
+            self._call()
+            if len(self._jobs) == self._allowed - 1:
+                self._wake()
+            if self._closed and not self._jobs:
+                self._changed.notify_all()
+            return job

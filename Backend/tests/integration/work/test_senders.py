@@ -1,0 +1,230 @@
+"""The threads that upload: few on a quick line, many on a slow one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from apps.cctv.worker.senders import FEWEST, LOOK_SECONDS, Senders
+
+MOST = 8
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+class Processor:
+    """Clocks in the test's hand: wall time, and the CPU time that the process took of it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.taken = 3.0
+
+    def run(self, seconds: float, *, busy_cores: float) -> None:
+        self.now += seconds
+        self.taken += seconds * busy_cores
+
+
+class Uploads:
+    """Jobs that run until they are let go."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self._lock = threading.Lock()
+        self._turns = threading.Semaphore(0)
+
+    def job(self) -> None:
+        with self._lock:
+            self.begun += 1
+        assert self._turns.acquire(timeout=30)
+
+    def let_go(self, count: int) -> None:
+        self._turns.release(count)
+
+    def wait_for(self, begun: int) -> None:
+        wait_until(lambda: self.begun >= begun)
+
+
+class Wakes:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+def processor() -> Processor:
+    return Processor()
+
+
+@pytest.fixture
+def uploads() -> Uploads:
+    return Uploads()
+
+
+@pytest.fixture
+def wakes() -> Wakes:
+    return Wakes()
+
+
+@pytest.fixture
+def senders(processor: Processor, uploads: Uploads, wakes: Wakes) -> Iterator[Senders]:
+    senders = Senders(most=MOST, wake=wakes, monotonic=lambda: processor.now, process_seconds=lambda: processor.taken)
+    yield senders
+    uploads.let_go(1000)
+    senders.close()
+
+
+def submit(senders: Senders, uploads: Uploads, count: int) -> None:
+    for _ in range(count):
+        senders.submit(uploads.job)
+
+
+def test_few_begin_where_they_keep_the_processor_busy(senders: Senders, uploads: Uploads, processor: Processor) -> None:
+    submit(senders, uploads, MOST)
+    uploads.wait_for(FEWEST)
+    for _ in range(5):
+        processor.run(LOOK_SECONDS, busy_cores=1.2)
+        assert senders.look()
+    uploads.let_go(1)
+    uploads.wait_for(FEWEST + 1)
+    assert uploads.begun == FEWEST + 1
+
+
+def test_twice_as_many_at_each_look_while_they_wait_for_the_line(
+    senders: Senders, uploads: Uploads, processor: Processor
+) -> None:
+    submit(senders, uploads, MOST)
+    for begun in (FEWEST, 2 * FEWEST, 4 * FEWEST):
+        uploads.wait_for(begun)
+        assert uploads.begun == begun
+        processor.run(LOOK_SECONDS, busy_cores=0.1)
+        senders.look()
+    assert 4 * FEWEST == MOST
+
+
+def test_look_that_comes_too_soon_judges_nothing(senders: Senders, uploads: Uploads, processor: Processor) -> None:
+    submit(senders, uploads, MOST)
+    uploads.wait_for(FEWEST)
+    processor.run(LOOK_SECONDS / 2, busy_cores=0)
+    assert senders.look()
+    uploads.let_go(1)
+    uploads.wait_for(FEWEST + 1)
+    assert uploads.begun == FEWEST + 1
+
+
+def test_idle_time_before_the_first_job_says_nothing_of_the_line(
+    senders: Senders, uploads: Uploads, processor: Processor
+) -> None:
+    processor.run(3600, busy_cores=0)
+    submit(senders, uploads, MOST)
+    processor.run(LOOK_SECONDS, busy_cores=1.2)
+    assert senders.look()
+    uploads.wait_for(FEWEST)
+    uploads.let_go(1)
+    uploads.wait_for(FEWEST + 1)
+    assert uploads.begun == FEWEST + 1
+
+
+def test_nobody_looks_where_nothing_waits_or_all_may_run(
+    senders: Senders, uploads: Uploads, processor: Processor
+) -> None:
+    assert not senders.look()
+    submit(senders, uploads, FEWEST)
+    uploads.wait_for(FEWEST)
+    assert not senders.look()
+    submit(senders, uploads, MOST)
+    for _ in range(3):
+        processor.run(LOOK_SECONDS, busy_cores=0)
+        senders.look()
+    uploads.wait_for(MOST)
+    assert not senders.look(), "two still wait, but no more may run"
+
+
+def test_few_begin_again_after_a_lull(senders: Senders, uploads: Uploads, processor: Processor) -> None:
+    submit(senders, uploads, MOST)
+    senders.let_all_in()
+    uploads.wait_for(MOST)
+    uploads.let_go(MOST)
+    wait_until(lambda: senders._running == 0)
+    submit(senders, uploads, MOST)
+    uploads.wait_for(MOST + FEWEST)
+    uploads.let_go(1)
+    uploads.wait_for(MOST + FEWEST + 1)
+    assert uploads.begun == MOST + FEWEST + 1
+
+
+def test_threads_of_before_a_lull_and_new_ones_run_side_by_side(
+    senders: Senders, uploads: Uploads, processor: Processor
+) -> None:
+    submit(senders, uploads, MOST)
+    processor.run(LOOK_SECONDS, busy_cores=0.1)
+    senders.look()
+    uploads.wait_for(2 * FEWEST)
+    uploads.let_go(MOST)
+    wait_until(lambda: senders._running == 0 and uploads.begun == MOST)
+    submit(senders, uploads, MOST)
+    for _ in range(2):
+        processor.run(LOOK_SECONDS, busy_cores=0.1)
+        senders.look()
+    uploads.wait_for(2 * MOST)
+
+
+def test_all_may_run_when_they_are_to_end_at_once(senders: Senders, uploads: Uploads) -> None:
+    submit(senders, uploads, MOST)
+    uploads.wait_for(FEWEST)
+    senders.let_all_in()
+    uploads.wait_for(MOST)
+
+
+def test_more_jobs_are_asked_for_before_none_is_left(senders: Senders, uploads: Uploads, wakes: Wakes) -> None:
+    submit(senders, uploads, 2 * FEWEST)
+    uploads.wait_for(FEWEST)
+    assert senders.has_plenty()
+    before = wakes.count
+    uploads.let_go(1)
+    uploads.wait_for(FEWEST + 1)
+    wait_until(lambda: wakes.count == before + 1)
+    assert not senders.has_plenty()
+
+
+def test_close_waits_for_every_job_and_leaves_no_thread(processor: Processor, uploads: Uploads, wakes: Wakes) -> None:
+    before = threading.active_count()
+    senders = Senders(most=MOST, wake=wakes)
+    submit(senders, uploads, MOST)
+    uploads.let_go(MOST)
+    senders.close()
+    assert uploads.begun == MOST
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_never_more_than_asked_for(most: int, wakes: Wakes) -> None:
+    running, highest, lock = 0, 0, threading.Lock()
+    pause = threading.Event()
+
+    def job() -> None:
+        nonlocal running, highest
+        with lock:
+            running += 1
+            highest = max(highest, running)
+        pause.wait(0.005)
+        with lock:
+            running -= 1
+
+    senders = Senders(most=most, wake=wakes, process_seconds=lambda: 0.0)
+    for _ in range(20):
+        senders.submit(job)
+    for _ in range(100):
+        senders.look()
+        pause.wait(0.002)
+    senders.close()
+    assert highest == most
