@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 
-os.environ.setdefault("COLDREEL_HOME", tempfile.mkdtemp(prefix="coldreel-test-"))
+if "COLDREEL_HOME" not in os.environ:
+    home = os.environ["COLDREEL_HOME"] = tempfile.mkdtemp(prefix="coldreel-test-")
+    # Those who inherit the variable do not come here, and forked children end without this.
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
 
 from config.settings import *  # noqa: F403
 
