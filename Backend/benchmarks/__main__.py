@@ -32,7 +32,6 @@ from benchmarks.sink import PLAIN, THIN, TLS
 from tests.postgres import ServerMissing, ThrowawayPostgres
 
 MANY_AT_ONCE = 8
-APPLICATION_AT_ONCE = 4
 CUT_RUNS = 3
 
 
@@ -114,7 +113,7 @@ def _contestants(stack: ExitStack, options: Options, tools: Tools) -> list[Conte
     found: list[Contestant] = [client for client in CLIENTS if options.wants_client(client.name)]
     if options.wants_client(ON_SQLITE):
         folder = stack.enter_context(tempfile.TemporaryDirectory(dir=tools.home))
-        found.append(Application(ON_SQLITE, SqliteDatabases(Path(folder)), APPLICATION_AT_ONCE))
+        found.append(Application(ON_SQLITE, SqliteDatabases(Path(folder))))
     if options.wants_client(ON_POSTGRES):
         found.append(_on_postgres(stack))
     return found
@@ -124,8 +123,8 @@ def _on_postgres(stack: ExitStack) -> Application:
     try:
         cluster = ThrowawayPostgres(durable=True)
     except ServerMissing as missing:
-        return Application(ON_POSTGRES, None, APPLICATION_AT_ONCE, str(missing))
-    return Application(ON_POSTGRES, PostgresDatabases(stack.enter_context(cluster)), APPLICATION_AT_ONCE)
+        return Application(ON_POSTGRES, None, str(missing))
+    return Application(ON_POSTGRES, PostgresDatabases(stack.enter_context(cluster)))
 
 
 def _memory(options: Options, tools: Tools) -> list[Memory]:

@@ -31,6 +31,7 @@ package registry, from which the peers come into an environment of their own.
   created through the API, a real web server and a real worker that was idle; from the accepted request to the last
   row that the database calls verified. Its CPU and peak are the worker's. Every row is compared with the bucket.
 - *at once* is how many files a client sends at the same time, each what serves it best; on the thin line 16 for all.
+  The whole application is always asked for 16, and begins by itself as many as the processor serves.
 - Ratios are to the best setting of rclone and of obstore (for wall time and CPU each the one that is best there) and
   to the floor; less than 1 is better than they. Settings of all clients: `Backend/benchmarks/clients/__init__.py`.
   *tuned* rclone compares no checksums (`--ignore-checksum`), *checksum on* is the same with them.

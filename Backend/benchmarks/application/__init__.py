@@ -27,16 +27,15 @@ from benchmarks.application.databases import ROWS, STATUSES, WORKERS, Databases,
 from benchmarks.application.procfs import cpu_seconds_of_session, peak_bytes
 from benchmarks.application.seed import PASSWORD, USER
 from benchmarks.clients import BACKEND, Field
-from benchmarks.data import MIB, Dataset
+from benchmarks.data import Dataset
 from benchmarks.figures import Run
 from benchmarks.measure import running
 from benchmarks.native import BenchError
-from benchmarks.sink import BUCKET, THIN, Sink, free_port
+from benchmarks.sink import BUCKET, Sink, free_port
 from offload.source import MARKER_NAME
 
-MANY_AT_ONCE = 16
-"""On a thin line as everybody, and of small files: their database writes go in groups, and a group needs company."""
-SMALL_BYTES = 8 * MIB
+AT_ONCE = 16
+"""As everybody on the thin line. On a quick one the worker begins fewer by itself."""
 LOOK_SECONDS = 0.005
 START_SECONDS = 60
 PATIENCE_SECONDS = 600
@@ -51,12 +50,11 @@ class Application:
 
     name: str
     databases: Databases | None
-    files_at_once: int
     missing: str = ""
 
     def at_once(self, dataset: Dataset, line: str) -> int:
-        many = line == THIN or dataset.file_bytes <= SMALL_BYTES
-        return MANY_AT_ONCE if many else self.files_at_once
+        del dataset, line
+        return AT_ONCE
 
     def why_not(self, line: str) -> str:
         del line
@@ -80,11 +78,11 @@ class Application:
             seed = _Seed(home, media)
             url = stack.enter_context(self.databases.fresh(place.dataset.name, seed, home))
             look = stack.enter_context(self.databases.look(url))
-            settings = _settings(home, media, url, place.sink, self.at_once(place.dataset, place.line))
-            return _measured(place, look, home, settings, self.at_once(place.dataset, place.line))
+            settings = _settings(home, media, url, place.sink)
+            return _measured(place, look, home, settings)
 
 
-def _measured(place: Field, look: Look, home: Path, settings: dict[str, str], at_once: int) -> Run:
+def _measured(place: Field, look: Look, home: Path, settings: dict[str, str]) -> Run:
     port = free_port()
     with (
         _started(web_command("127.0.0.1", port), settings, home / "web.log") as web,
@@ -95,7 +93,7 @@ def _measured(place: Field, look: Look, home: Path, settings: dict[str, str], at
         tally = look.tally()
         cpu, web_cpu = cpu_seconds_of_session(worker.pid), cpu_seconds_of_session(web.pid)
         asked_at = time.monotonic()
-        answer = _post(port, "recordings/transfer-to-gcp/", {"batch_size": at_once}, token)
+        answer = _post(port, "recordings/transfer-to-gcp/", {"batch_size": AT_ONCE}, token)
         began = time.monotonic()
         problem = _wait_until_verified(look, place.dataset, answer, worker)
         wall = time.monotonic() - began
@@ -126,7 +124,7 @@ class _Seed:
             raise BenchError(f"the application's database could not be made: {done.stderr.strip()[-300:]}")
 
 
-def _settings(home: Path, media: Path, url: str, sink: Sink, at_once: int) -> dict[str, str]:
+def _settings(home: Path, media: Path, url: str, sink: Sink) -> dict[str, str]:
     """All else is as it is by default."""
     return _outer() | {
         "COLDREEL_HOME": str(home),
@@ -137,7 +135,7 @@ def _settings(home: Path, media: Path, url: str, sink: Sink, at_once: int) -> di
         "STORAGE_EMULATOR_HOST": sink.url,
         "COLDREEL_CA_FILE": str(sink.ca_file or ""),
         "COLDREEL_SETTLE_SECONDS": "0",
-        "COLDREEL_WORKER_UPLOADS": str(at_once),
+        "COLDREEL_WORKER_UPLOADS": str(AT_ONCE),
     }
 
 
