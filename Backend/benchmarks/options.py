@@ -53,10 +53,10 @@ def parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description="Coldreel and its peers, side by side.")
     parser.add_argument("--quick", action="store_true", help="small data, one run, fewer clients: within two minutes")
     parser.add_argument("--runs", type=int, default=0, help=f"runs of each client ({RUNS}; {QUICK_RUNS} with --quick)")
-    parser.add_argument("--only", default="", help="words, separated by commas: " + ", ".join(_known()))
+    parser.add_argument("--only", action="append", default=[], help=f"words, by commas: {', '.join(_known())}")
     parser.add_argument("--write", action="store_true", help="write the results to docs/BENCHMARKS.md")
     found = parser.parse_args(arguments)
-    words = frozenset(word.strip() for word in found.only.split(",") if word.strip())
+    words = frozenset(word.strip() for word in ",".join(found.only).split(",") if word.strip())
     if unknown := sorted(words - set(_known())):
         parser.error(f"--only: {', '.join(unknown)}: not known. Known are: {', '.join(_known())}.")
     if found.runs < 0:

@@ -35,6 +35,10 @@ def test_only_chooses_sections(only, wanted):
     assert sections("--only", only) == wanted
 
 
+def test_only_may_be_given_more_than_once():
+    assert sections("--only", "tls", "--only", "memory") == ["tls", "memory"]
+
+
 def test_only_chooses_data_and_clients():
     options = parse(["--only", "long, rclone,engine"])
 
