@@ -49,8 +49,7 @@ class Dispatcher:
             while not self._tools.stopping.is_set():
                 try:
                     self._look_around()
-                    if not self._may_wait():
-                        self._write_and_claim()
+                    self._write_and_claim()
                     if until_idle and self._idle():
                         break
                 except Error as error:
@@ -68,12 +67,8 @@ class Dispatcher:
             self._tools.ledger.close()
             self._senders.close()
 
-    def _may_wait(self) -> bool:
-        """Only ends of uploads wait to be recorded, and there is work for their threads: a larger group costs less."""
-        return self._senders.has_plenty() and self._tools.ledger.can_wait()
-
     def _patience_seconds(self) -> float:
-        soon = self._senders.look() or self._tools.ledger.can_wait()
+        soon = self._senders.look() or self._tools.ledger.is_waiting()
         return LOOK_SECONDS if soon else self._tools.timings.poll_seconds
 
     def _look_around(self) -> None:
@@ -87,7 +82,8 @@ class Dispatcher:
                 attempt.tell_slow_start()
 
     def _write_and_claim(self) -> None:
-        for claim in self._tools.ledger.write(self._claim):
+        # While there is work for the threads a larger group of records costs less.
+        for claim in self._tools.ledger.write(self._claim, patient=self._senders.has_plenty()):
             self._start(claim)
 
     def _claim(self, ending: Collection[Claim]) -> list[Claim]:

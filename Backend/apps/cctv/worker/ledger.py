@@ -102,30 +102,33 @@ class Ledger:
         self._wake = wake
         self._lock = threading.Lock()
         self._queue: list[Entry] = []
-        self._queued_at = 0.0
+        self._record_since = 0.0
         self._closed = False
 
     def add(self, entry: Entry) -> None:
         with self._lock:
             closed, first = self._closed, not self._queue
             if not closed:
-                if first:
-                    self._queued_at = self._clock.monotonic()
+                if isinstance(entry, Record) and not any(isinstance(one, Record) for one in self._queue):
+                    self._record_since = self._clock.monotonic()
                 self._queue.append(entry)
         if closed:
             entry.settle(_nobody_writes())
         elif first or isinstance(entry, Note):
             self._wake()
 
-    def write(self, claim: Callable[[Collection[Claim]], list[Claim]] = _claim_nothing) -> list[Claim]:
+    def write(
+        self, claim: Callable[[Collection[Claim]], list[Claim]] = _claim_nothing, *, patient: bool = False
+    ) -> list[Claim]:
         """Write everything queued, then `claim` in the same transaction; what was claimed, once it is committed.
 
+        Where it is `patient`, verified uploads stay queued a moment for company, and nothing is claimed for them.
         `claim` is called with the claims whose attempts end with this group. A busy database costs neither
         a result nor an upload: what is queued stays so for as long as its lease lives.
         """
-        entries = self._take()
+        entries = self._take(patient=patient)
         if not entries:
-            return claim(())
+            return [] if self.is_waiting() else claim(())
         try:
             with transaction.atomic():
                 refusals = self._written(entries)
@@ -141,12 +144,9 @@ class Ledger:
             entry.settle(refusal)
         return claims
 
-    def can_wait(self) -> bool:
-        """Whether all that is queued are verified uploads, none of them for long: nobody waits for their record."""
-        with self._lock:
-            if not self._queue or any(isinstance(entry, Note) for entry in self._queue):
-                return False
-            return self._clock.monotonic() - self._queued_at < GROUP_SECONDS
+    def is_waiting(self) -> bool:
+        """Whether something is queued."""
+        return bool(self._queue)
 
     def close(self) -> None:
         """Nobody writes any more: those who wait are told."""
@@ -155,8 +155,13 @@ class Ledger:
         for entry in self._take():
             entry.settle(_nobody_writes())
 
-    def _take(self) -> list[Entry]:
+    def _take(self, *, patient: bool = False) -> list[Entry]:
+        """Nobody waits for a verified upload's record, so some company may come; for a note somebody does."""
         with self._lock:
+            if patient and self._clock.monotonic() - self._record_since < GROUP_SECONDS:
+                notes: list[Entry] = [entry for entry in self._queue if isinstance(entry, Note)]
+                self._queue = [entry for entry in self._queue if isinstance(entry, Record)]
+                return notes
             entries, self._queue = self._queue, []
             return entries
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, connections, transaction
 from django.db.models import Model
 
 from apps.cctv.bulk import Condition, Lock, load_many, select_many
@@ -85,3 +86,26 @@ def test_lock_does_not_change_what_is_found(lock: Lock) -> None:
     with transaction.atomic():
         found = select_many(Alarm, ("subject", "raised_at", "cleared_at"), [("code", "=", "disk_full")], lock=lock)
     assert found == [(str(site.pk), NOW, None)]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's row locks")
+@pytest.mark.parametrize(("lock", "left"), [(Lock.NONE, True), (Lock.WAIT, False), (Lock.SKIP_LOCKED, False)])
+def test_locked_row_is_passed_over_by_others_until_the_transaction_ends(lock: Lock, left: bool) -> None:
+    one = rows.transfer()
+    seen: list[int] = []
+
+    def other() -> None:
+        with transaction.atomic():
+            seen.append(len(load_many(GCPVideoTransfer, [("id", "=", one.pk)], lock=Lock.SKIP_LOCKED)))
+        connections.close_all()
+
+    with transaction.atomic():
+        load_many(GCPVideoTransfer, [("id", "=", one.pk)], lock=lock)
+        while_locked = threading.Thread(target=other)
+        while_locked.start()
+        while_locked.join(30)
+    afterwards = threading.Thread(target=other)
+    afterwards.start()
+    afterwards.join(30)
+    assert seen == [int(left), 1]

@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.cctv.claims import Line
 from apps.cctv.leases import Claim
-from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site, TransferBatch
-from offload.errors import Reason
+from apps.cctv.models import Camera, GCPVideoTransfer, Lease, Recording, Site, TransferBatch
+from offload.errors import LeaseLost, Reason
 from offload.states import Move, State
 from tests.database_calls import DatabaseCalls
 from tests.integration.db import rows
@@ -196,6 +196,33 @@ def test_batch_with_room_left_is_taken_from_again() -> None:
         rows.transfer(batch=batch)
     own = line()
     assert [len(own.take(most, now=NOW)) for most in (1, 1, 5)] == [1, 1, 1]
+
+
+def test_half_uploaded_file_is_not_taken_twice_where_there_is_room() -> None:
+    batch = batch_of(5, minutes=-1)
+    half = rows.transfer(batch=batch, session_uri="s", next_attempt_at=NOW)
+    other = rows.transfer(batch=batch, next_attempt_at=NOW - timedelta(minutes=1))
+    assert [claim.transfer.pk for claim in line().take(5, now=NOW)] == [half.pk, other.pk]
+
+
+def test_line_of_a_site_takes_only_its_own_of_a_batch() -> None:
+    batch = batch_of(5)
+    yard = rows.camera("Yard", site=Site.objects.create(name="Yard"))
+    there = rows.transfer(batch=batch, of=rows.recording("yard.mp4", camera=yard))
+    rows.transfer(batch=batch)
+    own = Line(owner_id=rows.OWNER, site_id=yard.site_id, lease_seconds=40, actor="box:7")
+    assert [claim.transfer.pk for claim in own.take(5, now=NOW)] == [there.pk]
+
+
+@pytest.mark.parametrize("found", [{"lease_number": 4}, {"status": State.FAILED}])
+def test_claim_of_a_row_that_is_not_as_it_was_found_changes_nothing(found: dict[str, Any]) -> None:
+    good, changed = rows.transfer(), rows.transfer(**found)
+    until = NOW + timedelta(seconds=40)
+    leases = [Lease(one.pk, 1, rows.OWNER, until) for one in (good, changed)]
+    before = list(GCPVideoTransfer.objects.order_by("pk").values())
+    with pytest.raises(LeaseLost), transaction.atomic():
+        GCPVideoTransfer.objects.claim_locked(leases, actor="box:7", now=NOW)
+    assert list(GCPVideoTransfer.objects.order_by("pk").values()) == before
 
 
 def test_batch_that_came_later_is_seen_at_the_next_look() -> None:

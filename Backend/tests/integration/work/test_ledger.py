@@ -252,27 +252,60 @@ def test_nobody_waits_for_a_ledger_that_is_closed(ledger: Ledger, group_of: Make
             note.wait()
 
 
-# --- what can wait for company ---
+# --- what waits for company ---
 
 
 def test_verified_upload_waits_a_moment_for_others(group_of: MakeGroup, ledger: Ledger, clock: FakeClock) -> None:
-    assert not ledger.can_wait(), "nothing is queued"
+    asked: list[str] = []
+
+    def claim(ending: Collection[Claim]) -> list[Claim]:
+        asked.append(f"{len(ending)} end")
+        return []
+
     one, other = group_of(2)
     ledger.add(uploaded(one))
     clock.advance(GROUP_SECONDS / 2)
     ledger.add(uploaded(other))
-    assert ledger.can_wait()
-    clock.advance(GROUP_SECONDS)
-    assert not ledger.can_wait(), "the first one waited long enough"
+    ledger.write(claim, patient=True)
+    assert (one.told, other.told, asked) == (UNTOLD, UNTOLD, [])
+    assert ledger.is_waiting()
+    clock.advance(2 * GROUP_SECONDS)
+    ledger.write(claim, patient=True)
+    assert (one.told, other.told, asked) == (None, None, ["2 end"])
+    assert not ledger.is_waiting()
 
 
-def test_note_that_somebody_waits_for_does_not(group_of: MakeGroup, clock: FakeClock) -> None:
+def test_impatient_writer_waits_for_nobody(group_of: MakeGroup, ledger: Ledger) -> None:
+    (one,) = group_of(1)
+    ledger.add(uploaded(one))
+    ledger.write()
+    assert one.told is None
+
+
+def test_note_that_somebody_waits_for_is_written_at_once_and_alone(group_of: MakeGroup, clock: FakeClock) -> None:
     woken: list[str] = []
+    written: list[str] = []
     ledger = Ledger(clock=clock, wake=lambda: woken.append("!"))
     one, other, third = group_of(3)
     ledger.add(uploaded(one))
     ledger.add(uploaded(other))
     assert len(woken) == 1
-    ledger.add(Note(third, lambda: None))
+    ledger.add(Note(third, lambda: written.append("note")))
     assert len(woken) == 2, "whoever writes may have gone back to sleep over the others"
-    assert not ledger.can_wait()
+    ledger.write(patient=True)
+    assert (written, one.told, other.told) == (["note"], UNTOLD, UNTOLD)
+    clock.advance(2 * GROUP_SECONDS)
+    ledger.write(patient=True)
+    assert (one.told, other.told) == (None, None)
+
+
+def test_record_does_not_wait_for_ever_because_others_come(
+    group_of: MakeGroup, ledger: Ledger, clock: FakeClock
+) -> None:
+    first, *others = group_of(6)
+    ledger.add(uploaded(first))
+    for other in others:
+        clock.advance(GROUP_SECONDS / 4)
+        ledger.add(uploaded(other))
+        ledger.write(patient=True)
+    assert first.told is None

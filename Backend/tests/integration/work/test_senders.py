@@ -206,6 +206,23 @@ def test_close_waits_for_every_job_and_leaves_no_thread(processor: Processor, up
     assert threading.active_count() == before
 
 
+def test_close_ends_threads_that_had_to_wait_for_others(uploads: Uploads, wakes: Wakes) -> None:
+    before = threading.active_count()
+    senders = Senders(most=MOST, wake=wakes, process_seconds=time.monotonic)
+    submit(senders, uploads, MOST)
+    senders.let_all_in()
+    uploads.let_go(MOST)
+    wait_until(lambda: senders._idle == MOST)
+    submit(senders, uploads, MOST)
+    uploads.wait_for(MOST + FEWEST)
+    closing = threading.Thread(target=senders.close, daemon=True)
+    closing.start()
+    uploads.let_go(MOST)
+    closing.join(30)
+    assert not closing.is_alive()
+    assert threading.active_count() == before
+
+
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_never_more_than_asked_for(most: int, wakes: Wakes) -> None:
     running, highest, lock = 0, 0, threading.Lock()
