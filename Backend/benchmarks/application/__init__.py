@@ -36,7 +36,7 @@ from offload.source import MARKER_NAME
 
 AT_ONCE = 16
 """As everybody on the thin line. On a quick one the worker begins fewer by itself."""
-LOOK_SECONDS = 0.005
+LOOK_SECONDS = 0.01
 START_SECONDS = 60
 PATIENCE_SECONDS = 600
 QUIET_SECONDS = 0.5

@@ -15,7 +15,8 @@ from apps.cctv.leases import Claim, Owner, expire_leases, lease_time
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.crashes import log_crash
-from apps.cctv.worker.senders import LOOK_SECONDS, Senders
+from apps.cctv.worker.ledger import GROUP_SECONDS
+from apps.cctv.worker.senders import Senders
 from apps.cctv.worker.stopping import Waker
 from offload.states import State
 
@@ -68,8 +69,9 @@ class Dispatcher:
             self._senders.close()
 
     def _patience_seconds(self) -> float:
-        soon = self._senders.look() or self._tools.ledger.is_waiting()
-        return LOOK_SECONDS if soon else self._tools.timings.poll_seconds
+        look_in, poll = self._senders.look(), self._tools.timings.poll_seconds
+        company = GROUP_SECONDS if self._tools.ledger.is_waiting() else poll
+        return min(poll, company, poll if look_in is None else look_in)
 
     def _look_around(self) -> None:
         """Once a poll, however often it is woken: leases that ran out, and slow starts that people want to see."""

@@ -8,15 +8,19 @@ the line, a disk or the bucket, which serve many at once.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
 FEWEST = 2
-LOOK_SECONDS = 0.01
+LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.01, 0.4
+"""How long the processor is watched before more are let in; twice as long after each time that it was busy."""
 WAITING_SHARE = 0.25
 """Of a core. A thread that takes less of it spends its time waiting for something else."""
+BUSY_SHARE = 0.35
+"""Of all cores. Beyond it no more are let in: what receives the bytes may run here as well, and the recorder does."""
 
 Job = Callable[[], None]
 
@@ -31,12 +35,17 @@ class Senders:
         wake: Callable[[], None],
         monotonic: Callable[[], float] = time.monotonic,
         process_seconds: Callable[[], float] = time.process_time,
+        cores: int = 0,
     ) -> None:
-        """`wake` is called when so few jobs are left that more should come; `process_seconds` is CPU time."""
+        """`wake` is called when so few jobs are left that more should come; `process_seconds` is CPU time.
+
+        Without `cores` they are those that the process may use.
+        """
         self._most = most
         self._wake = wake
         self._monotonic = monotonic
         self._process_seconds = process_seconds
+        self._cores = cores or len(os.sched_getaffinity(0))
         self._jobs: deque[Job] = deque()
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -44,12 +53,13 @@ class Senders:
         self._allowed = min(FEWEST, most)
         self._changed = threading.Condition()
         self._seen_at, self._seen_seconds = monotonic(), process_seconds()
+        self._watch_seconds = LOOK_SECONDS
         self._closed = False
 
     def submit(self, job: Job) -> None:
         with self._changed:
             if not self._jobs:
-                self._see()
+                self._watch(LOOK_SECONDS)
                 if not self._running:
                     self._allowed = min(FEWEST, self._most)
             self._jobs.append(job)
@@ -59,19 +69,22 @@ class Senders:
         """Whether more jobs wait than can begin in a moment."""
         return len(self._jobs) >= self._allowed
 
-    def look(self) -> bool:
-        """Let more in, if those that run leave the processor idle. False where nobody has to look again soon."""
+    def look(self) -> float | None:
+        """Let more in, if those that run leave the processor idle; in how many seconds to look again, if at all."""
         with self._changed:
             if not self._jobs or self._allowed == self._most:
-                return False
+                return None
             passed = self._monotonic() - self._seen_at
-            if passed >= LOOK_SECONDS:
-                took = self._process_seconds() - self._seen_seconds
-                self._see()
-                if took < passed * self._allowed * WAITING_SHARE:
-                    self._allowed = min(self._most, self._allowed * 2)
-                    self._call()
-            return True
+            if passed < self._watch_seconds:
+                return self._watch_seconds - passed
+            took = self._process_seconds() - self._seen_seconds
+            if took < passed * min(self._allowed * WAITING_SHARE, self._cores * BUSY_SHARE):
+                self._allowed = min(self._most, self._allowed * 2)
+                self._watch(LOOK_SECONDS)
+                self._call()
+            else:
+                self._watch(min(self._watch_seconds * 2, LONGEST_LOOK_SECONDS))
+            return self._watch_seconds
 
     def let_all_in(self) -> None:
         """All that wait may begin, because they will end at once."""
@@ -87,7 +100,8 @@ class Senders:
         for thread in self._threads:
             thread.join()
 
-    def _see(self) -> None:
+    def _watch(self, seconds: float) -> None:
+        self._watch_seconds = seconds
         self._seen_at, self._seen_seconds = self._monotonic(), self._process_seconds()
 
     def _call(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from apps.cctv.worker.senders import FEWEST, LOOK_SECONDS, Senders
+from apps.cctv.worker.senders import FEWEST, LONGEST_LOOK_SECONDS, LOOK_SECONDS, Senders
 
 MOST = 8
 
@@ -77,7 +77,9 @@ def wakes() -> Wakes:
 
 @pytest.fixture
 def senders(processor: Processor, uploads: Uploads, wakes: Wakes) -> Iterator[Senders]:
-    senders = Senders(most=MOST, wake=wakes, monotonic=lambda: processor.now, process_seconds=lambda: processor.taken)
+    senders = Senders(
+        most=MOST, wake=wakes, monotonic=lambda: processor.now, process_seconds=lambda: processor.taken, cores=4
+    )
     yield senders
     uploads.let_go(1000)
     senders.close()
@@ -92,7 +94,7 @@ def test_few_begin_where_they_keep_the_processor_busy(senders: Senders, uploads:
     submit(senders, uploads, MOST)
     uploads.wait_for(FEWEST)
     for _ in range(5):
-        processor.run(LOOK_SECONDS, busy_cores=1.2)
+        processor.run(LONGEST_LOOK_SECONDS, busy_cores=1.2)
         assert senders.look()
     uploads.let_go(1)
     uploads.wait_for(FEWEST + 1)
@@ -114,11 +116,45 @@ def test_twice_as_many_at_each_look_while_they_wait_for_the_line(
 def test_look_that_comes_too_soon_judges_nothing(senders: Senders, uploads: Uploads, processor: Processor) -> None:
     submit(senders, uploads, MOST)
     uploads.wait_for(FEWEST)
-    processor.run(LOOK_SECONDS / 2, busy_cores=0)
-    assert senders.look()
+    processor.run(LOOK_SECONDS / 4, busy_cores=0)
+    assert senders.look() == pytest.approx(LOOK_SECONDS * 3 / 4)
     uploads.let_go(1)
     uploads.wait_for(FEWEST + 1)
     assert uploads.begun == FEWEST + 1
+
+
+def test_busy_processor_is_looked_at_less_and_less_often(
+    senders: Senders, uploads: Uploads, processor: Processor
+) -> None:
+    submit(senders, uploads, MOST)
+    pauses = []
+    for _ in range(6):
+        processor.run(LONGEST_LOOK_SECONDS, busy_cores=1.2)
+        pauses.append(senders.look())
+    assert pauses == pytest.approx([0.02, 0.04, 0.08, 0.16, 0.32, 0.4])
+    processor.run(LONGEST_LOOK_SECONDS, busy_cores=0.1)
+    assert senders.look() == LOOK_SECONDS
+    uploads.wait_for(2 * FEWEST)
+
+
+@pytest.mark.parametrize(("busy_cores", "more"), [(1.3, True), (1.5, False)])
+def test_no_more_are_let_in_once_a_third_of_all_cores_is_taken(
+    processor: Processor, uploads: Uploads, wakes: Wakes, busy_cores: float, more: bool
+) -> None:
+    """Of four cores here. By their own share alone eight threads would let in more at both figures."""
+    senders = Senders(
+        most=16, wake=wakes, monotonic=lambda: processor.now, process_seconds=lambda: processor.taken, cores=4
+    )
+    submit(senders, uploads, 16)
+    for cores in (0.1, 0.1, busy_cores):
+        processor.run(LOOK_SECONDS, busy_cores=cores)
+        senders.look()
+    uploads.wait_for(16 if more else 8)
+    uploads.let_go(1)
+    uploads.wait_for(16 if more else 9)
+    assert uploads.begun == (16 if more else 9)
+    uploads.let_go(1000)
+    senders.close()
 
 
 def test_idle_time_before_the_first_job_says_nothing_of_the_line(
@@ -137,16 +173,16 @@ def test_idle_time_before_the_first_job_says_nothing_of_the_line(
 def test_nobody_looks_where_nothing_waits_or_all_may_run(
     senders: Senders, uploads: Uploads, processor: Processor
 ) -> None:
-    assert not senders.look()
+    assert senders.look() is None
     submit(senders, uploads, FEWEST)
     uploads.wait_for(FEWEST)
-    assert not senders.look()
+    assert senders.look() is None
     submit(senders, uploads, MOST)
     for _ in range(3):
         processor.run(LOOK_SECONDS, busy_cores=0)
         senders.look()
     uploads.wait_for(MOST)
-    assert not senders.look(), "two still wait, but no more may run"
+    assert senders.look() is None, "two still wait, but no more may run"
 
 
 def test_few_begin_again_after_a_lull(senders: Senders, uploads: Uploads, processor: Processor) -> None:
