@@ -45,7 +45,7 @@ class Senders:
         self._wake = wake
         self._monotonic = monotonic
         self._process_seconds = process_seconds
-        self._cores = cores or len(os.sched_getaffinity(0))
+        self._cores = cores or _cores_of_this_process()
         self._jobs: deque[Job] = deque()
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -137,3 +137,9 @@ class Senders:
             if self._closed and not self._jobs:
                 self._changed.notify_all()
             return job
+
+
+def _cores_of_this_process() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not everywhere
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
