@@ -14,6 +14,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from apps.cctv.worker.crashes import log_crash
+
 FEWEST = 2
 LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.01, 0.4
 """How long the processor is watched before more are let in; twice as long after each time that it was busy."""
@@ -26,7 +28,7 @@ Job = Callable[[], None]
 
 
 class Senders:
-    """Runs each job given to `submit`, which raises nothing, in a thread; at most `most` at once."""
+    """Runs each job given to `submit` in a thread; at most `most` at once."""
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class Senders:
     def look(self) -> float | None:
         """Let more in, if those that run leave the processor idle; in how many seconds to look again, if at all."""
         with self._changed:
+            self._call()  # what a thread refused by the system left lying
             if not self._jobs or self._allowed == self._most:
                 return None
             passed = self._monotonic() - self._seen_at
@@ -112,14 +115,22 @@ class Senders:
             self._changed.notify()
         elif len(self._threads) < self._allowed:
             thread = threading.Thread(target=self._work, name=f"upload_{len(self._threads)}")
-            self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # no memory for one more, or a limit: the job waits for the next look
+                log_crash("worker.thread_refused", error)
+            else:
+                self._threads.append(thread)
 
     def _work(self) -> None:
         while job := self._next():
-            job()
-            with self._changed:
-                self._running -= 1
+            try:
+                job()
+            except Exception as error:  # noqa: BLE001 - the top of a thread: a bug must not cost the worker a place
+                log_crash("worker.job_crashed", error)
+            finally:
+                with self._changed:
+                    self._running -= 1
 
     def _next(self) -> Job | None:
         with self._changed:

@@ -281,3 +281,27 @@ def test_never_more_than_asked_for(most: int, wakes: Wakes) -> None:
         pause.wait(0.002)
     senders.close()
     assert highest == most
+
+
+def test_job_that_raises_takes_no_place_from_the_others(senders: Senders, uploads: Uploads) -> None:
+    def raising() -> None:
+        raise RuntimeError("a bug")
+
+    for _ in range(2 * FEWEST):
+        senders.submit(raising)
+    submit(senders, uploads, FEWEST)
+    uploads.wait_for(FEWEST)
+
+
+def test_thread_that_the_system_refuses_is_asked_for_again(
+    senders: Senders, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        submit(senders, uploads, FEWEST)
+    senders.look()
+    senders.look()
+    uploads.wait_for(FEWEST)
