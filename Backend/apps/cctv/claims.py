@@ -100,11 +100,7 @@ class Line:
         Ordered by the index alone: a second key would sort 100,000 rows of one time at every claim. A row that
         somebody holds (a person who cancels it) is passed over.
         """
-        due: list[Condition] = [
-            ("batch_id", "=", batch.id),
-            ("transfer_status", "=", State.PENDING),
-            ("next_attempt_at", "<=", now),
-        ]
+        due: list[Condition] = [("batch_id", "=", batch.id), *TransferQuerySet.due_conditions(now)]
         if self._site_id is not None:
             due.append(("site_id", "=", self._site_id))
         half: list[GCPVideoTransfer] = []

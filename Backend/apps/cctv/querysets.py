@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import models, transaction
 from django.db.models import Count, Q, Sum
 
-from apps.cctv.bulk import Lock, insert_many, select_many, update_many
+from apps.cctv.bulk import Condition, Lock, insert_many, select_many, update_many
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, Move, State
 
@@ -62,6 +62,11 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             lease_owner=lease.owner_id,
             lease_expires_at__gt=now,
         )
+
+    @staticmethod
+    def due_conditions(now: datetime) -> list[Condition]:
+        """`due_for_upload` for `bulk`."""
+        return [("transfer_status", "=", State.PENDING), ("next_attempt_at", "<=", now)]
 
     def due_for_upload(self, now: datetime) -> TransferQuerySet:
         return self.filter(transfer_status=State.PENDING, next_attempt_at__lte=now)
