@@ -36,7 +36,7 @@ promises: setup-dev ## break each promise once and see its test go red
 check: setup-dev lint types imports migrations deploy-check test ## what CI runs
 
 lint: setup-dev ## format and lint
-	@$(IN_BACKEND) "$(VENV)/bin/ruff" format --check . && "$(VENV)/bin/ruff" check .
+	@$(IN_BACKEND) "$(VENV)/bin/ruff" format --check . ../tools && "$(VENV)/bin/ruff" check . ../tools
 
 types: setup-dev ## strict types
 	@$(IN_BACKEND) "$(VENV)/bin/mypy" .
