@@ -14,7 +14,7 @@ export PORT
 PY := $(VENV)/bin/python
 IN_BACKEND := cd "$(ROOT)/Backend" &&
 
-.PHONY: help demo run test promises check lint types imports migrations deploy-check contract soak bench lock setup setup-dev system-packages clean
+.PHONY: help demo run test promises check lint types imports migrations deploy-check contract soak torture bench lock setup setup-dev system-packages clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -55,6 +55,9 @@ contract: setup-dev ## the store contract suite (COLDREEL_CONTRACT_ENDPOINT, COL
 
 soak: setup-dev ## two workers under random kills for SECONDS_TO_SOAK=600 at the default timings
 	@$(IN_BACKEND) "$(PY)" -m benchmarks.soak --seconds $(SECONDS_TO_SOAK) $(ARGS)
+
+torture: setup-dev system-packages ## hours of attempts to break it (ARGS="--only soak", ARGS=--write)
+	@$(IN_BACKEND) "$(PY)" -m tests.torture $(ARGS)
 
 bench: setup-dev ## the benchmarks, side by side with the peers
 	@$(IN_BACKEND) "$(PY)" -m benchmarks $(ARGS)
