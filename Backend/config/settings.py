@@ -11,12 +11,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.env import Env
 from config.logs import logging_config
+from config.private import keep_umask, make_private, sqlite_file
 from config.secret_key import secret_key_of_home
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- Places ---------------------------------------------------------------------------------------
+keep_umask()  # here, because every process comes by: commands, workers and the web server
 COLDREEL_HOME = env.folder("COLDREEL_HOME", BASE_DIR.parent / "var")
 MEDIA_ROOT = env.folder("MEDIA_ROOT", COLDREEL_HOME / "media")
 COLDREEL_INSTALLATION_ID = env.text("COLDREEL_INSTALLATION_ID")
@@ -161,6 +163,7 @@ def _database(url: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": _database(env.secret("DATABASE_URL") or f"sqlite:///{COLDREEL_HOME / 'coldreel.sqlite3'}")}
+make_private(COLDREEL_HOME, media_root=MEDIA_ROOT, database=sqlite_file(DATABASES["default"]))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "users.User"
@@ -201,6 +204,9 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = COLDREEL_HOME / "static"
+# Django's own 0644 would open them to others; the application serves them itself.
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

@@ -23,6 +23,8 @@ from offload.page_cache import Footprint
 
 MARKER_NAME = ".coldreel-media-root"
 TRASH_NAME = ".coldreel-trash"
+MARKER_MODE = 0o644
+"""Whatever the umask: a service has to read what root wrote."""
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO that nobody writes to would hang the worker.
@@ -211,21 +213,23 @@ class MediaRoot:
         with self.folder(()) as folder, translated(MARKER_NAME):
             descriptor = os.open(MARKER_NAME, flags, 0o644, dir_fd=folder)
             with open(descriptor, "w", encoding="utf-8") as marker:  # noqa: PTH123 - a descriptor has no Path
+                os.fchmod(descriptor, MARKER_MODE)
                 marker.write(text)
                 marker.flush()
                 os.fsync(descriptor)
             os.fsync(folder)
 
     @contextlib.contextmanager
-    def folder(self, parts: Sequence[str], *, create: bool = False, mode: int = 0o755) -> Iterator[int]:
+    def folder(self, parts: Sequence[str], *, create: bool = False, mode: int | None = None) -> Iterator[int]:
         """A descriptor of the folder `parts` below the root, links not followed.
 
-        `create` makes what lacks, with `mode`.
+        `create` makes what lacks, with `mode`; without one a new folder is like the folder that it is in, so that
+        a recorder may write to it.
         """
         folder = self._open_root()
         try:
             for depth, part in enumerate(parts):
-                below = _open_folder(folder, part, "/".join(parts[: depth + 1]), create_mode=mode if create else None)
+                below = _open_folder(folder, part, "/".join(parts[: depth + 1]), create=create, mode=mode)
                 os.close(folder)
                 folder = below
             yield folder
@@ -266,10 +270,10 @@ def _outside(shown: str) -> FileProblem:
     return FileProblem(f"{shown!r} is no recording below the media root", code=Reason.FILE_OUTSIDE_MEDIA_ROOT)
 
 
-def _open_folder(folder: int, name: str, shown: str, *, create_mode: int | None) -> int:
+def _open_folder(folder: int, name: str, shown: str, *, create: bool, mode: int | None) -> int:
     try:
-        if create_mode is not None:
-            _make_folder(folder, name, create_mode)
+        if create:
+            _make_folder(folder, name, mode)
         return os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
     except OSError as error:
         # Linux answers ENOTDIR for a link as well.
@@ -278,10 +282,22 @@ def _open_folder(folder: int, name: str, shown: str, *, create_mode: int | None)
         raise file_problem(error, shown) from error
 
 
-def _make_folder(folder: int, name: str, mode: int) -> None:
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, mode, dir_fd=folder)
-        os.fsync(folder)
+def _make_folder(folder: int, name: str, mode: int | None) -> None:
+    """With that mode, whatever the umask; without one with the mode and, where root makes it, the owner of `folder`."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=folder)
+    except FileExistsError:
+        return
+    made = os.open(name, os.O_NOFOLLOW | _FOLDER_FLAGS, dir_fd=folder)
+    try:
+        with contextlib.suppress(OSError):  # file systems without owners and modes refuse to change them
+            above = os.fstat(folder)
+            if mode is None and os.geteuid() == 0:
+                os.fchown(made, above.st_uid, above.st_gid)
+            os.fchmod(made, stat.S_IMODE(above.st_mode) if mode is None else mode)
+    finally:
+        os.close(made)
+    os.fsync(folder)
 
 
 def _is_link(folder: int, name: str) -> bool:

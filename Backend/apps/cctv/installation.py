@@ -14,6 +14,7 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.cctv.models import GCPVideoTransfer
+from config.private import give_to_owner_of
 
 FILE_NAME = "installation-id"
 _MOST_CHARACTERS = 36  # the columns that keep it
@@ -61,10 +62,11 @@ def _checked(found: str, where: str) -> str:
 
 def _write_once(path: Path, text: str) -> None:
     """Two processes may start at once: a hard link has one winner, and nobody reads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{FILE_NAME}-", encoding="utf-8") as draft:
         draft.write(f"{text}\n")
         draft.flush()
+        give_to_owner_of(path.parent, draft.fileno())
         os.fsync(draft.fileno())
         try:
             os.link(draft.name, path)

@@ -260,7 +260,7 @@ class Owner:
 
 def _locked_file(folder: Path, owner_id: UUID) -> tuple[Path, int]:
     """Locked under another name first: whoever looks for dead owners never meets an unlocked live one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft, path = folder / f"{owner_id}.new", folder / f"{owner_id}.lock"
     lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     _locks_held.add(lock)

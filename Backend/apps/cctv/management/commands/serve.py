@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, no_worker: bool, **options: Any) -> None:
         _refuse_a_taken_port(host, port)
-        settings.COLDREEL_HOME.mkdir(parents=True, exist_ok=True)
+        settings.COLDREEL_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
         call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
         children = [Child("web server", web_command(host, port), os.environ)]

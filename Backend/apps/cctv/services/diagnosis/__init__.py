@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from django.db import connection
+
 from apps.cctv.services.diagnosis.bucket import bucket_findings, unknown_bucket_finding
 from apps.cctv.services.diagnosis.database import database_findings
-from apps.cctv.services.diagnosis.disk import home_findings, media_root_findings
+from apps.cctv.services.diagnosis.disk import home_findings, media_root_findings, private_findings
 from apps.cctv.services.diagnosis.finding import Finding, Level, worst
 from apps.cctv.services.diagnosis.settings import settings_findings
 from apps.cctv.services.diagnosis.sites import site_findings
 from apps.cctv.services.diagnosis.transfers import transfer_findings
 from apps.cctv.services.diagnosis.workers import worker_findings
+from config.private import sqlite_file
 from offload.clock import Clock
 from offload.source import MediaRoot
 from offload.store import ObjectStore
@@ -42,6 +45,7 @@ def diagnose(
     now = clock.now()
     yield from settings_findings()
     yield from home_findings(home=home)
+    yield from private_findings(home=home, media_root=root.path, database=sqlite_file(connection.settings_dict))
     database = list(database_findings())
     yield from database
     usable = worst(database) is not Level.PROBLEM

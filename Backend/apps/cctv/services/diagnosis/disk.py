@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from apps.cctv.models import Recording
 from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from config.private import OTHERS, home_mode, own_paths
 from offload.source import MARKER_NAME, MediaRoot
 
 GIB = 2**30
@@ -37,6 +39,45 @@ def home_findings(*, home: Path) -> Iterator[Finding]:
         )
     else:
         yield ok("home", f"COLDREEL_HOME={str(home)!r} can be written to, {_gib(free_bytes)} are free.")
+
+
+def private_findings(*, home: Path, media_root: Path, database: Path | None) -> Iterator[Finding]:
+    """Who else on this machine can read what Coldreel keeps: password hashes, session keys, the secret key.
+
+    `database` is SQLite's file, None on PostgreSQL.
+    """
+    if not home.is_dir():
+        return
+    mode, wanted = stat.S_IMODE(home.stat().st_mode), home_mode(home, media_root)
+    if wanted is not None and mode & ~wanted & OTHERS:
+        yield problem(
+            "private files",
+            f"COLDREEL_HOME={str(home)!r} has the mode {mode:04o}: other users of this machine see what is in it.",
+            f"Run `chmod {wanted:o} {home}` as its owner.",
+        )
+    elif wanted is not None and wanted & OTHERS:
+        yield warning(
+            "private files",
+            f"MEDIA_ROOT lies below COLDREEL_HOME={str(home)!r} and other users record there, so they may pass it.",
+            "Nothing else in it can be read by them. A MEDIA_ROOT of its own keeps them out altogether.",
+        )
+    seen = [path for path in own_paths(home, database) if _others_read(path, home)]
+    for path in seen:
+        yield problem(
+            "private files",
+            f"{path} can be read by other users of this machine.",
+            f"Run `chmod {'700' if path.is_dir() else '600'} {path}` as its owner. Each start of Coldreel does so to "
+            "what its own user owns.",
+        )
+    if not seen and mode & ~(wanted or OTHERS) & OTHERS == 0:
+        yield ok("private files", "Database, keys and logs can be read by their owner alone.")
+
+
+def _others_read(path: Path, home: Path) -> bool:
+    """By its own mode, unless it lies in a home that they cannot enter."""
+    if path.is_relative_to(home) and not home.stat().st_mode & 0o011:
+        return False
+    return bool(path.stat().st_mode & OTHERS)
 
 
 def media_root_findings(*, root: MediaRoot, mounts: Path, database_usable: bool) -> Iterator[Finding]:
