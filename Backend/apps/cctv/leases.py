@@ -72,8 +72,19 @@ def claim_cleanup(
     *, owner_id: UUID, transfer_id: UUID, now: datetime, lease_seconds: float, actor: str = SYSTEM
 ) -> Claim | None:
     """A lease on a `cleanup_pending` row, which is no move. None where another holds one or the status is another."""
-    now = lease_time(now)
-    rows = GCPVideoTransfer.objects.filter(pk=transfer_id, transfer_status=State.CLEANUP_PENDING)
+    in_line = GCPVideoTransfer.objects.filter(pk=transfer_id, transfer_status=State.CLEANUP_PENDING)
+    return _claim_unleased(in_line, owner_id=owner_id, now=lease_time(now), lease_seconds=lease_seconds, actor=actor)
+
+
+def claim_file(*, owner_id: UUID, transfer_id: UUID, now: datetime, lease_seconds: float) -> Claim | None:
+    """A lease to bring a file back from the trash, whatever its row's status. None where another holds one."""
+    rows = GCPVideoTransfer.objects.filter(pk=transfer_id).exclude(transfer_status=State.UPLOADING)
+    return _claim_unleased(rows, owner_id=owner_id, now=lease_time(now), lease_seconds=lease_seconds, actor=SYSTEM)
+
+
+def _claim_unleased(
+    rows: TransferQuerySet, *, owner_id: UUID, now: datetime, lease_seconds: float, actor: str
+) -> Claim | None:
     with transaction.atomic():
         found = rows.unleased(now).select_for_update().first()
         if found is None:
@@ -87,7 +98,7 @@ def claim_cleanup(
 def release_cleanup(lease: Lease, now: datetime) -> bool:
     """Give a cleanup's lease back. False where it was no longer held: then nothing is changed."""
     held = GCPVideoTransfer.objects.held_by_lease(lease, lease_time(now))
-    held = held.filter(transfer_status=State.CLEANUP_PENDING)
+    held = held.exclude(transfer_status=State.UPLOADING)  # an upload's lease ends with a move
     return held.update(lease_owner=None, lease_expires_at=None) == 1
 
 

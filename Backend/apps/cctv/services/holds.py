@@ -94,6 +94,8 @@ def _local_copy_remains(transfer: GCPVideoTransfer | None) -> bool:
         return True
     if transfer.transfer_status == State.CLEANUP_COMPLETED:
         return False
+    if transfer.transfer_status != State.CLEANUP_PENDING:
+        return True  # what is not in line is not deleted; a receipt that was left open says nothing
     return not transfer.receipts.filter(closed_at__isnull=True).exists()
 
 

@@ -47,7 +47,7 @@ def loses_its_lease(yard: Yard, footage: Footage) -> None:
     claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=yard.clock.now(), lease_seconds=40)
 
 
-def test_run_that_lost_its_lease_before_the_receipt_deletes_nothing(yard: Yard) -> None:
+def test_run_that_lost_its_lease_before_the_receipt_leaves_the_file_to_the_other(yard: Yard) -> None:
     class Slow(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
             taken = super().take(relative_path, key, expected=expected)
@@ -56,8 +56,11 @@ def test_run_that_lost_its_lease_before_the_receipt_deletes_nothing(yard: Yard) 
 
     footage = yard.add()
     assert yard.clean(trash=Slow(yard.root)).reasons == ["busy"]
-    assert footage.is_whole
+    assert yard.trash_files() == [str(footage.transfer_id)]
     assert footage.receipts == []
+    yard.leases_run_out()
+    assert trash_recover(yard.root, yard.clock.now()) == 1
+    assert footage.is_whole
 
 
 def test_run_that_lost_its_lease_after_the_receipt_leaves_the_file_to_the_other(yard: Yard) -> None:

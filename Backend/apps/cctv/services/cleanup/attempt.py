@@ -13,7 +13,7 @@ from apps.cctv.services.cleanup.proof import Proof
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Refused, Waiver, object_check, row_check
 from offload.errors import FileProblem, LeaseLost, Reason
-from offload.source import SourceIdentity
+from offload.source import MediaRoot, SourceIdentity
 from offload.states import Move, State
 
 TOLD = frozenset({Reason.HOLD_UNKNOWN, Reason.OTHER_INSTALLATION, Reason.BUCKET_SETTING_CHANGED})
@@ -85,12 +85,6 @@ class Attempt:
         if rows.select_related("recording").select_for_update(of=("self", "recording")).first() is None:
             raise whoever_was_first(self.run, self.row)
 
-    def identity_at_path(self) -> SourceIdentity | None:
-        try:
-            return self.run.root.stat(self.path)
-        except FileProblem:
-            return None
-
     # --- Changes --------------------------------------------------------------------------------------
 
     def move(self, move: Move, refused: Refused, **changes: object) -> None:
@@ -111,9 +105,13 @@ class Attempt:
         )
 
     def put_back(self) -> bool:
-        """Put the file back where it came from; False where the trash has none. Raises FileProblem."""
+        """Put the file back where it came from; False where the trash has none. Raises FileProblem.
+
+        The lease is renewed first: what lies in the trash belongs to the run that has it (P6). Raises LeaseLost.
+        """
         if self.run.trash.find(self.key) is None:
             return False
+        self.renew_lease()
         self.run.trash.put_back(self.key, self.path)
         return True
 
@@ -154,6 +152,19 @@ class Attempt:
                 f"{self.row.gcp_storage_path}: {detail}"
             )
         return replace(self._blank, outcome=outcome, reason=reason, detail=detail)
+
+
+def identity_at(root: MediaRoot, path: str) -> SourceIdentity | None:
+    try:
+        return root.stat(path)
+    except FileProblem:
+        return None
+
+
+def is_at_path(root: MediaRoot, path: str, receipt: DeletionReceipt) -> bool:
+    """Whether the file that the receipt speaks for lies at its path, whoever put it back."""
+    found = identity_at(root, path)
+    return found is not None and found.same_content_as(SourceIdentity.decode(receipt.source_identity))
 
 
 def read_row(pk: UUID) -> GCPVideoTransfer:

@@ -85,7 +85,10 @@ def delete(attempt: Attempt, receipt: DeletionReceipt, expected: SourceIdentity,
     """The last questions, then the unlink. `expected` is what was compared, as it lies in the trash."""
     run = attempt.run
     proof = attempt.prove(margin_seconds=UNLINK_MARGIN_SECONDS)
-    if run.trash.find(attempt.key) != expected:
+    found = run.trash.find(attempt.key)
+    if found is None:  # put back or deleted by another: the next run finds out which
+        raise TryAgain("the file left the trash during the cleanup")
+    if found != expected:
         raise Refused(Reason.LOCAL_CHANGED, "the file was touched in the trash")
     _last_look(attempt, receipt, proof)
     if not run.proofs.is_fresh(proof):

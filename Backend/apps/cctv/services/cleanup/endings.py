@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import timedelta
 
 import structlog
 from django.db import transaction
 
 from apps.cctv.models import Recording
-from apps.cctv.services.cleanup.attempt import Attempt
+from apps.cctv.services.cleanup.attempt import Attempt, is_at_path, whoever_was_first
 from apps.cctv.services.cleanup.guards import is_missing
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Ending, Refused
+from apps.cctv.services.cleanup.trash import file_recover
 from offload.errors import FileProblem, LeaseLost, OffloadError, Reason, TryAgain
 from offload.retry import delay_seconds
 from offload.states import Move
@@ -30,19 +30,34 @@ def refuse(attempt: Attempt, refused: Refused) -> FileReport:
     if attempt.dry_run:
         return attempt.report(_outcome(refused), refused.reason, refused.detail)
     try:
-        if attempt.receipt is not None:
-            attempt.renew_lease()  # a file under a receipt belongs to whoever has the lease
         back = attempt.put_back()
+        if not back and attempt.receipt is not None and not is_at_path(attempt.run.root, attempt.path, attempt.receipt):
+            # Neither here nor there: the next run finds out from the receipt what became of the file.
+            return postpone(attempt, TryAgain(f"the file left the trash during the cleanup ({refused.detail})"))
         refused = _as_lost(attempt, refused)
         with transaction.atomic():
-            if back and attempt.receipt is not None:
+            if attempt.receipt is not None:  # whoever leaves the line with the file in its place closes it
                 attempt.close_put_back(f"{refused.reason.value}: {refused.detail}")
             _end(attempt, refused)
     except LeaseLost:
-        pass  # the row is as somebody else left it
+        return leave(attempt)
     except FileProblem as problem:
         return postpone(attempt, problem, needs_attention=True)
     return attempt.report(_outcome(refused), refused.reason, refused.detail)
+
+
+def leave(attempt: Attempt) -> FileReport:
+    """The lease is lost: the row is as somebody else left it, and the file is theirs.
+
+    A file that this attempt took and that no run is at goes back to its place, as the sweep would bring it.
+    """
+    run = attempt.run
+    if attempt.taken_now:
+        file_recover(
+            run.trash, attempt.key, run.clock.now(), owner_id=run.owner_id, lease_seconds=run.policy.lease_seconds
+        )
+    first = whoever_was_first(run, attempt.row)
+    return attempt.report(Outcome.SKIPPED, first.reason, first.detail)
 
 
 def postpone(attempt: Attempt, error: OffloadError, *, needs_attention: bool = False) -> FileReport:
@@ -50,18 +65,23 @@ def postpone(attempt: Attempt, error: OffloadError, *, needs_attention: bool = F
     if not attempt.dry_run:
         try:
             _try_later(attempt, error, needs_attention=needs_attention)
-        except LeaseLost as lost:
-            return attempt.report(Outcome.SKIPPED, Reason.BUSY, lost.detail)
+        except LeaseLost:
+            return leave(attempt)
     return attempt.report(Outcome.FAILED, error.code, error.detail)
 
 
 def back_out(attempt: Attempt, why: str) -> None:
     """The run stops: leave the file in its place and the row in line."""
-    back = attempt.taken_now and put_back_if_it_goes(attempt)
-    with contextlib.suppress(LeaseLost), transaction.atomic():
-        if back and attempt.receipt is not None:
-            attempt.close_put_back(why)
-    attempt.release()
+    if attempt.dry_run:
+        return
+    try:
+        back = attempt.taken_now and put_back_if_it_goes(attempt)
+        with transaction.atomic():
+            if back and attempt.receipt is not None:
+                attempt.close_put_back(why)
+            attempt.release()
+    except LeaseLost:
+        leave(attempt)
 
 
 def _outcome(refused: Refused) -> Outcome:
@@ -131,6 +151,7 @@ def _try_later(attempt: Attempt, error: OffloadError, *, needs_attention: bool) 
 
 
 def put_back_if_it_goes(attempt: Attempt) -> bool:
+    """False where the disk does not let it. Raises LeaseLost."""
     try:
         return attempt.put_back()
     except FileProblem as problem:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import structlog
 from django.db import transaction
 
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
-from apps.cctv.services.cleanup.attempt import Attempt
+from apps.cctv.services.cleanup.attempt import Attempt, identity_at, is_at_path
+from apps.cctv.services.cleanup.context import Run
 from apps.cctv.services.cleanup.deletion import close, compare, delete, quarantined
 from apps.cctv.services.cleanup.guards import marker_check
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Ending, Refused, object_check, owner_check, row_check
 from offload.errors import Reason
 from offload.source import SourceIdentity
+from offload.states import State
+
+log = structlog.get_logger("coldreel.cleanup")
 
 
 def finish(attempt: Attempt, receipt: DeletionReceipt) -> FileReport | None:
@@ -36,12 +41,27 @@ def finish(attempt: Attempt, receipt: DeletionReceipt) -> FileReport | None:
 
 def _was_put_back(attempt: Attempt, receipt: DeletionReceipt, found: SourceIdentity | None) -> bool:
     """The file lies at its path again, alone or (a crash in mid-way) under both names."""
-    at_path = attempt.identity_at_path()
-    if at_path is None:
-        return False
-    if found is not None:
-        return (at_path.device, at_path.inode) == (found.device, found.inode)
-    return at_path.same_content_as(SourceIdentity.decode(receipt.source_identity))
+    if found is None:
+        return is_at_path(attempt.run.root, attempt.path, receipt)
+    at_path = identity_at(attempt.run.root, attempt.path)
+    return at_path is not None and (at_path.device, at_path.inode) == (found.device, found.inode)
+
+
+def close_left_open(run: Run) -> None:
+    """Close the receipts of transfers that left the line with their file in its place (an earlier version did so).
+
+    Such a receipt says that a file is being deleted which is not, for as long as it stays open.
+    """
+    left = DeletionReceipt.objects.filter(closed_at__isnull=True).select_related("transfer")
+    for receipt in left.exclude(transfer__transfer_status=State.CLEANUP_PENDING):
+        row = receipt.transfer
+        if row.installation_id == run.installation and is_at_path(run.root, row.original_local_path, receipt):
+            left.filter(pk=receipt.pk).update(
+                outcome=DeletionReceipt.Outcome.PUT_BACK,
+                closed_at=run.clock.now(),
+                detail="the transfer had left the line, and the file lies in its place",
+            )
+            log.info("cleanup.receipt_closed", transfer=str(row.pk), reason=Reason.RENAMED_BACK.value)
 
 
 def _begin_anew(attempt: Attempt) -> FileReport | None:

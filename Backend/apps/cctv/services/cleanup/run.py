@@ -14,6 +14,7 @@ from apps.cctv.models import Site
 from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup.context import Run
 from apps.cctv.services.cleanup.due import DueRow, Scope, batches, due_rows, load, one_row, rows_not_due
+from apps.cctv.services.cleanup.finish import close_left_open
 from apps.cctv.services.cleanup.guards import (
     LOCAL_SHARE,
     REMOTE_SHARE,
@@ -147,6 +148,8 @@ class _Work:
             self._run.installation = installation_id()
         except InstallationUnknown as unknown:
             raise RunStopped(Reason.OTHER_INSTALLATION, unknown.detail) from unknown
+        if not self._run.dry_run:
+            close_left_open(self._run)
         due = due_rows(self._scope, self._run.clock.now())
         self._guard([*due, *(row for row in chosen or [] if row not in due)])
         self._clean(due if chosen is None else chosen, Waiver.FORCE if self._scope.force else None)

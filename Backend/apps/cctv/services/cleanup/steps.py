@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from uuid import UUID
 
 import structlog
@@ -12,7 +13,7 @@ from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.cleanup.attempt import Attempt, read_row, whoever_was_first
 from apps.cctv.services.cleanup.context import Run
 from apps.cctv.services.cleanup.deletion import take_and_delete
-from apps.cctv.services.cleanup.endings import back_out, postpone, put_back_if_it_goes, refuse
+from apps.cctv.services.cleanup.endings import back_out, leave, postpone, refuse
 from apps.cctv.services.cleanup.finish import finish
 from apps.cctv.services.cleanup.guards import RunStopped
 from apps.cctv.services.cleanup.report import FileReport, Outcome
@@ -77,8 +78,10 @@ def _attempt(attempt: Attempt) -> FileReport:
         back_out(attempt, stopped.detail)
         raise
     except DatabaseError:
-        if attempt.taken_now:
-            put_back_if_it_goes(attempt)
+        # Without the database the lease cannot be renewed: then the file stays in the trash, where the next
+        # run and the sweep find it.
+        with contextlib.suppress(DatabaseError):
+            back_out(attempt, "the database failed")
         raise
 
 
@@ -87,8 +90,8 @@ def _clean_or_say_why(attempt: Attempt) -> FileReport:
         return _clean(attempt)
     except Refused as refused:
         return refuse(attempt, refused)
-    except LeaseLost as lost:
-        return attempt.report(Outcome.SKIPPED, Reason.BUSY, lost.detail)
+    except LeaseLost:
+        return leave(attempt)
     except OffloadError as error:
         if isinstance(error, FileProblem) and error.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
             raise RunStopped(error.code, error.detail) from error

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import structlog
 from django.db import transaction
 
-from apps.cctv.leases import claim_cleanup, release_cleanup
-from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer
+from apps.cctv.leases import claim_file, lease_time, release_cleanup
+from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer, Lease
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due import ROWS_AT_A_TIME
 from offload.errors import FileProblem, Reason
@@ -22,13 +22,15 @@ log = structlog.get_logger("coldreel.cleanup")
 LEASE_SECONDS = 60
 
 
-def trash_recover(root: MediaRoot, now: datetime, *, trash: Trash | None = None) -> int:
+def trash_recover(root: MediaRoot, now: datetime, *, trash: Trash | None = None, owner_id: UUID | None = None) -> int:
     """Put back every file in the trash that no open receipt speaks for; how many there were.
 
     A file under a receipt is left to the next cleanup, unless its transfer has left the line: then the
     receipt is closed as `put_back`. A file that somebody is at (a live lease) is left alone.
+    The leases taken for it are `owner_id`'s.
     """
     trash = trash or Trash(root)
+    owner_id = owner_id or uuid4()
     if not root.has_marker():
         return 0
     keys = trash.keys()
@@ -36,7 +38,7 @@ def trash_recover(root: MediaRoot, now: datetime, *, trash: Trash | None = None)
     for start in range(0, len(keys), ROWS_AT_A_TIME):
         some = keys[start : start + ROWS_AT_A_TIME]
         waiting = _waiting(some)
-        recovered += sum(_recover(trash, key, now) for key in some if UUID(key) not in waiting)
+        recovered += sum(file_recover(trash, key, now, owner_id=owner_id) for key in some if UUID(key) not in waiting)
     _clear_alarms(set(keys), now)
     return recovered
 
@@ -49,24 +51,29 @@ def _waiting(keys: list[str]) -> set[UUID]:
     return set(in_line.values_list("transfer_id", flat=True))
 
 
-def _recover(trash: Trash, key: str, now: datetime) -> bool:
+def file_recover(
+    trash: Trash, key: str, now: datetime, *, owner_id: UUID, lease_seconds: float = LEASE_SECONDS
+) -> bool:
+    """Put back one file under a lease of its own; False where it is not there, another's, or under a receipt."""
     row = GCPVideoTransfer.objects.filter(pk=UUID(key)).first()
     if row is None:
         # Another database's file: nothing here knows where it belongs, and nothing unlinks it.
         _alarm(key, Reason.OTHER_INSTALLATION, "There is a file in the trash whose transfer is not known here.", now)
         return False
-    if row.transfer_status != State.CLEANUP_PENDING:
-        return _put_back(trash, row, now)
-    claim = claim_cleanup(owner_id=uuid4(), transfer_id=row.pk, now=now, lease_seconds=LEASE_SECONDS)
+    claim = claim_file(owner_id=owner_id, transfer_id=row.pk, now=now, lease_seconds=lease_seconds)
     if claim is None:
         return False
+    row = claim.transfer
     try:
-        return not row.receipts.filter(closed_at__isnull=True).exists() and _put_back(trash, row, now)
+        in_line = row.transfer_status == State.CLEANUP_PENDING
+        if in_line and row.receipts.filter(closed_at__isnull=True).exists():
+            return False
+        return _put_back(trash, row, claim.lease, now)
     finally:
         release_cleanup(claim.lease, now)
 
 
-def _put_back(trash: Trash, row: GCPVideoTransfer, now: datetime) -> bool:
+def _put_back(trash: Trash, row: GCPVideoTransfer, lease: Lease, now: datetime) -> bool:
     try:
         trash.put_back(str(row.pk), row.original_local_path)
     except FileProblem as problem:
@@ -74,8 +81,11 @@ def _put_back(trash: Trash, row: GCPVideoTransfer, now: datetime) -> bool:
             _alarm(str(row.pk), problem.code, problem.detail, now)
         return False
     with transaction.atomic():
-        receipts = DeletionReceipt.objects.filter(transfer=row, closed_at__isnull=True)
-        receipts.update(outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=now, detail="the transfer left the line")
+        if GCPVideoTransfer.objects.held_by_lease(lease, lease_time(now)).select_for_update().exists():
+            receipts = DeletionReceipt.objects.filter(transfer=row, closed_at__isnull=True)
+            receipts.update(
+                outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=now, detail="the transfer left the line"
+            )
     log.info("cleanup.put_back", transfer=str(row.pk), reason=Reason.RENAMED_BACK.value)
     return True
 

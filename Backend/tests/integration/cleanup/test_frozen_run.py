@@ -1,0 +1,131 @@
+"""A run that stood still past its lease while another worked: it wakes, and nothing untrue is left (P5, P6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from apps.cctv.services.cleanup import trash_recover
+from apps.cctv.services.holds import hold_set
+from offload.states import State
+from offload.trash import Trash
+from tests.integration.cleanup.hooks import Steps
+from tests.integration.cleanup.test_between_steps import MOST_STEPS, clean_with
+from tests.integration.cleanup.yard import Footage, Yard
+
+Other = Callable[[Yard, Footage, Any], None]
+
+
+def another_run(yard: Yard, footage: Footage, settings: Any) -> None:
+    yard.clean(transfer_id=footage.transfer_id)
+
+
+def another_run_that_quarantines(yard: Yard, footage: Footage, settings: Any) -> None:
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    yard.clean(transfer_id=footage.transfer_id)
+
+
+def hold_and_another_run(yard: Yard, footage: Footage, settings: Any) -> None:
+    hold(yard, footage)
+    yard.clean(transfer_id=footage.transfer_id)
+
+
+def sweep_alone(yard: Yard, footage: Footage, settings: Any) -> None:
+    trash_recover(yard.root, yard.clock.now())
+
+
+def nobody(yard: Yard, footage: Footage, settings: Any) -> None:
+    pass
+
+
+def hold(yard: Yard, footage: Footage) -> bool:
+    report = hold_set(recording_id=footage.recording.pk, user=yard.user(), reason="case 7", now=yard.clock.now())
+    return report.local_copy_remains
+
+
+def in_trash(yard: Yard, footage: Footage) -> bool:
+    return str(footage.transfer_id) in yard.trash_files()
+
+
+@pytest.mark.parametrize(
+    "other", [another_run, another_run_that_quarantines, hold_and_another_run, sweep_alone, nobody]
+)
+def test_run_that_wakes_without_its_lease_leaves_no_receipt_open_over_a_file_in_its_place(
+    live_yard: Yard, settings: Any, other: Other
+) -> None:
+    """It stands still at every one of its steps in turn, until its lease has run out."""
+    yard = live_yard
+    for at in range(1, MOST_STEPS):
+        settings.GCP_CLEANUP_QUARANTINE_HOURS = 0
+        footage = yard.add(f"{at:03}.mp4")
+
+        def freeze(footage: Footage = footage) -> None:
+            yard.leases_run_out()
+            yard.clock.advance(61)
+            other(yard, footage, settings)
+
+        steps = Steps(at, freeze)
+        clean_with(yard, steps, transfer_id=footage.transfer_id)
+        if steps.acted_at is None:
+            assert at > 15
+            return
+        open_receipts = [receipt for receipt in footage.receipts if receipt.closed_at is None]
+        gone = not footage.is_whole and not in_trash(yard, footage)
+        where = f"stood still at {steps.acted_at}, step {at}"
+        assert not (footage.path.exists() and open_receipts), where
+        # Past its last look it unlinks, as docs/design/cleanup.md says under "What is left".
+        assert not gone or footage.status == State.CLEANUP_COMPLETED or steps.acted_at.startswith("trash.unlink"), where
+        assert hold(yard, footage) is (footage.status != State.CLEANUP_COMPLETED and not open_receipts), where
+        yard.leases_run_out()
+        trash_recover(yard.root, yard.clock.now())
+        yard.clean(transfer_id=footage.transfer_id)
+        assert [receipt for receipt in footage.receipts if receipt.closed_at is None] == [], where
+        assert footage.is_whole is not gone, where
+        assert not in_trash(yard, footage), where
+
+
+def test_hold_is_told_of_the_file_in_its_place_though_a_receipt_was_left_open(yard: Yard, settings: Any) -> None:
+    """As an earlier version left it: the row out of the line, the file at its path, the receipt `deleting`."""
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    footage = yard.add()
+    yard.clean()
+    yard.trash.put_back(str(footage.transfer_id), footage.row.original_local_path)
+    footage.set(transfer_status=State.COMPLETED, cleanup_scheduled_at=None)
+    assert hold(yard, footage) is True
+    yard.clean()
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+
+
+def test_receipt_of_a_file_that_lies_nowhere_is_not_closed_as_put_back(yard: Yard, settings: Any) -> None:
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    footage = yard.add()
+    yard.clean()
+    yard.trash.unlink(str(footage.transfer_id))
+    footage.set(transfer_status=State.COMPLETED, cleanup_scheduled_at=None)
+    yard.clean()
+    assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
+
+
+def test_file_that_another_put_back_before_a_hold_called_it_off_has_its_receipt_closed(
+    yard: Yard, settings: Any
+) -> None:
+    """Two put it back; the second, which leaves the line, finds it in its place."""
+
+    class PutBackByAnother(Trash):
+        def find(self, key: str) -> Any:
+            looks.append(key)
+            if len(looks) == 2:  # the first is the run's own question where the file is
+                super().put_back(key, footage.row.original_local_path)
+            return super().find(key)
+
+    looks: list[str] = []
+    footage = yard.add()
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    yard.clean()
+    hold(yard, footage)
+    yard.clean(trash=PutBackByAnother(yard.root))
+    assert footage.is_whole
+    assert footage.status == State.COMPLETED
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
