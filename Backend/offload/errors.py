@@ -45,6 +45,7 @@ class Reason(StrEnum):
     FILE_NOT_PLAYABLE = "file_not_playable"
     FILE_CHANGED = "file_changed"
     FILE_UNREADABLE = "file_unreadable"
+    FILE_IN_USE = "file_in_use"
     NAME_NOT_UTF8 = "name_not_utf8"
     PATH_NOT_MATCHED = "path_not_matched"
     # the recording

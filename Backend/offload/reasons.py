@@ -15,6 +15,7 @@ MEANING: dict[Reason, str] = {
     R.FILE_NOT_PLAYABLE: "The video cannot be played, an MP4 without its index say. The recorder did not finish it.",
     R.FILE_CHANGED: "The file is not the one that was registered, or it changed during the upload.",
     R.FILE_UNREADABLE: "The disk or its permissions did not let the file be read. Check both.",
+    R.FILE_IN_USE: "A program has the file open for writing. It stays, and is tried again later.",
     R.NAME_NOT_UTF8: "The file's name is no valid UTF-8. Rename it.",
     R.PATH_NOT_MATCHED: "The path does not match the template of the import, so nobody knows whose recording it is.",
     R.RECORDING_NOT_FOUND: "There is no recording with that id.",

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from offload.errors import Disposition, FileProblem, Reason
+from offload.linux import is_open_for_writing
 from offload.page_cache import Footprint
 
 MARKER_NAME = ".coldreel-media-root"
@@ -111,6 +112,13 @@ def open_in(folder: int, name: str, shown: str) -> tuple[int, SourceIdentity]:
         raise
 
 
+def demand_no_writer(descriptor: int, shown: str) -> None:
+    """Raises FileProblem FILE_IN_USE where the file system tells that the file is open for writing."""
+    with translated(shown):
+        if is_open_for_writing(descriptor):
+            raise FileProblem(f"{shown!r} is open for writing", code=Reason.FILE_IN_USE, disposition=Disposition.RETRY)
+
+
 def _regular(found: os.stat_result, shown: str) -> SourceIdentity:
     if stat.S_ISLNK(found.st_mode):
         raise FileProblem(f"{shown!r} is a link", code=Reason.FILE_IS_LINK)
@@ -154,6 +162,10 @@ class Source:
         """Of the opened file as it is now, whatever its path leads to."""
         with translated(self._shown):
             return SourceIdentity.of(os.fstat(self._descriptor))
+
+    def demand_no_writer(self) -> None:
+        """Raises FileProblem FILE_IN_USE where the file system tells that the file is open for writing."""
+        demand_no_writer(self._descriptor, self._shown)
 
     def close(self) -> None:
         if self._descriptor >= 0:

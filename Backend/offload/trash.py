@@ -1,8 +1,9 @@
 """The trash folder below the media root: the only place in the product that unlinks recordings.
 
-A file due for deletion is first renamed to ``.coldreel-trash/<transfer id>``, which nobody else writes
-to: what is verified there cannot be swapped before it goes. Every step is fsynced before it returns, so
-that a crash leaves the file under one name or the other, or, while it is put back, under both.
+A file due for deletion is first renamed to ``.coldreel-trash/<transfer id>``, where nobody else
+renames anything: what is verified there cannot be swapped before it goes. Whoever has it open can still write to it,
+so a writer is looked for, and the file compared, as the last thing before the unlink. Every step is fsynced before it
+returns, so that a crash leaves the file under one name or the other, or, while it is put back, under both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from offload.source import (
     MediaRoot,
     Source,
     SourceIdentity,
+    demand_no_writer,
     identity_in,
     open_in,
     translated,
@@ -104,12 +106,21 @@ class Trash:
                 os.unlink(key, dir_fd=trash)
             os.fsync(trash)
 
-    def unlink(self, key: str) -> None:
-        """Delete what lies under `key`, durably. Raises FileProblem FILE_MISSING where nothing does."""
+    def unlink(self, key: str, *, expected: SourceIdentity) -> None:
+        """Delete what lies under `key`, durably, if it is still the `expected` file, its ctime too.
+
+        Raises FileChanged where it is not, FileProblem FILE_IN_USE where the file system tells that it is open for
+        writing, and FILE_MISSING where nothing is there.
+        """
         _checked(key)
         with self._folder() as trash:
-            identity_in(trash, key, _shown(key))
+            descriptor, _ = open_in(trash, key, _shown(key))
+            try:
+                demand_no_writer(descriptor, _shown(key))
+            finally:
+                os.close(descriptor)
             with translated(_shown(key)):
+                _demand_untouched(identity_in(trash, key, _shown(key)), expected, _shown(key))
                 os.unlink(key, dir_fd=trash)
                 os.fsync(trash)
 
@@ -167,6 +178,11 @@ def _exists(folder: int, name: str) -> bool:
 def _demand(found: SourceIdentity, expected: SourceIdentity, shown: str) -> None:
     if not found.same_content_as(expected):
         raise FileChanged(f"{shown!r} is not the file that was verified", code=Reason.LOCAL_CHANGED)
+
+
+def _demand_untouched(found: SourceIdentity, expected: SourceIdentity, shown: str) -> None:
+    if found != expected:
+        raise FileChanged(f"{shown!r} was touched since it was compared", code=Reason.LOCAL_CHANGED)
 
 
 def _is_same_file(folder: int, name: str, ours: os.stat_result) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from offload.errors import Disposition, FileChanged, FileProblem, Reason
-from offload.source import TRASH_NAME, MediaRoot
+from offload.source import TRASH_NAME, MediaRoot, SourceIdentity
 from offload.trash import Trash
 
 CONTENT = b"footage"
@@ -65,17 +65,17 @@ def test_nothing_is_found_where_nothing_was_ever_taken(trash, key):
     assert trash.find(key) is None
     assert trash.keys() == []
     with pytest.raises(FileProblem) as refusal:
-        trash.unlink(key)
+        trash.unlink(key, expected=SourceIdentity(1, 2, 3, 4, 5))
     assert refusal.value.code is Reason.FILE_MISSING
 
 
 def test_unlinked_file_is_gone_for_good(root, trash, key):
-    trash.take(PATH, key, expected=root.stat(PATH))
-    trash.unlink(key)
+    taken = trash.take(PATH, key, expected=root.stat(PATH))
+    trash.unlink(key, expected=taken)
 
     assert trash.find(key) is None
     with pytest.raises(FileProblem) as refusal:
-        trash.unlink(key)
+        trash.unlink(key, expected=taken)
     assert refusal.value.code is Reason.FILE_MISSING
 
 
@@ -265,7 +265,7 @@ def test_key_that_is_no_transfers_id_is_refused_everywhere(root, trash, key):
         lambda: trash.find(key),
         lambda: trash.open(key),
         lambda: trash.put_back(key, PATH),
-        lambda: trash.unlink(key),
+        lambda: trash.unlink(key, expected=expected),
     ):
         with pytest.raises(FileProblem) as refusal:
             use()
@@ -287,7 +287,7 @@ def test_trash_that_is_a_link_is_not_used(root, trash, key, tmp_path):
 
     for use in (
         lambda: trash.take(PATH, key, expected=root.stat(PATH)),
-        lambda: trash.unlink(key),
+        lambda: trash.unlink(key, expected=root.stat(PATH)),
         lambda: trash.open(key),
         lambda: trash.put_back(key, "cam/b.mp4"),
     ):
@@ -374,9 +374,9 @@ def test_both_folders_are_on_disk_before_taking_returns(root, trash, key, monkey
     synced.clear()
     trash.put_back(key, PATH)
     assert {str(root.path / "cam"), str(root.path / TRASH_NAME)} <= set(synced)
-    trash.take(PATH, key, expected=root.stat(PATH))
+    taken = trash.take(PATH, key, expected=root.stat(PATH))
     synced.clear()
-    trash.unlink(key)
+    trash.unlink(key, expected=taken)
     assert synced == [str(root.path / TRASH_NAME)]
 
 

@@ -82,9 +82,9 @@ class HookedTrash(Trash):
         super().put_back(key, relative_path)
         self._hook("trash.back")
 
-    def unlink(self, key: str) -> None:
+    def unlink(self, key: str, *, expected: SourceIdentity) -> None:
         self._hook("trash.unlink")
-        super().unlink(key)
+        super().unlink(key, expected=expected)
         self._hook("trash.unlinked")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import HoldReport, hold_set
+from offload.source import SourceIdentity
 from offload.states import State
 from tests.integration.cleanup.hooks import Crash, HookedClock, HookedRoot, HookedStore, HookedTrash, Steps
 from tests.integration.cleanup.yard import Footage, Run, Yard
@@ -215,7 +216,7 @@ def test_file_under_both_names_after_a_death_in_mid_put_back_is_one_file_again(l
     steps = Steps(0, lambda: None)
 
     class DiesAtTheUnlink(HookedTrash):
-        def unlink(self, key: str) -> None:
+        def unlink(self, key: str, *, expected: SourceIdentity) -> None:
             raise Crash
 
     with pytest.raises(Crash):

@@ -39,9 +39,9 @@ class FailingTrash(Trash):
         self._fails("take", after=True)
         return taken
 
-    def unlink(self, key: str) -> None:
+    def unlink(self, key: str, *, expected: SourceIdentity) -> None:
         self._fails("unlink", after=False)
-        super().unlink(key)
+        super().unlink(key, expected=expected)
         self._fails("unlink", after=True)
 
     def find(self, key: str) -> SourceIdentity | None:
@@ -165,25 +165,24 @@ def test_file_swapped_between_check_and_rename_is_not_deleted(yard: Yard) -> Non
 
 
 def test_file_that_is_written_to_in_the_trash_goes_back(yard: Yard) -> None:
-    """A recorder that still has it open."""
+    """By a recorder that opened it before and closes it after."""
 
     class Written(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
-            taken = super().take(relative_path, key, expected=expected)
-            still_open.write(b"more")
-            still_open.flush()
+            with footage.path.open("ab") as still_open:
+                taken = super().take(relative_path, key, expected=expected)
+                still_open.write(b"more")
             return taken
 
     footage = yard.add()
-    with footage.path.open("ab") as still_open:
-        assert yard.clean(trash=Written(yard.root)).reasons == ["local_changed"]
+    assert yard.clean(trash=Written(yard.root)).reasons == ["local_changed"]
     assert footage.path.read_bytes() == footage.content + b"more"
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
 def test_put_back_never_overwrites_what_lies_there_now(yard: Yard) -> None:
     class Occupied(Trash):
-        def unlink(self, key: str) -> None:
+        def unlink(self, key: str, *, expected: SourceIdentity) -> None:
             footage.path.write_bytes(b"a new recording")
             raise FileProblem("Input/output error", code=Reason.FILE_UNREADABLE)
 

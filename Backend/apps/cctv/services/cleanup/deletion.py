@@ -44,6 +44,7 @@ def take_and_delete(attempt: Attempt, proof: Proof) -> FileReport:
         return _already_missing(attempt, proof)
     with _open(attempt) as source:
         compared = compare(attempt, source, attempt.row.source_identity)
+        source.demand_no_writer()  # asked again at the unlink, which may come a quarantine later
         if attempt.dry_run:
             return attempt.report(Outcome.CLEANED, attempt.reason)
         attempt.renew_lease()
@@ -93,8 +94,18 @@ def delete(attempt: Attempt, receipt: DeletionReceipt, expected: SourceIdentity,
     _last_look(attempt, receipt, proof)
     if not run.proofs.is_fresh(proof):
         raise TryAgain("the proof grew too old before the file could be deleted")
-    run.trash.unlink(attempt.key)
+    _unlink(attempt, expected)
     return close(attempt, receipt, reason)
+
+
+def _unlink(attempt: Attempt, expected: SourceIdentity) -> None:
+    """Raises Refused where the file was touched; where it is open for writing, it goes back to its place."""
+    try:
+        attempt.run.trash.unlink(attempt.key, expected=expected)
+    except FileProblem as problem:
+        if problem.code is Reason.FILE_IN_USE:
+            attempt.taken_now = True  # also out of a quarantine: its writer knows it by its old name
+        raise _refusal(problem) from problem
 
 
 def close(attempt: Attempt, receipt: DeletionReceipt, reason: Reason) -> FileReport:

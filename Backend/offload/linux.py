@@ -1,0 +1,53 @@
+"""Linux calls on files that Python has no name for. Where the system lacks one, the answer is "cannot tell".
+
+https://man7.org/linux/man-pages/man2/statfs.2.html, fcntl.2 (F_SETLEASE, F_SETSIG)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import signal
+
+_KERNEL_FILE_SYSTEMS = frozenset(
+    {
+        0xEF53,  # ext2, ext3, ext4
+        0x58465342,  # XFS
+        0x9123683E,  # Btrfs
+        0x01021994,  # tmpfs
+    }
+)
+"""`f_type` of file systems that this kernel alone writes to, and stamps by its own clock."""
+
+_STATFS_BYTES = 256  # more than any libc's struct statfs; `f_type` is its first member, a long
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def is_kernels_own(descriptor: int) -> bool:
+    """Whether the file lies on a file system whose writers and whose clock are all this kernel's."""
+    fstatfs = getattr(_libc, "fstatfs", None)
+    found = ctypes.create_string_buffer(_STATFS_BYTES)
+    if fstatfs is None or fstatfs(descriptor, found) != 0:
+        return False
+    return ctypes.c_long.from_buffer(found).value in _KERNEL_FILE_SYSTEMS
+
+
+def is_open_for_writing(descriptor: int) -> bool:
+    """Whether any process has the file open for writing, or mapped so; `descriptor` is open for reading only.
+
+    False also where that cannot be told: another file system, another user's file, a lease not granted.
+    A read lease is asked for and given back at once: the kernel refuses it with EAGAIN while there is a writer.
+    """
+    if not is_kernels_own(descriptor):
+        return False
+    try:
+        # A program that opens the file in this moment breaks the lease, of which the kernel tells by a signal.
+        # SIGIO would end this process; SIGURG is ignored unless a handler is set, and needs no main thread.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False

@@ -1,0 +1,116 @@
+"""A program that still writes to a file whose turn it is: nothing that it wrote is lost (P1, P3)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offload.errors import Reason
+from offload.source import SourceIdentity
+from offload.states import State
+from offload.trash import Trash
+from tests.conftest import MARKER
+from tests.integration.cleanup.yard import Footage, Yard
+from tests.unit.test_trash_writers import TMPFS, another_process
+
+APPENDING = "file = open(path, 'ab')"
+
+
+@pytest.fixture(params=["tmpfs", "own"])
+def yard(request: pytest.FixtureRequest, db: None, media_root: Path, bucket: str, settings: Any) -> Iterator[Yard]:
+    """On tmpfs, and on whatever file system the tests run on."""
+    if request.param == "own":
+        yield Yard(media_root, bucket)
+        return
+    with tempfile.TemporaryDirectory(dir=TMPFS) as folder:
+        settings.MEDIA_ROOT = Path(folder)
+        (Path(folder) / MARKER).write_text("test\n")
+        yield Yard(Path(folder), bucket)
+
+
+class BeforeTheUnlink(Trash):
+    """Something happens after the last questions to the database."""
+
+    def __init__(self, yard: Yard, act: Callable[[Path], None]) -> None:
+        super().__init__(yard.root)
+        self._act = act
+
+    def unlink(self, key: str, *, expected: SourceIdentity) -> None:
+        with self.open(key):
+            self._act(self._root.path / ".coldreel-trash" / key)
+        super().unlink(key, expected=expected)
+
+
+def test_file_that_a_program_has_open_for_writing_is_not_even_moved(yard: Yard) -> None:
+    footage = yard.add()
+    with another_process(APPENDING, footage.path):
+        assert yard.clean(dry_run=True).reasons == ["file_in_use"]
+        assert yard.clean().reasons == ["file_in_use"]
+        assert footage.is_whole
+    row = footage.row
+    assert (row.transfer_status, row.error_code) == (State.CLEANUP_PENDING, Reason.FILE_IN_USE)
+    assert row.next_attempt_at is not None
+    assert footage.receipts == []
+    yard.clock.advance(61)
+    assert yard.clean().report.cleaned == 1
+
+
+def test_file_that_is_opened_after_the_receipt_goes_back_to_its_place(yard: Yard) -> None:
+    footage = yard.add()
+    with ExitStack() as writers:
+        run = yard.clean(
+            trash=BeforeTheUnlink(yard, lambda path: writers.enter_context(another_process(APPENDING, path)) and None)
+        )
+        assert run.reasons == ["file_in_use"]
+        assert footage.is_whole
+        assert yard.trash_files() == []
+    row = footage.row
+    assert (row.transfer_status, row.error_code) == (State.CLEANUP_PENDING, Reason.FILE_IN_USE)
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+    yard.clock.advance(61)
+    assert yard.clean().report.cleaned == 1
+
+
+def test_bytes_written_between_the_last_questions_and_the_unlink_are_kept(yard: Yard) -> None:
+    def write(path: Path) -> None:
+        with path.open("r+b") as file:
+            file.write(b"evidence")
+
+    footage = yard.add()
+    assert yard.clean(trash=BeforeTheUnlink(yard, write)).reasons == ["local_changed"]
+    assert footage.path.read_bytes() == b"evidence" + footage.content[8:]
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+    assert (footage.status, footage.row.needs_attention) == (State.COMPLETED, True)
+
+
+def opened_in_quarantine(yard: Yard, footage: Footage) -> Path:
+    assert yard.clean().reasons == ["quarantined"]
+    yard.clock.advance(24 * 3600)
+    return yard.folder / ".coldreel-trash" / str(footage.transfer_id)
+
+
+def test_writer_is_asked_for_again_when_a_quarantine_is_over(yard: Yard, settings: Any) -> None:
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    footage = yard.add()
+    with another_process(APPENDING, opened_in_quarantine(yard, footage)):
+        assert yard.clean().reasons == ["file_in_use"]
+        assert footage.is_whole
+        assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+
+
+def test_bytes_written_at_the_end_of_a_quarantine_are_kept(yard: Yard, settings: Any) -> None:
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    footage = yard.add()
+    opened_in_quarantine(yard, footage)
+
+    def write(path: Path) -> None:
+        with path.open("ab") as file:
+            file.write(b"more")
+
+    assert yard.clean(trash=BeforeTheUnlink(yard, write)).reasons == ["local_changed"]
+    assert footage.path.read_bytes() == footage.content + b"more"
