@@ -161,7 +161,10 @@ class ObjectStore(Protocol):
         """
 
     def list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        """Live objects whose names start with `prefix`, page by page, in name order."""
+        """Live objects whose names start with `prefix`, page by page, in name order.
+
+        An object of which the bucket shows no CRC32C is left out; `get` of it raises ObjectProblem.
+        """
 
     def set_hold(self, info: ObjectInfo, *, held: bool) -> ObjectInfo:
         """Set or release the temporary hold of that generation at that metageneration.

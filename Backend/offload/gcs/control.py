@@ -77,7 +77,11 @@ class Control:
     def list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
         with self._sorted(On.BUCKET, self.probe(bucket, LIST)):
             for blob in self._client().list_blobs(bucket, prefix=prefix, **self._once):
-                yield _info(blob)
+                try:
+                    info = _info(blob)
+                except ObjectProblem:  # anybody's odd object among ours hides none of them
+                    continue
+                yield info
 
     def set_hold(self, info: ObjectInfo, *, held: bool) -> ObjectInfo:
         blob = self._bucket(info.bucket).blob(info.name, generation=info.generation)
@@ -279,8 +283,20 @@ class _DeletionProbe(_Probe):
 
 
 def _info(blob: Any) -> ObjectInfo:
+    """Raises ObjectProblem where the description lacks what proves an object."""
     if blob.crc32c is None:  # stored under a key that only its owner has
         raise ObjectProblem("The bucket shows no CRC32C of the object.", code=Reason.OBJECT_DIFFERS)
+    try:
+        return _described(blob)
+    except (TypeError, ValueError):
+        raise ObjectProblem(
+            "The bucket's description of the object could not be read.", code=Reason.OBJECT_DIFFERS
+        ) from None
+
+
+def _described(blob: Any) -> ObjectInfo:
+    if None in {blob.generation, blob.metageneration, blob.size, blob.time_created}:
+        raise ValueError("a description without generation, size or time")
     return ObjectInfo(
         bucket=blob.bucket.name,
         name=blob.name,

@@ -372,3 +372,14 @@ def test_many_threads_ask_at_once(store, spec, data) -> None:
     for thread in threads:
         thread.join()
     assert answers == [info] * 100
+
+
+@pytest.mark.parametrize("odd", [{"crc32c": None}, {"crc32c": "no base64"}, {"size": "many"}], ids=str)
+def test_an_odd_object_is_left_out_of_a_listing_and_hides_no_other(store, emulator, spec, odd) -> None:
+    """For example one stored under a customer's key, which shows no CRC32C."""
+    names = [f"{spec.name}-{number}" for number in range(7)]
+    written = [put(store, replace(spec, name=name, size_bytes=2), b"ab") for name in names]
+    emulator.patch_object(spec.bucket, names[1], **odd)
+    assert list(store.list_prefix(spec.bucket, spec.name)) == written[:1] + written[2:]
+    with pytest.raises(ObjectProblem):
+        store.get(spec.bucket, names[1])

@@ -4,6 +4,7 @@
 |---|---|
 | `run` | `cleanup_run`: the guards, the batches, the report |
 | `guards` | what stops a run before it touches anything |
+| `second_look` | whether a bucket refuses as a whole, or one object is odd |
 | `proof` | what the bucket says of an object, and for how long that is believed |
 | `rules` | when a file is refused, and what becomes of its row then |
 | `steps` | one file: compare, rename, receipt, unlink, close |

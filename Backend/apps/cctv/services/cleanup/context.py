@@ -8,11 +8,12 @@ from datetime import datetime
 from uuid import UUID
 
 from apps.cctv.leases import lease_time
+from apps.cctv.services.cleanup.due import DueRow
 from apps.cctv.services.cleanup.guards import BucketClock, MissingShare, bucket_clock
 from apps.cctv.services.cleanup.policy import CleanupPolicy
 from apps.cctv.services.cleanup.proof import Proofs
 from offload.clock import Clock
-from offload.errors import OffloadError, Reason
+from offload.errors import LineDown, OffloadError, Reason
 from offload.source import MediaRoot
 from offload.store import ObjectStore
 from offload.trash import Trash
@@ -20,7 +21,12 @@ from offload.trash import Trash
 
 @dataclass(slots=True)
 class Run:
-    """`installation` is this one's id; `failure` is set where an error of one file ends the whole run."""
+    """`installation` is this one's id, `line` what the guards looked at.
+
+    `refusing` are buckets that refuse as a whole: their files are left, and the run ends with the error.
+    `failure` is set where nothing answers at all, which ends the run at once. `answered` names an object of a
+    bucket that was answered for when another was refused.
+    """
 
     store: ObjectStore
     root: MediaRoot
@@ -38,7 +44,16 @@ class Run:
     installation: str = ""
     bucket_clocks: dict[str, BucketClock] = field(default_factory=dict)
     alarms: dict[tuple[Reason, str], str] = field(default_factory=dict)
+    line: list[DueRow] = field(default_factory=list)
+    refusing: dict[str, OffloadError] = field(default_factory=dict)
+    answered: dict[str, str] = field(default_factory=dict)
     failure: OffloadError | None = None
+
+    def refuse(self, bucket: str, error: OffloadError) -> None:
+        """The whole bucket refuses, or (LineDown) nothing answers."""
+        self.refusing[bucket] = error
+        if isinstance(error, LineDown):
+            self.failure = error
 
     def now(self) -> datetime:
         """The moment that leases are measured by: the database's clock on PostgreSQL."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.services.cleanup.proof import Proofs
 from offload.clock import Clock
-from offload.errors import FileProblem, LineDown, Reason, TryAgain
+from offload.errors import FileProblem, Reason
 from offload.source import MediaRoot
 from offload.store import ObjectStore
 
@@ -95,16 +92,3 @@ def is_missing(root: MediaRoot, path: str) -> bool:
             raise RunStopped(problem.code, problem.detail) from problem
         return problem.code is Reason.FILE_MISSING
     return False
-
-
-def objects_check(proofs: Proofs, rows: Iterable[GCPVideoTransfer], count: MissingShare) -> None:
-    """Count the rows whose object is gone. Raises RunStopped, and StopAndTell or LineDown from the bucket."""
-    for row in rows:
-        try:
-            proof = proofs.of(row)
-        except LineDown:
-            raise
-        except TryAgain:
-            continue  # asked again when it is this file's turn
-        count.note(row.pk, missing=proof.info is None)
-    count.check()

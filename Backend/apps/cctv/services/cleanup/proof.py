@@ -11,10 +11,15 @@ from itertools import islice
 from os.path import commonpath
 from uuid import UUID
 
+import structlog
+
 from apps.cctv.models import GCPVideoTransfer
 from offload.clock import Clock
+from offload.errors import OffloadError
 from offload.states import UPLOADED
 from offload.store import ObjectInfo, ObjectStore
+
+log = structlog.get_logger("coldreel.cleanup")
 
 PAGE_OBJECTS = 1000
 """Objects a page of a listing: https://cloud.google.com/storage/docs/json_api/v1/objects/list"""
@@ -69,7 +74,10 @@ class Proofs:
             prefix = _common_folder(names)
             pages = _pages(bucket, camera_id) if prefix and len(names) > PAGE_COST_READS else 0
             if 0 < pages * PAGE_COST_READS < len(names):
-                self._list(bucket, prefix, names, most_objects=2 * pages * PAGE_OBJECTS)
+                try:
+                    self._list(bucket, prefix, names, most_objects=2 * pages * PAGE_OBJECTS)
+                except OffloadError as error:  # it shows what it showed until then; single reads tell the rest
+                    log.info("cleanup.listing_failed", bucket=bucket, reason=error.code.value, detail=error.detail)
 
     def _read(self, row: GCPVideoTransfer) -> Proof:
         # The times are taken before the question: a slow answer makes a proof older, never younger.

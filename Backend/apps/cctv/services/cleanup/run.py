@@ -23,13 +23,13 @@ from apps.cctv.services.cleanup.guards import (
     RunStopped,
     is_missing,
     marker_check,
-    objects_check,
 )
 from apps.cctv.services.cleanup.policy import CleanupPolicy
 from apps.cctv.services.cleanup.pressure import DiskReader, bytes_above_mark, disk_usage
 from apps.cctv.services.cleanup.proof import Proofs
 from apps.cctv.services.cleanup.report import CleanupReport, FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Waiver
+from apps.cctv.services.cleanup.second_look import objects_check
 from apps.cctv.services.cleanup.steps import file_clean
 from apps.cctv.services.cleanup.telling import files_clear, files_tell, run_clear, stop_tell
 from offload.clock import Clock
@@ -155,16 +155,31 @@ class _Work:
         self._clean(due if chosen is None else chosen, Waiver.FORCE if self._scope.force else None)
         if chosen is None and not self._scope.force and self._run.policy.enabled:
             self._relieve()
+        for refusal in self._run.refusing.values():
+            raise refusal
 
     # --- Guards ---------------------------------------------------------------------------------------
 
     def _guard(self, rows: list[DueRow]) -> None:
-        """All of them before anything is touched. Raises RunStopped, OffloadError."""
+        """All of them before anything is touched. Raises RunStopped, LineDown."""
+        self._run.line += rows
         judged = [row for row in rows if self._run.may_judge(row.bucket, row.installation)]
         self._guard_files(judged)
         for bucket in sorted({row.bucket for row in judged}):
-            self._run.bucket_now(bucket)
+            self._guard_bucket(bucket)
         self._guard_objects([row for row in judged if not row.held][:SAMPLE_ROWS])
+
+    def _guard_bucket(self, bucket: str) -> None:
+        """One that refuses keeps its own files; those of another bucket go."""
+        try:
+            self._run.bucket_now(bucket)
+        except OffloadError as error:
+            self._run.refuse(bucket, error)
+        self._demand_line()
+
+    def _demand_line(self) -> None:
+        if self._run.failure is not None:
+            raise self._run.failure
 
     def _guard_files(self, rows: list[DueRow]) -> None:
         """Every due file, by a look at the disk; those in the trash or under a receipt are accounted for."""
@@ -177,20 +192,25 @@ class _Work:
 
     def _guard_objects(self, rows: list[DueRow]) -> None:
         rows = [row for row in rows if not row.held and self._run.may_judge(row.bucket, row.installation)]
-        loaded = load(rows)
+        loaded = load(self._reachable(rows))
         self._run.proofs.load(loaded)
-        objects_check(self._run.proofs, loaded, self._run.missing_remotely)
+        objects_check(self._run, loaded)
+        self._demand_line()
+
+    def _reachable(self, rows: list[DueRow]) -> list[DueRow]:
+        return [row for row in rows if row.bucket not in self._run.refusing]
 
     # --- Files ----------------------------------------------------------------------------------------
 
     def _clean(self, rows: list[DueRow], waiver: Waiver | None) -> int:
         """How many bytes were freed, or are about to be, in quarantine."""
+        rows = self._reachable(rows)
         self._report.due += len(rows)
         self._caller.on_start(len(rows))
         freed_bytes = 0
         for batch in batches(rows, self._batch_size):
             self._guard_objects(batch)
-            freed_bytes += sum(self._clean_one(row, waiver) for row in batch)
+            freed_bytes += sum(self._clean_one(row, waiver) for row in batch if row.bucket not in self._run.refusing)
         return freed_bytes
 
     def _clean_one(self, row: DueRow, waiver: Waiver | None) -> int:
@@ -199,8 +219,7 @@ class _Work:
         file = file_clean(self._run, row.transfer_id, waiver=waiver)
         self._report.add(file)
         self._caller.on_file(file)
-        if self._run.failure is not None:
-            raise self._run.failure
+        self._demand_line()
         return file.size_bytes if file.outcome is Outcome.CLEANED or file.reason is Reason.QUARANTINED else 0
 
     def _relieve(self) -> None:
@@ -214,10 +233,10 @@ class _Work:
             above_bytes -= self._report.freed_bytes
         if above_bytes <= 0:
             return
-        rows = rows_not_due(site.pk, self._run.clock.now())
+        rows = self._reachable(rows_not_due(site.pk, self._run.clock.now()))
         while above_bytes > 0 and rows:
             taken = _first(rows, above_bytes)
-            rows = rows[len(taken) :]
+            rows = self._reachable(rows[len(taken) :])
             self._guard(taken)
             above_bytes -= self._clean(taken, Waiver.DISK_PRESSURE)
 

@@ -18,7 +18,8 @@ from apps.cctv.services.cleanup.finish import finish
 from apps.cctv.services.cleanup.guards import RunStopped
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Refused, Waiver, bucket_time_check, object_check, row_check, time_check
-from offload.errors import FileProblem, LeaseLost, LineDown, OffloadError, Reason, StopAndTell
+from apps.cctv.services.cleanup.second_look import refusal_of_bucket
+from offload.errors import FileProblem, LeaseLost, ObjectProblem, OffloadError, Reason, StopAndTell
 from offload.states import State
 
 log = structlog.get_logger("coldreel.cleanup")
@@ -27,8 +28,8 @@ log = structlog.get_logger("coldreel.cleanup")
 def file_clean(run: Run, transfer_id: UUID, *, waiver: Waiver | None) -> FileReport:
     """Delete one local file, or say why not. A dry run asks the same questions and changes nothing.
 
-    Raises RunStopped where the disk or the bucket turns out to be wrong. `run.failure` is set where the
-    bucket refuses everybody or does not answer at all.
+    Raises RunStopped where the disk or the bucket turns out to be wrong. `run.refusing` and `run.failure` are
+    set where the bucket refuses everything or does not answer at all.
     """
     row = read_row(transfer_id)
     report = _file_clean(run, row, waiver)
@@ -95,9 +96,11 @@ def _clean_or_say_why(attempt: Attempt) -> FileReport:
     except OffloadError as error:
         if isinstance(error, FileProblem) and error.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
             raise RunStopped(error.code, error.detail) from error
-        if isinstance(error, (StopAndTell, LineDown)):
-            attempt.run.failure = error
-        return postpone(attempt, error)
+        refusal = refusal_of_bucket(attempt.run, attempt.row, error)
+        if refusal is not None:
+            attempt.run.refuse(attempt.row.gcp_bucket, refusal)
+        is_odd = refusal is None and isinstance(error, (ObjectProblem, StopAndTell))
+        return postpone(attempt, error, needs_attention=is_odd)
 
 
 def _clean(attempt: Attempt) -> FileReport:
