@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging.config
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -15,16 +16,34 @@ _SHARED: list[Any] = [
 ]
 
 
-def logging_config(log_format: str, *, level: str) -> None:
-    """Set up structlog and the standard library's logging for the whole process, to standard error."""
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if log_format == "json"
+class ConsoleLines:
+    """Renders an entry for a terminal: one line, and the trace of an error indented below it.
+
+    Names of users, files and cameras come from strangers. Nothing in them acts on the terminal, and nothing in
+    them passes for a line of its own: what is not printable is shown escaped, as Python writes it.
+    """
+
+    def __init__(self) -> None:
         # The pretty traceback prints the locals of every frame: passwords, session URIs (P10).
-        else structlog.dev.ConsoleRenderer(
+        self._render = structlog.dev.ConsoleRenderer(
             colors=False, pad_event_to=28, exception_formatter=structlog.dev.plain_traceback
         )
-    )
+
+    def __call__(self, logger: Any, name: str, entry: MutableMapping[str, Any]) -> str:
+        below = [entry.pop(key, None) for key in ("stack", "exception")]
+        lines = [f"  {line}" for text in below if text for line in text.split("\n")]
+        return "\n".join(map(_printable, [self._render(logger, name, entry), *lines]))
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def logging_config(log_format: str, *, level: str) -> None:
+    """Set up structlog and the standard library's logging for the whole process, to standard error."""
+    renderer: Any = structlog.processors.JSONRenderer() if log_format == "json" else ConsoleLines()
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
