@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 from config.env import Env
@@ -87,6 +88,8 @@ ALLOWED_HOSTS = env.words("DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", 
 CSRF_TRUSTED_ORIGINS = env.origins("DJANGO_CSRF_TRUSTED_ORIGINS")
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 HTTPS_ONLY = env.flag("DJANGO_HTTPS", default=False)
+_BEHIND_PROXY = env.flag("DJANGO_BEHIND_PROXY", default=False)
+COLDREEL_TRUSTED_PROXIES = env.whole("COLDREEL_TRUSTED_PROXIES", int(_BEHIND_PROXY), least=0, most=10)
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",
@@ -220,9 +223,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("DJANGO_BEHIND_PROXY", default=False) else None
-)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _BEHIND_PROXY or COLDREEL_TRUSTED_PROXIES else None
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # 100,000 recording ids are about 4 MB
 
 LOGGING_CONFIG = None
@@ -230,6 +231,10 @@ LOG_FORMAT = env.text("COLDREEL_LOG_FORMAT", "console")
 if LOG_FORMAT not in {"console", "json"}:
     raise ImproperlyConfigured(f"COLDREEL_LOG_FORMAT={LOG_FORMAT!r} makes no sense: console or json is wanted.")
 logging_config(LOG_FORMAT, level=env.text("COLDREEL_LOG_LEVEL", "INFO").upper())
+if _BEHIND_PROXY and not env.text("COLDREEL_TRUSTED_PROXIES"):
+    structlog.get_logger("coldreel.settings").warning(
+        "settings.one_proxy_assumed", hint="DJANGO_BEHIND_PROXY is set: say COLDREEL_TRUSTED_PROXIES=1, or how many"
+    )
 
 UNFOLD = {
     "SITE_TITLE": "Coldreel",
