@@ -1,7 +1,9 @@
 """Holds: what is held is never deleted, locally or in the cloud (P5).
 
 What the operator wants (`hold_wanted`) is written at once. What the bucket has (`hold_confirmed`) follows
-by `holds_reconcile`, which the sweep calls until both agree.
+by `holds_reconcile`, which the sweep calls until both agree. A change of the wish makes them disagree, whatever
+was confirmed before: a sweep that died between the bucket's answer and its note has left the bucket otherwise
+than the row says, and only another look finds that out.
 
 The row of the transfer is locked before the recording's wish is written. A cleanup commits its receipt by
 an UPDATE of that same row, guarded by the wish: so one of the two always sees the other.
@@ -9,6 +11,7 @@ an UPDATE of that same row, guarded by the wish: so one of the two always sees t
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,11 +27,17 @@ from apps.cctv.selectors import recordings_visible_to
 from apps.cctv.services import NotFound
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.users.models import User
-from offload.errors import ObjectProblem, OffloadError, PreconditionFailed, Reason, StopAndTell
+from offload.errors import LineDown, ObjectProblem, OffloadError, PreconditionFailed, Reason, StopAndTell
 from offload.states import UPLOADED, Move, State
 from offload.store import META_INSTALLATION, ObjectStore
 
 log = structlog.get_logger("coldreel.transfer")
+
+
+_HOLD_COLUMNS = ("hold_wanted", "hold_reason", "held_by", "held_at", "hold_confirmed")
+
+REFUSALS_A_BUCKET = 3
+"""So many objects of a bucket may refuse in a round before the others are left to the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,8 @@ def hold_set(*, recording_id: UUID, user: User, reason: str, now: datetime) -> H
             return HoldReport(recording, "The recording was held already.", _local_copy_remains(transfer))
         recording.hold_wanted, recording.hold_reason = True, reason
         recording.held_by, recording.held_at = user, now
-        recording.save(update_fields=["hold_wanted", "hold_reason", "held_by", "held_at"])
+        recording.hold_confirmed = False
+        recording.save(update_fields=_HOLD_COLUMNS)
         remains = _local_copy_remains(transfer)
         if transfer is not None and remains and transfer.transfer_status == State.CLEANUP_PENDING:
             _unschedule(transfer, user, reason, now)
@@ -70,7 +80,9 @@ def hold_lift(*, recording_id: UUID, user: User, now: datetime) -> HoldReport:
             return HoldReport(recording, "The recording was not held.", remains)
         recording.hold_wanted, recording.hold_reason = False, ""
         recording.held_by, recording.held_at = None, None
-        recording.save(update_fields=["hold_wanted", "hold_reason", "held_by", "held_at"])
+        if transfer is not None and transfer.transfer_status in UPLOADED:
+            recording.hold_confirmed = True  # until the sweep has seen that the bucket has released it
+        recording.save(update_fields=_HOLD_COLUMNS)
         message = "The hold is lifted."
         if transfer is not None and transfer.transfer_status == State.COMPLETED and settings.GCP_STORAGE_CLEANUP_LOCAL:
             cleanup_at = _schedule(transfer, user, now)
@@ -148,11 +160,15 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> i
     """Bring the bucket's holds to what is wanted, `limit` objects at most; how many agree now.
 
     Another installation's object is never touched. An object that cannot be held or released raises an
-    alarm and hinders no other; a bucket that does not answer ends the round, and the next one goes on.
+    alarm and hinders no other. A bucket that refuses several is left to the next round, which a line that is down
+    ends at once.
     """
     agreed = 0
     own_id = installation_id()
+    refusals: Counter[str] = Counter()
     for transfer in _in_disagreement(limit):
+        if refusals[transfer.gcp_bucket] >= REFUSALS_A_BUCKET:
+            continue
         try:
             agreed += _reconcile(transfer, store, own_id, now)
         except PreconditionFailed:
@@ -161,10 +177,13 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> i
             _alarm(transfer, problem.code, problem.detail, now)
         except StopAndTell as problem:
             _alarm(transfer, problem.code, problem.detail, now, subject=transfer.gcp_bucket)
-            break
-        except OffloadError as error:
+            refusals[transfer.gcp_bucket] += 1
+        except LineDown as error:
             log.warning("holds_postponed", reason=error.code.value)
             break
+        except OffloadError as error:
+            log.warning("holds_postponed", transfer=str(transfer.pk), reason=error.code.value)
+            refusals[transfer.gcp_bucket] += 1
     return agreed
 
 
@@ -184,14 +203,26 @@ def _reconcile(transfer: GCPVideoTransfer, store: ObjectStore, own_id: str, now:
         raise ObjectProblem("The object belongs to another installation.", code=Reason.OTHER_INSTALLATION)
     if found.temporary_hold != wanted:
         store.set_hold(found, held=wanted)
-    Recording.objects.filter(pk=transfer.recording_id).update(hold_confirmed=wanted)
+    # Not where a person has changed it meanwhile: another sweep may have been there in between.
+    asked_for = Recording.objects.filter(
+        pk=transfer.recording_id, hold_wanted=wanted, held_at=transfer.recording.held_at
+    )
+    if asked_for.update(hold_confirmed=wanted) != 1:
+        return False
     for code in _HOLD_ALARMS:
         alarm_clear(code=code, subject=str(transfer.pk), now=now)
     log.info("hold_confirmed", transfer=str(transfer.pk), recording=str(transfer.recording_id), held=wanted)
     return True
 
 
-_HOLD_ALARMS = (Reason.OBJECT_MISSING, Reason.OTHER_INSTALLATION, Reason.HOLD_NOT_RELEASED)
+_HOLD_ALARMS = (
+    Reason.OBJECT_MISSING,
+    Reason.OBJECT_DIFFERS,
+    Reason.OTHER_INSTALLATION,
+    Reason.HOLD_NOT_RELEASED,
+    Reason.PERMISSION_DENIED,
+    Reason.BUCKET_REFUSED,
+)
 
 
 def _alarm(transfer: GCPVideoTransfer, code: Reason, detail: str, now: datetime, *, subject: str | None = None) -> None:

@@ -297,18 +297,23 @@ def test_an_object_that_changed_in_the_meantime_is_left_to_the_next_round(store,
     assert not Alarm.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("error", "alarms"),
-    [(LineDown("no answer"), 0), (StopAndTell("no right", code=Reason.PERMISSION_DENIED), 1)],
-)
-def test_a_bucket_that_does_not_serve_ends_the_round(store, uploaded, now, error, alarms):
+def test_a_line_that_is_down_ends_the_round_and_raises_no_alarm(store, uploaded, now):
     for name in ("one.mp4", "two.mp4"):
         uploaded(name, hold_wanted=True)
-    store.fault("get", error)
+    store.fault("get", LineDown("no answer"))
 
     assert holds_reconcile(store=store, now=now) == 0
     assert len(store.calls_of("get")) == 1
-    assert Alarm.objects.count() == alarms
+    assert Alarm.objects.count() == 0
+
+
+def test_a_bucket_that_refuses_raises_one_alarm(store, uploaded, now):
+    for name in ("one.mp4", "two.mp4"):
+        uploaded(name, hold_wanted=True)
+    store.fault("get", StopAndTell("no right", code=Reason.PERMISSION_DENIED), times=2)
+
+    assert holds_reconcile(store=store, now=now) == 0
+    assert Alarm.objects.count() == 1
 
 
 def test_a_round_has_a_limit(store, uploaded, now):
