@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import QuerySet, Sum
+from django.db.models import Count as CountOf
+from django.db.models import Q, QuerySet, Sum
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from apps.cctv.admin_display import STATUS_COLOURS, human_size, meaning, span, status_name
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
 from apps.cctv.querysets import TransferQuerySet
-from apps.cctv.selectors import site_list, transfers_visible_to
+from apps.cctv.selectors import recordings_visible_to, site_list, transfers_visible_to, unrequested
 from apps.cctv.services.bandwidth import limit_of
 from apps.users.models import User
 from offload.states import State
@@ -61,6 +62,7 @@ class Dashboard:
     disk: Disk | None
     to_free: str
     to_upload: str
+    to_request: str
     workers: list[Worker]
     lines: list[tuple[str, str]]
     jobs: list[tuple[PeriodicJob, str, str]]
@@ -80,12 +82,13 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
     alarms = Alarm.objects.filter(cleared_at__isnull=True)
     shown_alarms = [(alarm, meaning(alarm.code), span(now - alarm.raised_at)) for alarm in alarms[:ROWS]]
     disk, workers = _disk(), _workers(now)
-    cleanup = PeriodicJob.objects.filter(name=CLEANUP_JOB).first()
+    to_request_count, to_request_bytes = _to_request(user)
+    cleanup = _last_cleanup()
     oldest = _rows(transfers.filter(transfer_status=State.PENDING)).order_by("created_at", "id").first()
     uploading = _rows(transfers.filter(transfer_status=State.UPLOADING)).order_by("upload_started_at", "id")
     failed = _rows(transfers.filter(transfer_status=State.FAILED)).order_by("-created_at", "-id")[:ROWS]
     return Dashboard(
-        worries=_worries(by_status, disk, workers),
+        worries=_worries(by_status, disk, workers, to_request_count),
         alarms=shown_alarms,
         alarm_count=alarms.count(),
         counts=_counts(by_status),
@@ -93,6 +96,7 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         disk=disk,
         to_free=human_size(transfers.waiting_bytes()),
         to_upload=human_size(_bytes(transfers.filter(transfer_status__in=[State.PENDING, State.UPLOADING]))),
+        to_request=f"{to_request_count}, {human_size(to_request_bytes)}",
         workers=workers,
         lines=[(site.name, limit_of(site).told(now)) for site in site_list(user) if site.bandwidth_limit],
         jobs=[_job(job, now) for job in PeriodicJob.objects.order_by("name")],
@@ -119,6 +123,18 @@ def _bytes(transfers: TransferQuerySet) -> int:
     return int(transfers.aggregate(n=Sum("file_size_bytes"))["n"] or 0)
 
 
+def _to_request(user: User) -> tuple[int, int]:
+    """How many recordings no transfer was asked for, and their bytes."""
+    found = unrequested(recordings_visible_to(user)).aggregate(count=CountOf("pk"), size=Sum("file_size_bytes"))
+    return found["count"], int(found["size"] or 0)
+
+
+def _last_cleanup() -> PeriodicJob | None:
+    """The newest finished run, of whichever site, by a worker or by the command."""
+    runs = PeriodicJob.objects.filter(Q(name=CLEANUP_JOB) | Q(name__startswith=f"{CLEANUP_JOB}@"))
+    return runs.filter(last_finished_at__isnull=False).order_by("-last_finished_at").first()
+
+
 def _disk() -> Disk | None:
     """None where the media root is not there: not mounted, say."""
     try:
@@ -138,7 +154,7 @@ def _workers(now: datetime) -> list[Worker]:
     return [Worker(str(row), row.site.name if row.site else "any site", span(now - row.heartbeat_at)) for row in rows]
 
 
-def _worries(by_status: dict[str, int], disk: Disk | None, workers: list[Worker]) -> list[str]:
+def _worries(by_status: dict[str, int], disk: Disk | None, workers: list[Worker], to_request: int) -> list[str]:
     waiting = by_status[State.PENDING] + by_status[State.UPLOADING]
     found = {
         f"No worker is alive, and {_many(waiting, 'transfer')} for one.": not workers and waiting,
@@ -146,6 +162,7 @@ def _worries(by_status: dict[str, int], disk: Disk | None, workers: list[Worker]
         "The media root is not there. Is its disk mounted?": disk is None,
         f"The disk is nearly full: {disk.free if disk else ''} free.": disk is not None and disk.tight,
         f"{_many(by_status[State.FAILED], 'failed transfer')} for a person.": by_status[State.FAILED],
+        f"{_many(to_request, 'recording')} for a request: no transfer of them was asked for.": to_request,
         "Uploads are switched off: GCP storage is not configured.": not settings.GCP_STORAGE_USE_GCS,
     }
     return [text for text, true in found.items() if true]

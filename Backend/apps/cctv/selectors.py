@@ -69,6 +69,13 @@ def transfers_visible_to(user: User) -> TransferQuerySet:
     return transfers.none()
 
 
+def unrequested(recordings: QuerySet[Recording]) -> QuerySet[Recording]:
+    """Those of `recordings` whose file is local and finished and whose transfer was never asked for."""
+    return recordings.filter(
+        storage_type=Recording.StorageType.LOCAL, status=Recording.Status.READY, gcp_transfer__isnull=True
+    )
+
+
 def _open_or_granted(user: User, prefix: str) -> Q:
     """A sub-select of grants, not a join: a join would repeat rows."""
     granted = Camera.objects.filter(grants__user=user).values("pk")

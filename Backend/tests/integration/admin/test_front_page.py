@@ -133,3 +133,39 @@ def test_the_last_cleanup_and_the_oldest_pending_are_told(client: Client) -> Non
 def test_uploads_that_are_switched_off_are_the_worry(client: Client, settings: Any) -> None:
     settings.GCP_STORAGE_USE_GCS = False
     assert "GCP storage is not configured" in page(client)
+
+
+def test_recordings_that_were_never_asked_for_are_counted_and_are_the_worry(client: Client) -> None:
+    alive()
+    for name in ("one.mp4", "two.mp4"):
+        rows.recording(name, file_size_bytes=1024**2)
+    rows.transfer(State.PENDING, of=rows.recording("asked.mp4", file_size_bytes=1024**2))
+    text = page(client)
+    assert "2 recordings wait for a request: no transfer of them was asked for." in text
+    assert '<strong id="to-request">2, 2.0 MiB</strong>' in text
+    assert "All is well." not in text
+
+
+def test_nothing_waits_is_not_said_of_what_was_never_asked_for(client: Client) -> None:
+    alive()
+    assert "No transfer is pending." in page(client)
+    rows.recording("one.mp4")
+    text = page(client)
+    assert "Nothing waits" not in text
+    assert "1 recording waits for a request" in text
+
+
+def test_recordings_that_a_user_may_not_see_are_not_counted_for_him(dev_user: User) -> None:
+    rows.recording("secret.mp4", camera=rows.camera("Office", is_private=True))
+    assert "for a request:" not in page(pages.signed_in(dev_user))
+
+
+def test_the_last_cleanup_is_the_newest_one_of_all_sites(client: Client) -> None:
+    now = timezone.now()
+    for name, hours, result in (("cleanup", 5, "old run"), ("cleanup@some-site", 1, "new run")):
+        PeriodicJob.objects.create(
+            name=name, next_run_at=now, last_finished_at=now - timedelta(hours=hours), last_result=result
+        )
+    PeriodicJob.objects.create(name="cleanup@never", next_run_at=now)
+    found = client.get(pages.FRONT).context["dashboard"]
+    assert (found.last_cleanup.last_result, found.last_cleanup_ago) == ("new run", "1 h ago")
