@@ -17,6 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet, uploaded_columns
+from apps.cctv.tables.media_roots import SeenMediaRoot
 from offload.errors import LeaseLost, Reason
 from offload.states import UPLOADED, Move, State
 
@@ -30,6 +31,7 @@ __all__ = [
     "MoveRefused",
     "PeriodicJob",
     "Recording",
+    "SeenMediaRoot",
     "Site",
     "SiteLine",
     "TransferBatch",

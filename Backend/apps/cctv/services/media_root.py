@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import structlog
 
-from apps.cctv.models import Recording
+from apps.cctv.models import Recording, SeenMediaRoot
 from apps.cctv.services import Conflict, ServiceError
 from offload.errors import FileProblem
 from offload.source import MARKER_NAME, MediaRoot
@@ -47,6 +47,7 @@ def media_root_mark(*, root: MediaRoot, although_empty: bool) -> MarkReport:
             f"MEDIA_ROOT={str(root.path)!r} is no folder: create it, mount its disk, or set MEDIA_ROOT."
         )
     if root.has_marker():
+        media_root_seen(root)
         return MarkReport(Marking.ALREADY, str(root.path))
     if not although_empty and _is_empty(root) and _local_recordings_exist():
         raise Conflict(
@@ -67,14 +68,35 @@ def media_root_check(*, root: MediaRoot, may_mark: bool) -> None:
             f"MEDIA_ROOT={str(root.path)!r} is no folder: create it, mount its disk, or set MEDIA_ROOT."
         )
     if root.has_marker():
+        if may_mark:
+            media_root_seen(root)
         return
-    if Recording.objects.exists():
+    if media_root_expected(root):
         raise MediaRootUnusable(
-            f"MEDIA_ROOT={str(root.path)!r} has no marker file {MARKER_NAME} although recordings are known: is the "
-            "disk mounted? If this is the right folder, run `manage.py mark_media_root`."
+            f"MEDIA_ROOT={str(root.path)!r} has no marker file {MARKER_NAME} although it had one, or recordings are "
+            "known: is the disk mounted? If this is the right folder, run `manage.py mark_media_root`."
         )
     if may_mark:
         _write_marker(root)
+
+
+def media_root_seen(root: MediaRoot) -> None:
+    """The marker is there: from now on a missing one is an alarm."""
+    if not _was_seen(root):
+        # Another process may see it in this instant.
+        SeenMediaRoot.objects.bulk_create([SeenMediaRoot(path=str(root.path))], ignore_conflicts=True)
+
+
+def media_root_expected(root: MediaRoot) -> bool:
+    """Whether a missing marker means a missing disk: there are recordings, or the folder had its marker.
+
+    A new installation has neither, and its empty folder alarms no person.
+    """
+    return _was_seen(root) or Recording.objects.exists()
+
+
+def _was_seen(root: MediaRoot) -> bool:
+    return SeenMediaRoot.objects.filter(path=str(root.path)).exists()
 
 
 def _write_marker(root: MediaRoot) -> None:
@@ -82,6 +104,7 @@ def _write_marker(root: MediaRoot) -> None:
         root.write_marker(MARKER_TEXT)
     except FileProblem as problem:
         raise MediaRootUnusable(f"MEDIA_ROOT={str(root.path)!r} cannot be written to: {problem.detail}") from problem
+    media_root_seen(root)
     log.info("media_root_marked", path=str(root.path))
 
 

@@ -169,6 +169,7 @@ def test_each_file_costs_the_same_number_of_queries(yard: Yard) -> None:
             assert yard.clean().report.cleaned == count
         return len(found)
 
+    yard.clean()  # the first run of all also notes that it saw the marker
     one, three, five = queries_for(1), queries_for(3), queries_for(5)
     assert five - three == three - one
     assert (five - three) / 2 <= 36  # savepoints included

@@ -39,6 +39,7 @@ def test_unmounted_media_root_stops_everything(yard: Yard, options: dict[str, An
 
 
 def test_unmounted_media_root_stops_a_run_that_has_nothing_to_do(yard: Yard) -> None:
+    yard.clean()
     yard.unmount()
     assert yard.clean().report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
 

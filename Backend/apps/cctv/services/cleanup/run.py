@@ -31,7 +31,8 @@ from apps.cctv.services.cleanup.report import CleanupReport, FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Waiver
 from apps.cctv.services.cleanup.second_look import objects_check
 from apps.cctv.services.cleanup.steps import file_clean
-from apps.cctv.services.cleanup.telling import files_clear, files_tell, run_clear, stop_tell
+from apps.cctv.services.cleanup.telling import files_clear, files_tell, run_clear, run_note, stop_tell
+from apps.cctv.services.media_root import media_root_expected, media_root_seen
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot
@@ -143,7 +144,11 @@ class _Work:
         return report
 
     def _do(self, chosen: list[DueRow] | None) -> None:
+        if not self._run.root.has_marker() and not media_root_expected(self._run.root):
+            return  # a new installation: there is nothing to clean up, and no disk to miss
         marker_check(self._run.root)
+        if not self._run.dry_run:
+            media_root_seen(self._run.root)
         try:
             self._run.installation = installation_id()
         except InstallationUnknown as unknown:
@@ -246,6 +251,8 @@ class _Work:
         report, alarms, now = self._report, self._run.alarms, self._run.clock.now()
         site_id = self._scope.site_id
         files_tell(alarms, now=now)
+        if whole and not report.interrupted:
+            run_note(report, site_id=site_id, now=now)
         if report.stopped is not None:
             stop_tell(report.stopped, report.stopped_detail, site_id=site_id, now=now)
             return

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.conf import settings
+from django.db.models import Q, QuerySet
 
-from apps.cctv.models import Alarm, GCPVideoTransfer, Site
+from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.attempt import TOLD
+from apps.cctv.services.cleanup.report import CleanupReport
 from offload.errors import Reason
 from offload.states import State
 
@@ -29,10 +31,28 @@ def files_tell(alarms: Alarms, *, now: datetime) -> None:
         alarm_raise(code=code, subject=subject, detail=detail, now=now)
 
 
+def run_note(report: CleanupReport, *, site_id: UUID | None, now: datetime) -> None:
+    """Note a finished run where the overview reads, whoever made it: a worker's job, the command, a page.
+
+    A worker that has the job keeps its lease, and notes the same and when it runs next. A run that was stopped,
+    or that waived the waiting period and looked at nothing else, puts no later run off.
+    """
+    name = "cleanup" if site_id is None else f"cleanup@{site_id}"
+    next_run_at = now + timedelta(seconds=settings.COLDREEL_CLEANUP_SECONDS)
+    PeriodicJob.objects.get_or_create(name=name, defaults={"next_run_at": next_run_at})
+    job = PeriodicJob.objects.filter(name=name)
+    job.update(last_started_at=report.started_at, last_finished_at=now, last_result=str(report))
+    if report.stopped is None and not report.forced:
+        job.filter(lease_owner__isnull=True).update(next_run_at=next_run_at)
+
+
 def run_clear(*, site_id: UUID | None, now: datetime) -> None:
-    """A run got past its guards."""
-    subject = _subject_of_run(site_id)
-    for code in _open_alarms().filter(subject=subject).values_list("code", flat=True):
+    """A run got past its guards: so would any run over no more than it."""
+    stopped = _open_alarms().filter(Q(subject="cleanup") | Q(subject__startswith="cleanup at "))
+    if site_id is not None:
+        subjects = {_subject_of_run(site_id)} | ({"cleanup"} if Site.objects.count() == 1 else set())
+        stopped = stopped.filter(subject__in=subjects)
+    for code, subject in stopped.values_list("code", "subject"):
         alarm_clear(code=Reason(code), subject=subject, now=now)
 
 

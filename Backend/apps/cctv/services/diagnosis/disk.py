@@ -9,8 +9,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from apps.cctv.models import Recording
 from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from apps.cctv.services.media_root import media_root_expected
 from config.private import OTHERS, home_mode, own_paths
 from offload.source import MARKER_NAME, MediaRoot
 
@@ -108,7 +108,7 @@ def _marker(root: MediaRoot, *, database_usable: bool) -> Finding:
     said = f"{place} has no marker file {MARKER_NAME}"
     if not database_usable:
         return warning("media root", f"{said}.", "Look again once the database can be used.")
-    if not Recording.objects.exists():
+    if not media_root_expected(root):
         return warning("media root", f"{said} yet.", "The first `manage.py import_recordings` writes it.")
     return problem(
         "media root",
