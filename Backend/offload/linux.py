@@ -1,6 +1,6 @@
 """Linux calls on files that Python has no name for. Where the system lacks one, the answer is "cannot tell".
 
-https://man7.org/linux/man-pages/man2/statfs.2.html, fcntl.2 (F_SETLEASE, F_SETSIG)
+https://man7.org/linux/man-pages/man2/rename.2.html, statfs.2, fcntl.2 (F_SETLEASE, F_SETSIG)
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import os
 import signal
 
 _KERNEL_FILE_SYSTEMS = frozenset(
@@ -20,9 +21,26 @@ _KERNEL_FILE_SYSTEMS = frozenset(
 )
 """`f_type` of file systems that this kernel alone writes to, and stamps by its own clock."""
 
+_RENAME_NOREPLACE = 1
 _STATFS_BYTES = 256  # more than any libc's struct statfs; `f_type` is its first member, a long
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def rename_without_replacing(name: str, folder: int, new_name: str, new_folder: int) -> bool:
+    """Move a file, atomically and over nothing. False where kernel, libc or file system cannot.
+
+    Raises FileExistsError where something has the new name, and other OSErrors as `os.rename` does.
+    """
+    renameat2 = getattr(_libc, "renameat2", None)  # glibc has it since 2.28
+    if renameat2 is None:
+        return False
+    if renameat2(folder, os.fsencode(name), new_folder, os.fsencode(new_name), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+        return False
+    raise OSError(number, os.strerror(number))
 
 
 def is_kernels_own(descriptor: int) -> bool:

@@ -9,13 +9,14 @@ returns, so that a crash leaves the file under one name or the other, or, while 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import uuid
 from collections.abc import Iterator
 
 from offload.errors import FileChanged, FileProblem, Reason
+from offload.linux import rename_without_replacing
+from offload.rename_back import Move, forget_note, has_note, rename_back
 from offload.source import (
     TRASH_NAME,
     MediaRoot,
@@ -27,8 +28,6 @@ from offload.source import (
     translated,
 )
 
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-
 
 class Trash:
     """Recordings on their way off the disk; `key` is the transfer's id, a UUID as text.
@@ -36,7 +35,8 @@ class Trash:
     Every method raises FileProblem; none follows a link or overwrites a file.
     """
 
-    def __init__(self, root: MediaRoot) -> None:
+    def __init__(self, root: MediaRoot, *, move: Move = rename_without_replacing) -> None:
+        self.move = move
         self._root = root
 
     def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
@@ -47,11 +47,12 @@ class Trash:
         """
         _checked(key)
         folders, name = self._root.split(relative_path)
-        with self._root.folder(folders) as origin, self._locked() as trash:
+        with self._root.folder(folders) as origin, self._locked(create=True) as trash:
             if _exists(trash, key):
                 raise FileProblem(f"the trash already holds {key}", code=Reason.BUSY)
             _demand(identity_in(origin, name, relative_path), expected, relative_path)
             with translated(relative_path):
+                forget_note(trash, key)
                 os.rename(name, key, src_dir_fd=origin, dst_dir_fd=trash)
                 os.fsync(trash)
                 os.fsync(origin)
@@ -85,25 +86,27 @@ class Trash:
             descriptor, identity = open_in(trash, key, _shown(key))
         return Source(descriptor, identity, _shown(key), lambda: self._stat(key))
 
+    def is_going_back(self, key: str) -> bool:
+        """Whether a call of `put_back` died before it was done, and left an empty file at the old name maybe."""
+        _checked(key)
+        with self._folder() as trash, translated(_shown(key)):
+            return has_note(trash, key)
+
     def put_back(self, key: str, relative_path: str) -> None:
         """Move a file back to its place, whose folders are made again where they are gone.
 
-        Raises FileProblem DUPLICATE where another file lies there; it stays, and so does ours. After a
-        crash in between, the second call finishes the first.
+        Raises FileProblem DUPLICATE where another file lies there; it stays, and so does ours. BUSY where an empty
+        file does that may be left from an earlier call. After a crash in between, the second call finishes the first.
         """
         _checked(key)
         folders, name = self._root.split(relative_path)
         with (
-            self._folder() as trash,
+            self._locked() as trash,
             self._root.folder(folders, create=True) as origin,
             translated(relative_path),
         ):
-            ours = os.stat(key, dir_fd=trash, follow_symlinks=False)
-            if not _is_same_file(origin, name, ours):
-                _link(trash, key, origin, name, relative_path)
-                os.fsync(origin)
-            with contextlib.suppress(FileNotFoundError):  # renamed, where there are no hard links
-                os.unlink(key, dir_fd=trash)
+            rename_back(trash, key, origin, name, relative_path, move=self.move)
+            os.fsync(origin)
             os.fsync(trash)
 
     def unlink(self, key: str, *, expected: SourceIdentity) -> None:
@@ -142,9 +145,9 @@ class Trash:
         return self._root.folder((TRASH_NAME,), create=create, mode=0o700)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[int]:
+    def _locked(self, *, create: bool = False) -> Iterator[int]:
         """The trash folder, locked: a rename replaces what has the name, so looking and renaming are one."""
-        with self._folder(create=True) as trash:
+        with self._folder(create=create) as trash:
             with translated(TRASH_NAME):
                 fcntl.flock(trash, fcntl.LOCK_EX)
             yield trash
@@ -183,30 +186,3 @@ def _demand(found: SourceIdentity, expected: SourceIdentity, shown: str) -> None
 def _demand_untouched(found: SourceIdentity, expected: SourceIdentity, shown: str) -> None:
     if found != expected:
         raise FileChanged(f"{shown!r} was touched since it was compared", code=Reason.LOCAL_CHANGED)
-
-
-def _is_same_file(folder: int, name: str, ours: os.stat_result) -> bool:
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
-
-
-def _link(trash: int, key: str, origin: int, name: str, shown: str) -> None:
-    """Give the file its old name too. Unlike a rename, a hard link never replaces what is there."""
-    try:
-        try:
-            os.link(key, name, src_dir_fd=trash, dst_dir_fd=origin, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            _rename_over_own_placeholder(trash, key, origin, name)
-    except FileExistsError as error:
-        raise FileProblem(f"another file lies at {shown!r}", code=Reason.DUPLICATE) from error
-
-
-def _rename_over_own_placeholder(trash: int, key: str, origin: int, name: str) -> None:
-    """For exFAT and network shares: creating exclusively fails where a file is, and ours is empty."""
-    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=origin))
-    os.rename(key, name, src_dir_fd=trash, dst_dir_fd=origin)

@@ -116,6 +116,13 @@ BREAKAGES = [
         "tests/integration/work/test_ledger.py::test_group_whose_claim_fails_is_not_recorded_yet",
     ),
     Breakage(
+        "P3",
+        "offload/rename_back.py",
+        "    if _noted(trash, key) != relative_path.encode():\n",
+        "    if True:\n",
+        "tests/unit/test_trash_put_back.py::test_death_at_any_instruction_is_finished_by_a_later_call",
+    ),
+    Breakage(
         "P5",
         f"{_CLEANUP}/attempt.py",
         "transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)",

@@ -227,3 +227,50 @@ def test_file_under_both_names_after_a_death_in_mid_put_back_is_one_file_again(l
     assert footage.is_whole
     assert yard.trash_files() == []
     assert footage.path.stat().st_nlink == 1
+
+
+def test_receipt_of_a_file_that_was_put_back_before_a_remount_is_closed_as_put_back(live_yard: Yard) -> None:
+    """Network shares and FUSE number devices and files anew: the file at the path is no new one for that."""
+    yard = live_yard
+    footage = yard.add()
+
+    class DiesAfterPuttingBack(HookedTrash):
+        def unlink(self, key: str, *, expected: SourceIdentity) -> None:
+            self.put_back(key, footage.row.original_local_path)
+            raise Crash
+
+    with pytest.raises(Crash):
+        yard.clean(trash=DiesAfterPuttingBack(yard.root, Steps(0, lambda: None)))
+    copy, times = footage.path.with_suffix(".copy"), footage.path.stat()
+    copy.write_bytes(footage.content)
+    os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
+    copy.rename(footage.path)  # another inode, as after a remount
+    hold(yard, footage)
+    finish(yard, footage)
+    assert footage.is_whole
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+
+
+def test_put_back_that_died_behind_its_placeholder_is_finished_and_not_the_deletion(live_yard: Yard) -> None:
+    """A disk without hard links and without a rename that replaces nothing."""
+    yard = live_yard
+    footage = yard.add()
+
+    class DiesBehindItsPlaceholder(HookedTrash):
+        def unlink(self, key: str, *, expected: SourceIdentity) -> None:
+            (yard.folder / ".coldreel-trash" / f"{key}.back").write_text(footage.row.original_local_path)
+            footage.path.touch()
+            raise Crash
+
+    with pytest.raises(Crash):
+        yard.clean(trash=DiesBehindItsPlaceholder(yard.root, Steps(0, lambda: None)))
+    finish(yard, footage)
+    assert footage.path.stat().st_size == 0  # it may be a recorder's, for a minute
+    assert yard.trash.find(str(footage.transfer_id)) is not None
+    earlier = footage.path.stat().st_mtime - 61
+    os.utime(footage.path, (earlier, earlier))
+    footage.set(next_attempt_at=None)
+    finish(yard, footage)
+    assert not footage.path.exists()
+    assert yard.trash_files() == []
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back", "deleted"]

@@ -162,9 +162,12 @@ def identity_at(root: MediaRoot, path: str) -> SourceIdentity | None:
 
 
 def is_at_path(root: MediaRoot, path: str, receipt: DeletionReceipt) -> bool:
-    """Whether the file that the receipt speaks for lies at its path, whoever put it back."""
-    found = identity_at(root, path)
-    return found is not None and found.same_content_as(SourceIdentity.decode(receipt.source_identity))
+    """Whether the file that the receipt speaks for lies at its path, whoever put it back.
+
+    By size and mtime: a mount made anew may number its devices and files anew.
+    """
+    found, expected = identity_at(root, path), SourceIdentity.decode(receipt.source_identity)
+    return found is not None and (found.size_bytes, found.mtime_ns) == (expected.size_bytes, expected.mtime_ns)
 
 
 def read_row(pk: UUID) -> GCPVideoTransfer:

@@ -40,11 +40,14 @@ def finish(attempt: Attempt, receipt: DeletionReceipt) -> FileReport | None:
 
 
 def _was_put_back(attempt: Attempt, receipt: DeletionReceipt, found: SourceIdentity | None) -> bool:
-    """The file lies at its path again, alone or (a crash in mid-way) under both names."""
+    """The file lies at its path again, alone or (a crash in mid-way) under both names or behind a placeholder."""
     if found is None:
         return is_at_path(attempt.run.root, attempt.path, receipt)
     at_path = identity_at(attempt.run.root, attempt.path)
-    return at_path is not None and (at_path.device, at_path.inode) == (found.device, found.inode)
+    if at_path is None:
+        return False
+    same_file = (at_path.device, at_path.inode) == (found.device, found.inode)
+    return same_file or (at_path.size_bytes == 0 and attempt.run.trash.is_going_back(attempt.key))
 
 
 def close_left_open(run: Run) -> None:
