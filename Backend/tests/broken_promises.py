@@ -65,6 +65,13 @@ BREAKAGES = [
         "tests/integration/cleanup/test_writers.py::test_file_that_is_opened_after_the_receipt_goes_back_to_its_place",
     ),
     Breakage(
+        "P1",
+        f"{_CLEANUP}/trash.py",
+        "    if not _is_ours(row):\n",
+        "    if False:\n",
+        "tests/integration/cleanup/test_trash.py::test_copy_of_an_installation_undoes_no_quarantine_of_the_real_one",
+    ),
+    Breakage(
         "P2",
         "offload/gcs/data.py",
         "&ifGenerationMatch=0",

@@ -102,7 +102,7 @@ def test_receipt_of_a_file_that_lies_nowhere_is_not_closed_as_put_back(yard: Yar
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
     footage = yard.add()
     yard.clean()
-    yard.trash.unlink(str(footage.transfer_id))
+    yard.trash.unlink(str(footage.transfer_id), expected=yard.trash.find(str(footage.transfer_id)))
     footage.set(transfer_status=State.COMPLETED, cleanup_scheduled_at=None)
     yard.clean()
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]

@@ -169,3 +169,28 @@ def test_quarantined_files_cost_the_sweep_no_query_each(
     yard.clean()
     with django_assert_max_num_queries(4):
         assert trash_recover(yard.root, yard.clock.now()) == 0
+
+
+@pytest.mark.parametrize("status", [State.CLEANUP_PENDING, State.COMPLETED], ids=["in_line", "left_the_line"])
+def test_copy_of_an_installation_undoes_no_quarantine_of_the_real_one(
+    yard: Yard, quarantine: None, settings: Any, status: State
+) -> None:
+    """A staging machine with the same share, and a database from before the receipt."""
+    footage = yard.add()
+    yard.clean()
+    footage.row.receipts.all().delete()
+    footage.set(transfer_status=status)
+    settings.COLDREEL_INSTALLATION_ID = str(uuid4())
+    assert trash_recover(yard.root, yard.clock.now()) == 0
+    assert yard.clean(force=True).report.cleaned == 0
+    assert in_trash(yard, footage)
+    assert ("other_installation", f"trash {footage.transfer_id}") in yard.alarms()
+
+
+def test_installation_that_does_not_know_its_own_id_puts_nothing_back(yard: Yard, settings: Any, tmp_path: Any) -> None:
+    footage = yard.add()
+    take(yard, footage)
+    settings.COLDREEL_INSTALLATION_ID = ""
+    settings.COLDREEL_HOME = tmp_path / "nowhere" / "home"
+    assert trash_recover(yard.root, yard.clock.now()) == 0
+    assert in_trash(yard, footage)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.db import transaction
 
+from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.leases import claim_file, lease_time, release_cleanup
 from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer, Lease
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
@@ -60,6 +61,10 @@ def file_recover(
         # Another database's file: nothing here knows where it belongs, and nothing unlinks it.
         _alarm(key, Reason.OTHER_INSTALLATION, "There is a file in the trash whose transfer is not known here.", now)
         return False
+    if not _is_ours(row):
+        # A copy of this database on the same share, or the database that this one was copied from.
+        _alarm(key, Reason.OTHER_INSTALLATION, "There is a file in the trash that another installation took.", now)
+        return False
     claim = claim_file(owner_id=owner_id, transfer_id=row.pk, now=now, lease_seconds=lease_seconds)
     if claim is None:
         return False
@@ -71,6 +76,13 @@ def file_recover(
         return _put_back(trash, row, claim.lease, now)
     finally:
         release_cleanup(claim.lease, now)
+
+
+def _is_ours(row: GCPVideoTransfer) -> bool:
+    try:
+        return row.installation_id == installation_id()
+    except InstallationUnknown:
+        return False
 
 
 def _put_back(trash: Trash, row: GCPVideoTransfer, lease: Lease, now: datetime) -> bool:
