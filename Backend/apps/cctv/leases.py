@@ -7,10 +7,11 @@ compared here is the database's.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID, uuid4
 
+import structlog
 from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -26,8 +28,11 @@ from apps.cctv.installation import installation_id
 from apps.cctv.models import SYSTEM, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet
 from apps.cctv.wakeup import OWNERS_FOLDER, bell_path, hang_bell, ring
+from offload.clock import Clock
 from offload.errors import Reason
 from offload.states import Move, State
+
+log = structlog.get_logger("coldreel.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +272,28 @@ class Owner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop(timezone.now())
+
+
+@contextlib.contextmanager
+def lock_owner(home: Path, clock: Clock) -> Iterator[UUID]:
+    """An owner that is no worker, for as long as a command runs: killed, its leases are free for the next to come.
+
+    Where the home does not let a lock be made, its leases run out by themselves.
+    """
+    owner_id = uuid4()
+    try:
+        path, lock = _locked_file(home / OWNERS_FOLDER, owner_id)
+    except OSError as error:
+        log.warning("owner.no_lock", reason=os.strerror(error.errno or 0))
+        yield owner_id
+        return
+    try:
+        yield owner_id
+        _free(owner_id, Reason.LEASE_RETURNED, lease_time(clock.now()))
+        _remove(path)
+    finally:  # after an error the file stays, by which the next one finds and frees what was held
+        _locks_held.discard(lock)
+        os.close(lock)
 
 
 def _locked_file(folder: Path, owner_id: UUID) -> tuple[Path, int]:

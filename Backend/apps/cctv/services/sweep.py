@@ -50,8 +50,13 @@ class SweepReport:
         return ", ".join(f"{name}={count}" for name, count in found.items() if count) or "nothing to do"
 
 
-def sweep(*, store: ObjectStore, clock: Clock, home: Path, root: MediaRoot) -> SweepReport:
-    """One round. What needs no bucket comes first, so that a bucket that is away keeps nothing stuck (P4)."""
+def sweep(
+    *, store: ObjectStore, clock: Clock, home: Path, root: MediaRoot, owner_id: UUID | None = None
+) -> SweepReport:
+    """One round. What needs no bucket comes first, so that a bucket that is away keeps nothing stuck (P4).
+
+    The leases that it takes are `owner_id`'s, which end with the worker.
+    """
     now = clock.now()
     owners_leases = free_dead_owners(home=home, now=now)
     expired_leases = expire_leases(now=now)
@@ -62,7 +67,7 @@ def sweep(*, store: ObjectStore, clock: Clock, home: Path, root: MediaRoot) -> S
         expired_leases=expired_leases,
         cleanups_scheduled=_schedule_cleanups(now) if settings.GCP_STORAGE_CLEANUP_LOCAL else 0,
         cleanups_called_off=0 if settings.GCP_STORAGE_CLEANUP_LOCAL else _call_off_cleanups(now),
-        trash_recovered=trash_recover(root, now),
+        trash_recovered=trash_recover(root, now, owner_id=owner_id),
         sessions_dropped=_drop_old_sessions(store, now),
         holds_agreed=holds_reconcile(store=store, now=now),
     )

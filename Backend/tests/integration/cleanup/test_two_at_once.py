@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from django.db import connection
 
-from apps.cctv.leases import claim_cleanup
+from apps.cctv.leases import claim_cleanup, free_dead_owners
 from apps.cctv.models import DeletionReceipt
 from apps.cctv.services.cleanup import trash_recover
 from offload.source import SourceIdentity
@@ -109,3 +111,42 @@ def test_sweep_leaves_a_file_alone_that_a_run_is_at(yard: Yard) -> None:
     yard.add()
     assert yard.clean(trash=Swept(yard.root)).report.cleaned == 1
     assert swept == [0]
+
+
+@pytest.fixture
+def home(settings: Any, tmp_path: Path) -> Path:
+    settings.COLDREEL_HOME = tmp_path / "home"
+    settings.COLDREEL_HOME.mkdir()
+    return tmp_path / "home"
+
+
+def test_leases_of_a_command_that_runs_are_not_taken_for_a_dead_ones(yard: Yard, home: Path) -> None:
+    freed: list[int] = []
+
+    class Swept(Trash):
+        def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
+            freed.append(free_dead_owners(home=home, now=yard.clock.now()))
+            return super().take(relative_path, key, expected=expected)
+
+    yard.add()
+    assert yard.clean(trash=Swept(yard.root)).report.cleaned == 1
+    assert freed == [0]
+    assert list((home / "owners").iterdir()) == []
+
+
+def test_home_that_takes_no_lock_file_stops_no_cleanup(yard: Yard, home: Path) -> None:
+    """For example the home of another user: the leases run out by themselves then."""
+    (home / "owners").write_text("not a folder")
+    yard.add()
+    assert yard.clean().report.cleaned == 1
+
+
+def test_leases_of_a_run_that_ended_with_an_error_are_free_for_the_next_one(yard: Yard, home: Path) -> None:
+    class Breaks(Trash):
+        def find(self, key: str) -> SourceIdentity | None:
+            raise MemoryError
+
+    yard.add()
+    with pytest.raises(MemoryError):
+        yard.clean(trash=Breaks(yard.root))
+    assert yard.clean().report.cleaned == 1

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random as standard_random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import structlog
+from django.conf import settings
 
 from apps.cctv.installation import InstallationUnknown, installation_id
+from apps.cctv.leases import free_dead_owners, lock_owner
 from apps.cctv.models import Site
 from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup.context import Run
@@ -82,8 +85,9 @@ def cleanup_run(
     go on who knows why many files or objects are missing. `on_start` is told how many files are next,
     `on_file` how each ended, `should_stop` is asked between files. With `site_id` only rows of that site.
 
-    Safe to run any number of times at once, and to kill. Raises NotFound for an unknown `transfer_id`;
-    a run that must not go on says so in `CleanupReport.stopped`.
+    Safe to run any number of times at once, and to kill: without an `owner_id` the run is an owner of its own,
+    whose leases end with its process. Raises NotFound for an unknown `transfer_id`; a run that must not go on
+    says so in `CleanupReport.stopped`.
     """
     chosen = None if transfer_id is None else one_row(transfer_id)
     if chosen == []:
@@ -97,7 +101,7 @@ def cleanup_run(
         clock=clock,
         policy=policy,
         proofs=Proofs(store, clock, seconds=policy.proof_seconds),
-        owner_id=owner_id or uuid4(),
+        owner_id=uuid4() if owner_id is None else owner_id,
         actor=actor,
         dry_run=dry_run,
         force=force,
@@ -107,7 +111,12 @@ def cleanup_run(
     )
     caller = _Caller(on_start or _ignore, on_file or _ignore, should_stop or _never)
     whole = _Work(run, caller, Scope(force, site_id), batch_size or policy.batch_size, disk)
-    return whole.do(chosen)
+    if owner_id is not None or dry_run:
+        return whole.do(chosen)
+    home = Path(settings.COLDREEL_HOME)
+    free_dead_owners(home=home, now=clock.now())  # of a command that was killed, where no worker sweeps
+    with lock_owner(home, clock) as run.owner_id:
+        return whole.do(chosen)
 
 
 def _ignore(_: object) -> None:
