@@ -70,9 +70,11 @@ class Station:
     def clean(self, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
         return self.run("manage.py", "cleanup_gcp_transfers", *options, **env)
 
-    def struck(self, signal_name: str, event: str, function: str, *options: str) -> subprocess.CompletedProcess[str]:
+    def struck(
+        self, signal_name: str, event: str, function: str, *options: str, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         launcher = ("-m", "tests.integration.cleanup.struck", signal_name, event, function)
-        return self.run(*launcher, "cleanup_gcp_transfers", *options)
+        return self.run(*launcher, "cleanup_gcp_transfers", *options, **env)
 
     def rows(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self.folder / "coldreel.sqlite3", timeout=30)
@@ -159,6 +161,28 @@ def test_failed_file_ends_with_3_and_the_others_go(station: Station, waiting: li
     assert not (station.media / good["path"]).exists()
 
 
+def test_bucket_that_no_setting_names_ends_with_3_and_says_which_setting(
+    station: Station, waiting: list[dict[str, str]]
+) -> None:
+    done = station.clean("--json", GCP_STORAGE_BUCKET_NAME="another-bucket")
+    found = json.loads(done.stdout)
+    assert found["skipped"] == {"bucket_setting_changed": len(waiting)}
+    assert found["left_for_a_person"] == len(waiting)
+    assert done.returncode == 3
+    assert "GCP_STORAGE_FORMER_BUCKETS" in done.stderr
+    done = station.clean("--dry-run", GCP_STORAGE_BUCKET_NAME="another-bucket", GCP_STORAGE_FORMER_BUCKETS=BUCKET)
+    assert done.returncode == 0, done.stderr
+
+
+def test_changed_file_ends_with_3_once_and_waits_for_a_person(station: Station, waiting: list[dict[str, str]]) -> None:
+    with (station.media / waiting[0]["path"]).open("ab") as file:
+        file.write(b"more")
+    done = station.clean("--transfer-id", waiting[0]["id"])
+    assert done.returncode == 3
+    assert "local_changed" in done.stderr
+    assert station.status(waiting[0]["id"]) == "completed"
+
+
 def test_cleaned_file_that_is_asked_for_again_is_skipped(station: Station, waiting: list[dict[str, str]]) -> None:
     station.clean("--transfer-id", waiting[0]["id"])
     done = station.clean("--transfer-id", waiting[0]["id"], "--force")
@@ -200,6 +224,22 @@ def test_terminate_finishes_the_file_and_ends_with_143(station: Station, waiting
     assert done.returncode == 143, done.stderr
     assert json.loads(done.stdout)["cleaned"] == 1
     assert station.trash() == []
+
+
+def test_lease_of_a_killed_command_is_free_for_the_next_one_at_once(
+    station: Station, waiting: list[dict[str, str]]
+) -> None:
+    """It would run for ten minutes more, and no worker is there to sweep."""
+    long = {"COLDREEL_LEASE_SECONDS": "600", "COLDREEL_HEARTBEAT_SECONDS": "10"}
+    file = waiting[0]
+    done = station.struck("SIGKILL", "return", "_open_receipt", "--transfer-id", file["id"], **long)
+    assert done.returncode == -9, done.stderr
+    locks = list((station.folder / "owners").glob("*.lock"))
+    assert len(locks) == 1
+    done = station.clean("--json", "--transfer-id", file["id"], **long)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["cleaned"] == 1
+    assert list((station.folder / "owners").iterdir()) == []
 
 
 def test_killed_at_any_step_the_next_run_finishes(station: Station, waiting: list[dict[str, str]]) -> None:

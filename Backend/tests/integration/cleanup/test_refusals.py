@@ -14,7 +14,7 @@ import pytest
 from apps.cctv.leases import claim_cleanup
 from apps.cctv.models import DeletionReceipt, Recording
 from apps.cctv.services import NotFound
-from apps.cctv.services.cleanup import Outcome
+from apps.cctv.services.cleanup import CleanupReport, Outcome
 from apps.cctv.services.holds import hold_lift, hold_set
 from offload.errors import Reason
 from offload.states import State
@@ -374,3 +374,11 @@ def test_clock_that_jumps_during_the_run_makes_nothing_due(yard: Yard) -> None:
 def test_unknown_transfer_is_told_as_such(yard: Yard) -> None:
     with pytest.raises(NotFound):
         yard.clean(transfer_id=uuid4())
+
+
+@pytest.mark.parametrize("reason", sorted(Reason))
+def test_skipped_files_are_a_persons_only_where_no_later_run_will_take_them(yard: Yard, reason: Reason) -> None:
+    report = CleanupReport(dry_run=False, forced=False, started_at=yard.clock.now())
+    report.skipped[reason] = 2
+    for_a_person = {"local_changed", "bucket_setting_changed", "other_installation", "hold_unknown"}
+    assert report.left_for_a_person.total() == (2 if reason.value in for_a_person else 0)

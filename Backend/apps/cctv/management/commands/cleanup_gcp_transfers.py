@@ -33,7 +33,7 @@ from offload.clock import SystemClock
 from offload.errors import Reason
 from offload.reasons import MEANING
 
-COULD_NOT_RUN, BAD_USAGE, SOME_FAILED = 1, 2, 3
+COULD_NOT_RUN, BAD_USAGE, DONE_IN_PART = 1, 2, 3
 SIGNALLED = 128
 """Added to a signal's number, as shells do: 130 after Ctrl-C."""
 
@@ -56,7 +56,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = (
             "Exit status: 0 all done or nothing to do, 1 the cleanup could not run or was stopped by a guard, "
-            "2 bad usage, 3 some files failed, 130 after Ctrl-C."
+            "2 bad usage, 3 some files failed or were left for a reason that a person must end, 130 after Ctrl-C."
         )
         parser.add_argument("--dry-run", action="store_true", help="ask all the same questions, change nothing")
         parser.add_argument("--force", action="store_true", help="ignore the waiting period, nothing else")
@@ -82,8 +82,8 @@ class Command(BaseCommand):
         if report.stopped is not None:
             detail = f" ({report.stopped_detail})" if report.stopped_detail else ""
             raise CommandError(f"The cleanup stopped. {MEANING[report.stopped]}{detail}", returncode=COULD_NOT_RUN)
-        if report.failed:
-            raise CommandError(f"{report.failed} of {report.files} files failed.", returncode=SOME_FAILED)
+        if words := _done_in_part(report):
+            raise CommandError(words, returncode=DONE_IN_PART)
 
     def _output(self, *, as_json: bool) -> Output:
         if as_json:
@@ -281,6 +281,15 @@ def _summary_lines(report: CleanupReport) -> list[str]:
         f"{'Skipped:':<17}{_counted(report.skipped)}",
         f"{'Failures:':<17}{_counted(report.failures)}",
     ]
+
+
+def _done_in_part(report: CleanupReport) -> str:
+    """Which files failed or wait for a person, and what each reason means; empty where there are none."""
+    left = report.left_for_a_person
+    words = [f"{report.failed} of {report.files} files failed."] if report.failed else []
+    words += [f"{left.total()} of {report.files} files were left for a person to decide."] if left else []
+    words += [f"{reason.value}: {MEANING[reason]}" for reason in sorted(left)]
+    return " ".join(words)
 
 
 def _counted(reasons: Counter[Reason]) -> str:

@@ -12,6 +12,11 @@ from uuid import UUID
 from apps.cctv.models import GCPVideoTransfer
 from offload.errors import Reason
 
+FOR_A_PERSON = frozenset(
+    {Reason.LOCAL_CHANGED, Reason.BUCKET_SETTING_CHANGED, Reason.OTHER_INSTALLATION, Reason.HOLD_UNKNOWN}
+)
+"""Why a file is left that stays so until a person ends the reason: no later run will take it."""
+
 
 class Outcome(StrEnum):
     CLEANED = "cleaned"
@@ -96,6 +101,11 @@ class CleanupReport:
             self.skipped[file.reason] += 1
 
     @property
+    def left_for_a_person(self) -> Counter[Reason]:
+        """Files left, by the reasons that only a person can end."""
+        return Counter({reason: count for reason, count in self.skipped.items() if reason in FOR_A_PERSON})
+
+    @property
     def files(self) -> int:
         """Files looked at."""
         return self.cleaned + self.already_missing + self.failed + self.skipped.total()
@@ -104,6 +114,8 @@ class CleanupReport:
         words = [f"{self.cleaned} cleaned, {self.freed_bytes} bytes freed"]
         words += [f"{self.already_missing} already missing"] if self.already_missing else []
         words += [f"{self.skipped.total()} skipped"] if self.skipped else []
+        left = self.left_for_a_person.total()
+        words += [f"{left} of them left for a person"] if left else []
         words += [f"{self.failed} failed"] if self.failed else []
         words += [f"stopped: {self.stopped.value}"] if self.stopped else []
         return ", ".join(words)
@@ -121,6 +133,7 @@ class CleanupReport:
             "failed": self.failed,
             "skipped": {reason.value: count for reason, count in sorted(self.skipped.items())},
             "failures": {reason.value: count for reason, count in sorted(self.failures.items())},
+            "left_for_a_person": self.left_for_a_person.total(),
             "stopped": self.stopped.value if self.stopped else None,
             "stopped_detail": self.stopped_detail,
             "interrupted": self.interrupted,
