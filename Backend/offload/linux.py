@@ -1,6 +1,7 @@
 """Linux calls on files that Python has no name for. Where the system lacks one, the answer is "cannot tell".
 
-https://man7.org/linux/man-pages/man2/rename.2.html, statfs.2, fcntl.2 (F_SETLEASE, F_SETSIG)
+https://man7.org/linux/man-pages/man2/rename.2.html, statfs.2, fcntl.2 (F_SETLEASE, F_SETSIG),
+https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import signal
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")
 
 _KERNEL_FILE_SYSTEMS = frozenset(
     {
@@ -22,6 +27,7 @@ _KERNEL_FILE_SYSTEMS = frozenset(
 """`f_type` of file systems that this kernel alone writes to, and stamps by its own clock."""
 
 _RENAME_NOREPLACE = 1
+_MOUNT_POINT_FIELD = 4
 _STATFS_BYTES = 256  # more than any libc's struct statfs; `f_type` is its first member, a long
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -69,3 +75,28 @@ def is_open_for_writing(descriptor: int) -> bool:
         return error.errno == errno.EAGAIN
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
+
+
+def mount_of(folder: int) -> str:
+    """The id of the mount that an open folder is on; empty where there is no /proc."""
+    try:
+        told = Path(f"/proc/self/fdinfo/{folder}").read_text(encoding="ascii")
+    except OSError:
+        return ""
+    found = re.search(r"^mnt_id:\s*(\d+)$", told, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def mount_points(mounts: Path = MOUNTS) -> list[Path]:
+    """Every mount point of this process; none where there is no /proc."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    fields = [line.split(" ") for line in lines]
+    return [Path(_unescaped(line[_MOUNT_POINT_FIELD])) for line in fields if len(line) > _MOUNT_POINT_FIELD]
+
+
+def _unescaped(text: str) -> str:
+    """Blanks and the like are written as three octal digits there."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

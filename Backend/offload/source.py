@@ -273,7 +273,8 @@ class MediaRoot:
             if not pure.is_relative_to(self.path):
                 raise _outside(pure.name)
             pure = pure.relative_to(self.path)
-        if not pure.parts or ".." in pure.parts or "\0" in path or pure.parts[0] in {MARKER_NAME, TRASH_NAME}:
+        ours = pure.parts[:1] == (MARKER_NAME,) or TRASH_NAME in pure.parts
+        if not pure.parts or ".." in pure.parts or "\0" in path or ours:
             raise _outside(str(pure))
         return pure.parts
 

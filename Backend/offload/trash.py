@@ -1,9 +1,10 @@
-"""The trash folder below the media root: the only place in the product that unlinks recordings.
+"""The trash folders below the media root: the only place in the product that unlinks recordings.
 
 A file due for deletion is first renamed to ``.coldreel-trash/<transfer id>``, where nobody else
 renames anything: what is verified there cannot be swapped before it goes. Whoever has it open can still write to it,
-so a writer is looked for, and the file compared, as the last thing before the unlink. Every step is fsynced before it
-returns, so that a crash leaves the file under one name or the other, or, while it is put back, under both.
+so a writer is looked for, and the file compared, as the last thing before the unlink. Each file system below the media
+root has a trash folder of its own (`offload.places`). Every step is fsynced before it returns, so that a crash leaves
+the file under one name or the other, or, while it is put back, under both.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import fcntl
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 from offload.errors import FileChanged, FileProblem, Reason
-from offload.linux import rename_without_replacing
+from offload.linux import MOUNTS, rename_without_replacing
+from offload.places import Place, Places
 from offload.rename_back import Move, forget_note, has_note, rename_back
 from offload.source import (
     TRASH_NAME,
@@ -35,7 +38,8 @@ class Trash:
     Every method raises FileProblem; none follows a link or overwrites a file.
     """
 
-    def __init__(self, root: MediaRoot, *, move: Move = rename_without_replacing) -> None:
+    def __init__(self, root: MediaRoot, *, move: Move = rename_without_replacing, mounts: Path = MOUNTS) -> None:
+        self.places = Places(root, mounts=mounts)
         self.move = move
         self._root = root
 
@@ -47,8 +51,10 @@ class Trash:
         """
         _checked(key)
         folders, name = self._root.split(relative_path)
-        with self._root.folder(folders) as origin, self._locked(create=True) as trash:
-            if _exists(trash, key):
+        place = self.places.of(folders)
+        self.places.remember(place)
+        with self._root.folder(folders) as origin, self._locked(place, create=True) as trash:
+            if self._holding(key) is not None:
                 raise FileProblem(f"the trash already holds {key}", code=Reason.BUSY)
             _demand(identity_in(origin, name, relative_path), expected, relative_path)
             with translated(relative_path):
@@ -56,40 +62,40 @@ class Trash:
                 os.rename(name, key, src_dir_fd=origin, dst_dir_fd=trash)
                 os.fsync(trash)
                 os.fsync(origin)
-        return self._verified(relative_path, key, expected)
+        return self._verified(relative_path, place, key, expected)
 
     def find(self, key: str) -> SourceIdentity | None:
-        """The identity of what lies under `key`; None where nothing does."""
+        """The identity of what lies under `key`; None where nothing does, as far as the disks are mounted."""
         _checked(key)
-        try:
-            with self._folder() as trash:
-                return identity_in(trash, key, _shown(key))
-        except FileProblem as problem:
-            if problem.code is Reason.FILE_MISSING:
-                return None
-            raise
+        place = self._holding(key)
+        return None if place is None else self._stat(place, key)
 
     def keys(self) -> list[str]:
-        """Every key in use, sorted. What is not named by a UUID was not put there by `take`."""
-        try:
-            with self._folder() as trash, translated(TRASH_NAME):
-                return sorted(name for name in os.listdir(trash) if _is_key(name))  # noqa: PTH208 - a descriptor
-        except FileProblem as problem:
-            if problem.code is Reason.FILE_MISSING:
-                return []
-            raise
+        """Every key in use on the disks that can be read, sorted.
+
+        What is not named by a UUID was not put there by `take`.
+        """
+        found: set[str] = set()
+        for place in self.places.all():
+            with self._skipping_unreadable(place), self._folder(place) as trash, translated(TRASH_NAME):
+                found.update(name for name in os.listdir(trash) if _is_key(name))  # noqa: PTH208 - a descriptor
+        return sorted(found)
+
+    def path_of(self, key: str) -> str:
+        """Where that file lies, relative to the media root. Raises FileProblem FILE_MISSING where there is none."""
+        return _shown(self._demand_holding(key), key)
 
     def open(self, key: str) -> Source:
         """Open what lies under `key`. The caller closes it."""
-        _checked(key)
-        with self._folder() as trash:
-            descriptor, identity = open_in(trash, key, _shown(key))
-        return Source(descriptor, identity, _shown(key), lambda: self._stat(key))
+        place = self._demand_holding(key)
+        with self._folder(place) as trash:
+            descriptor, identity = open_in(trash, key, _shown(place, key))
+        return Source(descriptor, identity, _shown(place, key), lambda: self._stat(place, key))
 
     def is_going_back(self, key: str) -> bool:
         """Whether a call of `put_back` died before it was done, and left an empty file at the old name maybe."""
-        _checked(key)
-        with self._folder() as trash, translated(_shown(key)):
+        place = self._demand_holding(key)
+        with self._folder(place) as trash, translated(_shown(place, key)):
             return has_note(trash, key)
 
     def put_back(self, key: str, relative_path: str) -> None:
@@ -98,10 +104,10 @@ class Trash:
         Raises FileProblem DUPLICATE where another file lies there; it stays, and so does ours. BUSY where an empty
         file does that may be left from an earlier call. After a crash in between, the second call finishes the first.
         """
-        _checked(key)
+        place = self._demand_holding(key)
         folders, name = self._root.split(relative_path)
         with (
-            self._locked() as trash,
+            self._locked(place) as trash,
             self._root.folder(folders, create=True) as origin,
             translated(relative_path),
         ):
@@ -115,39 +121,64 @@ class Trash:
         Raises FileChanged where it is not, FileProblem FILE_IN_USE where the file system tells that it is open for
         writing, and FILE_MISSING where nothing is there.
         """
-        _checked(key)
-        with self._folder() as trash:
-            descriptor, _ = open_in(trash, key, _shown(key))
+        place = self._demand_holding(key)
+        shown = _shown(place, key)
+        with self._folder(place) as trash:
+            descriptor, _ = open_in(trash, key, shown)
             try:
-                demand_no_writer(descriptor, _shown(key))
+                demand_no_writer(descriptor, shown)
             finally:
                 os.close(descriptor)
-            with translated(_shown(key)):
-                _demand_untouched(identity_in(trash, key, _shown(key)), expected, _shown(key))
+            with translated(shown):
+                _demand_untouched(identity_in(trash, key, shown), expected, shown)
                 os.unlink(key, dir_fd=trash)
                 os.fsync(trash)
 
-    def _verified(self, relative_path: str, key: str, expected: SourceIdentity) -> SourceIdentity:
+    def _verified(self, relative_path: str, place: Place, key: str, expected: SourceIdentity) -> SourceIdentity:
         """What the rename really took: the file may have been swapped just before it."""
         try:
-            taken = self._stat(key)
+            taken = self._stat(place, key)
             _demand(taken, expected, relative_path)
         except FileProblem:
             self.put_back(key, relative_path)
             raise
         return taken
 
-    def _stat(self, key: str) -> SourceIdentity:
-        with self._folder() as trash:
-            return identity_in(trash, key, _shown(key))
+    def _holding(self, key: str) -> Place | None:
+        """The place whose trash has the key."""
+        for place in self.places.all():
+            with self._skipping_unreadable(place), self._folder(place) as trash:
+                if _exists(trash, key):
+                    return place
+        return None
 
-    def _folder(self, *, create: bool = False) -> contextlib.AbstractContextManager[int]:
-        return self._root.folder((TRASH_NAME,), create=create, mode=0o700)
+    def _demand_holding(self, key: str) -> Place:
+        _checked(key)
+        place = self._holding(key)
+        if place is None:
+            raise FileProblem(f"the trash has no {key}", code=Reason.FILE_MISSING)
+        return place
 
     @contextlib.contextmanager
-    def _locked(self, *, create: bool = False) -> Iterator[int]:
+    def _skipping_unreadable(self, place: Place) -> Iterator[None]:
+        """One disk that is away or fails does not hide the others; that of the media root itself is no such one."""
+        try:
+            yield
+        except FileProblem as problem:
+            if not place and problem.code is not Reason.FILE_MISSING:
+                raise
+
+    def _stat(self, place: Place, key: str) -> SourceIdentity:
+        with self._folder(place) as trash:
+            return identity_in(trash, key, _shown(place, key))
+
+    def _folder(self, place: Place, *, create: bool = False) -> contextlib.AbstractContextManager[int]:
+        return self._root.folder((*place, TRASH_NAME), create=create, mode=0o700)
+
+    @contextlib.contextmanager
+    def _locked(self, place: Place, *, create: bool = False) -> Iterator[int]:
         """The trash folder, locked: a rename replaces what has the name, so looking and renaming are one."""
-        with self._folder(create=create) as trash:
+        with self._folder(place, create=create) as trash:
             with translated(TRASH_NAME):
                 fcntl.flock(trash, fcntl.LOCK_EX)
             yield trash
@@ -165,8 +196,8 @@ def _checked(key: str) -> None:
         raise FileProblem(f"{key!r} is no transfer's id", code=Reason.FILE_OUTSIDE_MEDIA_ROOT)
 
 
-def _shown(key: str) -> str:
-    return f"{TRASH_NAME}/{key}"
+def _shown(place: Place, key: str) -> str:
+    return "/".join((*place, TRASH_NAME, key))
 
 
 def _exists(folder: int, name: str) -> bool:

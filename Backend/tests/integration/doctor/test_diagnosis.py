@@ -24,6 +24,7 @@ from apps.cctv.models import (
 from apps.cctv.services.diagnosis import Finding, Level, diagnose
 from apps.cctv.services.diagnosis.disk import space_finding
 from offload.errors import LineDown, Reason, StopAndTell
+from offload.places import Places
 from offload.source import MediaRoot
 from offload.store import BucketReport
 from offload.testing import FakeClock, MemoryStore
@@ -299,7 +300,12 @@ def test_a_full_disk_is_told_in_time(free: int, level: Level) -> None:
     assert space_finding(free_bytes=free * 10**9, total_bytes=100 * 10**9).level is level
 
 
-def test_a_disk_mounted_below_the_media_root_is_a_problem(look: Diagnose, media_root: Path, mounts: Path) -> None:
+@pytest.mark.parametrize(("usable", "level"), [(True, Level.OK), (False, Level.PROBLEM)])
+def test_a_disk_mounted_below_the_media_root_is_told_and_wants_to_be_written_to(
+    look: Diagnose, media_root: Path, mounts: Path, usable: bool, level: Level
+) -> None:
+    if usable:
+        (media_root / "Gate 1").mkdir()
     line = "36 35 98:0 / {} rw,noatime master:1 - ext4 /dev/sdb1 rw\n"
     blank = "\\040"
     mounts.write_text(
@@ -311,8 +317,19 @@ def test_a_disk_mounted_below_the_media_root_is_a_problem(look: Diagnose, media_
 
     found = look().of("file system")
 
-    assert found.level is Level.PROBLEM
+    assert found.level is level
     assert f"{media_root}/Gate 1 is another file system" in found.detail
+
+
+def test_a_disk_that_recordings_were_taken_from_and_is_away_is_a_problem(
+    look: Diagnose, media_root: Path, mounts: Path
+) -> None:
+    Places(MediaRoot(media_root), mounts=mounts).remember(("Gate 1",))
+
+    found = look().of("file system")
+
+    assert found.level is Level.PROBLEM
+    assert f"{media_root}/Gate 1 is not mounted" in found.detail
 
 
 # --- bucket ---------------------------------------------------------------------------------------

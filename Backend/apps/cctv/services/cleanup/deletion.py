@@ -16,7 +16,7 @@ from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Refused
 from offload.digest import crc32c_of, to_base64
 from offload.errors import FileChanged, FileProblem, LeaseLost, Reason, TryAgain
-from offload.source import TRASH_NAME, Source, SourceIdentity
+from offload.source import Source, SourceIdentity
 
 UNLINK_MARGIN_SECONDS = 30
 """A proof that is about to grow too old is renewed before the last questions to the database are asked."""
@@ -129,6 +129,7 @@ def _is_gone(attempt: Attempt) -> bool:
     if not is_missing(run.root, attempt.path):
         return False
     marker_check(run.root)  # on a disk that was unmounted during the run, everything is missing
+    run.trash.places.demand_there(attempt.path)
     return run.trash.find(attempt.key) is None
 
 
@@ -171,7 +172,7 @@ def _open_receipt(attempt: Attempt, compared: Compared, taken: SourceIdentity) -
         attempt.demand_row()
         attempt.receipt = DeletionReceipt.objects.create(
             **attempt.receipt_columns(proof),
-            trash_path=f"{TRASH_NAME}/{attempt.key}",
+            trash_path=attempt.run.trash.path_of(attempt.key),
             compared=compared,
             source_identity=taken.encode(),
         )

@@ -80,6 +80,7 @@ def _close_unlinked(attempt: Attempt, receipt: DeletionReceipt) -> FileReport:
     """The crash came after the unlink. The receipt is closed; then the object had better be there."""
     run = attempt.run
     marker_check(run.root)
+    run.trash.places.demand_there(receipt.trash_path)
     proof = run.proofs.of(attempt.row)
     if attempt.dry_run:
         return attempt.report(Outcome.CLEANED, Reason.RECEIPT_FINISHED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -12,14 +11,13 @@ from pathlib import Path
 from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
 from apps.cctv.services.media_root import media_root_expected
 from config.private import OTHERS, home_mode, own_paths
+from offload.places import Places
 from offload.source import MARKER_NAME, MediaRoot
 
 GIB = 2**30
 HOME_LEAST_BYTES = GIB
 LITTLE_SHARE = 0.10
 HARDLY_ANY_SHARE = 0.02
-_MOUNT_POINT_FIELD = 4
-"""Of a line of mountinfo: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html"""
 
 
 def home_findings(*, home: Path) -> Iterator[Finding]:
@@ -98,7 +96,7 @@ def media_root_findings(*, root: MediaRoot, mounts: Path, database_usable: bool)
         )
     usage = shutil.disk_usage(root.path)
     yield space_finding(free_bytes=usage.free, total_bytes=usage.total)
-    yield from _mounts_below(root.path, mounts)
+    yield from _file_systems_below(root, mounts)
 
 
 def _marker(root: MediaRoot, *, database_usable: bool) -> Finding:
@@ -132,30 +130,25 @@ def space_finding(*, free_bytes: int, total_bytes: int) -> Finding:
     return ok("free space", said)
 
 
-def _mounts_below(path: Path, mounts: Path) -> Iterator[Finding]:
-    """A file is deleted by way of the trash folder, and a rename across mounts is refused by the kernel."""
-    real = path.resolve()
-    for point in _mount_points(mounts):
-        if real in point.parents:
+def _file_systems_below(root: MediaRoot, mounts: Path) -> Iterator[Finding]:
+    """A file is deleted by way of the trash folder of its own file system, which has to be made there."""
+    places = Places(root, mounts=mounts)
+    for place in places.mounted():
+        shown = str(root.path.joinpath(*place))
+        if _is_usable(Path(shown)):
+            yield ok("file system", f"{shown} is another file system, and has a trash folder of its own.")
+        else:
             yield problem(
                 "file system",
-                f"{point} is another file system than MEDIA_ROOT: recordings on it are uploaded but never freed.",
-                "Run one Coldreel site with its own MEDIA_ROOT for each disk.",
+                f"{shown} is another file system and cannot be written to: recordings on it are uploaded, never freed.",
+                "Give the user that Coldreel runs as the right to write, and check that it is not mounted read-only.",
             )
-
-
-def _mount_points(mounts: Path) -> list[Path]:
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return []
-    fields = [line.split(" ") for line in lines]
-    return [Path(_unescaped(line[_MOUNT_POINT_FIELD])) for line in fields if len(line) > _MOUNT_POINT_FIELD]
-
-
-def _unescaped(text: str) -> str:
-    """Blanks and the like are written as three octal digits there."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+    for place in places.absent():
+        yield problem(
+            "file system",
+            f"{root.path.joinpath(*place)} is not mounted: recordings were taken from a disk there.",
+            "Mount it. Until then nothing of it is cleaned up.",
+        )
 
 
 def _is_usable(folder: Path) -> bool:
