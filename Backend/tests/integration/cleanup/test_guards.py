@@ -209,3 +209,13 @@ def test_proof_from_a_slow_answer_counts_from_the_question(yard: Yard, settings:
     run = yard.clean()
     assert run.only.outcome.value == "failed"
     assert footage.is_whole
+
+
+def test_batch_is_read_back_before_any_of_it_is_touched(yard: Yard) -> None:
+    """Thirty objects of the last batch are gone: not one of its rows is failed before the run stops."""
+    footage = [yard.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(90)]
+    remove_objects(yard, footage[60:])
+    run = yard.clean(batch_size=30)
+    assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
+    assert (run.report.cleaned, run.report.failed) == (60, 0)
+    assert {each.status for each in footage[60:]} == {State.CLEANUP_PENDING}

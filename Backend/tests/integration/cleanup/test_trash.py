@@ -11,6 +11,7 @@ from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import hold_set
 from offload.errors import TryAgain
 from offload.states import State
+from offload.trash import Trash
 from tests.integration.cleanup.yard import TRASH, Footage, Yard
 
 
@@ -194,3 +195,21 @@ def test_installation_that_does_not_know_its_own_id_puts_nothing_back(yard: Yard
     settings.COLDREEL_HOME = tmp_path / "nowhere" / "home"
     assert trash_recover(yard.root, yard.clock.now()) == 0
     assert in_trash(yard, footage)
+
+
+def test_sweep_leaves_a_file_alone_that_a_run_took_while_it_swept(yard: Yard, quarantine: None) -> None:
+    """It found two files without a receipt; before it comes to the second, a cleanup puts that one under a receipt."""
+    one, two = sorted(yard.many(2), key=lambda each: str(each.transfer_id))
+    for footage in (one, two):
+        take(yard, footage)
+
+    class Slow(Trash):
+        def put_back(self, key: str, relative_path: str) -> None:
+            super().put_back(key, relative_path)
+            if key == str(one.transfer_id):
+                assert yard.clean(transfer_id=two.transfer_id).reasons == ["quarantined"]
+
+    assert trash_recover(yard.root, yard.clock.now(), trash=Slow(yard.root)) == 1
+    assert one.is_whole
+    assert in_trash(yard, two)
+    assert [receipt.outcome for receipt in two.receipts] == ["deleting"]

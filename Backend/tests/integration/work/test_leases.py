@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
-from apps.cctv.leases import claim_cleanup, expire_leases, release_cleanup, renew
+from apps.cctv.leases import claim_cleanup, claim_file, expire_leases, release_cleanup, renew
 from apps.cctv.models import GCPVideoTransfer, Lease
 from offload.states import State
 from tests.integration.db import rows
@@ -110,3 +112,53 @@ def test_row_that_would_be_forgotten_cannot_exist(status: State, columns: dict[s
     transfer = rows.transfer(status)
     with pytest.raises(IntegrityError), transaction.atomic():
         GCPVideoTransfer.objects.filter(pk=transfer.pk).update(**columns)
+
+
+class AfterTheLook:
+    """Calls `act` once, when the leases to be put back have been read and before the first is touched."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act: Callable[[], object] | None = act
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        act, looked = self._act, sql.startswith("SELECT") and "lease_number" in sql and "LIMIT" not in sql
+        if act is not None and looked:
+            self._act = None
+            act()
+        return result
+
+
+@pytest.mark.parametrize(
+    "columns", [{"lease_expires_at": FAR}, {"lease_number": 7}], ids=["renewed", "another worker's"]
+)
+def test_upload_whose_lease_changed_while_it_was_found_late_stays_with_its_worker(columns: dict[str, object]) -> None:
+    """The read-out of late leases is a moment old when the first of them is put back (P6)."""
+    late, _ = uploading(lease_expires_at=PAST)
+    look = AfterTheLook(lambda: GCPVideoTransfer.objects.filter(pk=late.pk).update(**columns))
+    with connection.execute_wrapper(look):
+        assert expire_leases(now=NOW) == 0
+    late.refresh_from_db()
+    assert late.transfer_status == State.UPLOADING
+    assert late.lease_owner == rows.OWNER
+    assert not late.events.exists()
+
+
+def test_file_is_leased_whatever_its_rows_status_but_an_uploads() -> None:
+    for state in set(State) - {State.UPLOADING}:
+        transfer = rows.transfer(state, lease_owner=None, lease_expires_at=None)
+        claim = claim_file(owner_id=rows.OWNER, transfer_id=transfer.pk, now=NOW, lease_seconds=10**9)
+        assert claim is not None, state
+        assert claim.lease.number == transfer.lease_number + 1
+        assert claim_file(owner_id=uuid.uuid4(), transfer_id=transfer.pk, now=NOW, lease_seconds=40) is None
+        assert release_cleanup(claim.lease, NOW)
+    late, _ = uploading(lease_expires_at=PAST)
+    assert claim_file(owner_id=rows.OWNER, transfer_id=late.pk, now=NOW, lease_seconds=40) is None
+
+
+def test_release_of_a_cleanup_leaves_an_upload_its_lease() -> None:
+    """Without it the row would break the table's own rule: an upload has a lease."""
+    transfer, lease = uploading()
+    assert not release_cleanup(lease, NOW)
+    transfer.refresh_from_db()
+    assert transfer.lease_owner == rows.OWNER
