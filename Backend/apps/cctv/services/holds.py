@@ -25,7 +25,7 @@ from apps.cctv.installation import installation_id
 from apps.cctv.models import GCPVideoTransfer, Recording
 from apps.cctv.selectors import recordings_visible_to
 from apps.cctv.services import NotFound
-from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.services.alarms import STOP_CODES, alarm_clear, alarm_raise, alarms_clear
 from apps.users.models import User
 from offload.errors import LineDown, ObjectProblem, OffloadError, PreconditionFailed, Reason, StopAndTell
 from offload.states import UPLOADED, Move, State
@@ -166,17 +166,19 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> i
     agreed = 0
     own_id = installation_id()
     refusals: Counter[str] = Counter()
+    answered: set[str] = set()
     for transfer in _in_disagreement(limit):
         if refusals[transfer.gcp_bucket] >= REFUSALS_A_BUCKET:
             continue
         try:
             agreed += _reconcile(transfer, store, own_id, now)
+            answered.add(transfer.gcp_bucket)
         except PreconditionFailed:
             continue  # somebody changed the object in this instant: the next round reads it again
         except ObjectProblem as problem:
             _alarm(transfer, problem.code, problem.detail, now)
         except StopAndTell as problem:
-            _alarm(transfer, problem.code, problem.detail, now, subject=transfer.gcp_bucket)
+            _alarm(transfer, problem.code, problem.detail, now, subject=_subject_of(transfer.gcp_bucket))
             refusals[transfer.gcp_bucket] += 1
         except LineDown as error:
             log.warning("holds_postponed", reason=error.code.value)
@@ -184,7 +186,14 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> i
         except OffloadError as error:
             log.warning("holds_postponed", transfer=str(transfer.pk), reason=error.code.value)
             refusals[transfer.gcp_bucket] += 1
+    for bucket in answered - refusals.keys():
+        alarms_clear(codes=STOP_CODES, subject=_subject_of(bucket), now=now)
     return agreed
+
+
+def _subject_of(bucket: str) -> str:
+    """Not the bucket alone: an upload that gets through says nothing of the right to hold, and closes those."""
+    return f"holds in {bucket}"
 
 
 def _in_disagreement(limit: int) -> list[GCPVideoTransfer]:

@@ -14,8 +14,10 @@ from django.db.models import Exists, OuterRef, QuerySet
 from apps.cctv.leases import expire_leases, free_dead_owners
 from apps.cctv.models import SYSTEM, DeletionReceipt, GCPVideoTransfer, WorkerProcess
 from apps.cctv.querysets import TransferQuerySet
+from apps.cctv.services.alarm_review import alarms_review
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import holds_reconcile
+from apps.cctv.services.reachability import bucket_look
 from apps.cctv.services.silence import silence_tell
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
@@ -44,6 +46,7 @@ class SweepReport:
     cleanups_called_off: int = 0
     holds_agreed: int = 0
     trash_recovered: int = 0
+    alarms_closed: int = 0
 
     def __str__(self) -> str:
         found = {name: getattr(self, name) for name in self.__slots__}
@@ -51,25 +54,36 @@ class SweepReport:
 
 
 def sweep(
-    *, store: ObjectStore, clock: Clock, home: Path, root: MediaRoot, owner_id: UUID | None = None
+    *,
+    store: ObjectStore,
+    clock: Clock,
+    home: Path,
+    root: MediaRoot,
+    owner_id: UUID | None = None,
+    site_id: UUID | None = None,
 ) -> SweepReport:
     """One round. What needs no bucket comes first, so that a bucket that is away keeps nothing stuck (P4).
 
-    The leases that it takes are `owner_id`'s, which end with the worker.
+    The leases that it takes are `owner_id`'s, which end with the worker; `site_id` is the site that it works for.
     """
     now = clock.now()
     owners_leases = free_dead_owners(home=home, now=now)
     expired_leases = expire_leases(now=now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
     silence_tell(now)
+    cleanups_scheduled = _schedule_cleanups(now) if settings.GCP_STORAGE_CLEANUP_LOCAL else 0
+    cleanups_called_off = 0 if settings.GCP_STORAGE_CLEANUP_LOCAL else _call_off_cleanups(now)
+    trash_recovered = trash_recover(root, now, owner_id=owner_id)
+    answers = bucket_look(store=store, now=now, site_id=site_id)
     report = SweepReport(
         owners_leases=owners_leases,
         expired_leases=expired_leases,
-        cleanups_scheduled=_schedule_cleanups(now) if settings.GCP_STORAGE_CLEANUP_LOCAL else 0,
-        cleanups_called_off=0 if settings.GCP_STORAGE_CLEANUP_LOCAL else _call_off_cleanups(now),
-        trash_recovered=trash_recover(root, now, owner_id=owner_id),
-        sessions_dropped=_drop_old_sessions(store, now),
-        holds_agreed=holds_reconcile(store=store, now=now),
+        cleanups_scheduled=cleanups_scheduled,
+        cleanups_called_off=cleanups_called_off,
+        trash_recovered=trash_recovered,
+        alarms_closed=alarms_review(root=root, now=now, site_id=site_id),
+        sessions_dropped=_drop_old_sessions(store, now) if answers else 0,
+        holds_agreed=holds_reconcile(store=store, now=now) if answers else 0,
     )
     if str(report) != str(SweepReport()):
         log.info("sweep.done", **{name: getattr(report, name) for name in report.__slots__})

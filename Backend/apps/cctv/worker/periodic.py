@@ -46,7 +46,14 @@ def _sweep(worker: Worker) -> object:
     from apps.cctv.services.sweep import sweep
 
     tools = worker.tools
-    return sweep(store=tools.store, clock=tools.clock, home=worker.home, root=tools.root, owner_id=worker.owner_id)
+    return sweep(
+        store=tools.store,
+        clock=tools.clock,
+        home=worker.home,
+        root=tools.root,
+        owner_id=worker.owner_id,
+        site_id=worker.site_id,
+    )
 
 
 def _cleanup(worker: Worker) -> object:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site
+from apps.cctv.services.alarm_review import transfer_is_over
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.attempt import TOLD
 from apps.cctv.services.cleanup.report import CleanupReport
@@ -79,7 +80,7 @@ def _is_over(code: str, subject: str, ending: str) -> bool:
         rows = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING, needs_attention=True)
         return not rows.filter(site__name=subject).exists()
     if code in OBJECT_CODES:
-        return not GCPVideoTransfer.objects.filter(pk=subject, error_code=code).exists()
+        return transfer_is_over(subject, code)
     return False
 
 

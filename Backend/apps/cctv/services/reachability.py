@@ -1,0 +1,82 @@
+"""Whether the bucket answers at all: asked by the sweep, told by an alarm within a minute, ended by the next answer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
+
+from apps.cctv.models import PeriodicJob, Site
+from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from offload.errors import LineDown, OffloadError, Reason, StopAndTell
+from offload.store import ObjectStore
+
+JOB = "bucket"
+"""The name of the periodic row that says when the bucket was asked, and what it said."""
+
+ANSWERS = "answers"
+
+EVERY_SWEEPS = 2
+"""Every 30 s: with one sweep's delay and a connection that times out, an alarm is there within a minute."""
+
+LOOKED_FOR = frozenset({Reason.LINE_DOWN, Reason.CREDENTIALS_REFUSED, Reason.BUCKET_NOT_FOUND})
+"""What an answer proves to be over. A right that is missing is met, and told, by the call that lacks it."""
+
+
+def bucket_look(*, store: ObjectStore, now: datetime, site_id: UUID | None) -> bool:
+    """Ask the bucket for its time where it was not asked lately; False where it was asked and takes nothing from us.
+
+    One process of a site asks for all of them. Its row is a periodic job's, without a lease: what two ask at the
+    same moment does no harm.
+    """
+    if not settings.GCP_STORAGE_USE_GCS or not _take_turn(now, site_id):
+        return True
+    bucket = settings.GCP_STORAGE_BUCKET_NAME
+    try:
+        store.bucket_time(bucket)
+    except (LineDown, StopAndTell) as error:
+        _note(f"{error.code}: {error.detail}", now, site_id)
+        if error.code in LOOKED_FOR:
+            alarm_raise(code=error.code, subject=_subject(error.code, bucket, site_id), detail=error.detail, now=now)
+            return False
+    except OffloadError as error:  # it answered, if only to say that it is busy
+        _note(f"{error.code}: {error.detail}", now, site_id)
+    else:
+        _note(ANSWERS, now, site_id)
+    alarm_clear(code=Reason.LINE_DOWN, subject=_subject(Reason.LINE_DOWN, bucket, site_id), now=now)
+    return True
+
+
+def bucket_answers(site_id: UUID | None) -> bool:
+    """Whether it did when it was last asked."""
+    return PeriodicJob.objects.filter(name=_job(site_id), last_result=ANSWERS).exists()
+
+
+def _take_turn(now: datetime, site_id: UUID | None) -> bool:
+    every = timedelta(seconds=EVERY_SWEEPS * settings.COLDREEL_SWEEP_SECONDS)
+    row, created = PeriodicJob.objects.get_or_create(
+        name=_job(site_id), defaults={"next_run_at": now + every, "last_started_at": now}
+    )
+    if created:
+        return True
+    # A time to come was written by a clock that has been put back.
+    due = Q(last_started_at__lte=now - every) | Q(last_started_at__gt=now) | Q(last_started_at__isnull=True)
+    mine = PeriodicJob.objects.filter(due, pk=row.pk)
+    return mine.update(last_started_at=now, next_run_at=now + every) == 1
+
+
+def _note(result: str, now: datetime, site_id: UUID | None) -> None:
+    PeriodicJob.objects.filter(name=_job(site_id)).update(last_finished_at=now, last_result=result)
+
+
+def _job(site_id: UUID | None) -> str:
+    return JOB if site_id is None else f"{JOB}@{site_id}"
+
+
+def _subject(code: Reason, bucket: str, site_id: UUID | None) -> str:
+    """A line is a site's own: that of another one proves nothing about it."""
+    if code is not Reason.LINE_DOWN or site_id is None:
+        return bucket
+    return f"{bucket} from {Site.objects.values_list('name', flat=True).get(pk=site_id)}"

@@ -1,0 +1,348 @@
+"""An alarm ends when its cause is gone, whoever mended it: for every code that is raised there is a way to its end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.cctv.models import Alarm, PeriodicJob, Recording, SeenMediaRoot, Site
+from apps.cctv.services.alarm_review import OVER, RAISED_IN, About, about
+from apps.cctv.services.alarms import STOP_CODES, alarm_raise
+from apps.cctv.services.cleanup import cleanup_run
+from apps.cctv.services.reachability import LOOKED_FOR
+from apps.cctv.services.sweep import sweep
+from apps.cctv.services.uploads import uploads_work
+from offload.errors import LineDown, Reason, StopAndTell
+from offload.source import MediaRoot
+from offload.states import State
+from offload.testing import FakeClock, MemoryStore
+from tests.conftest import MARKER
+from tests.integration.db import rows
+from tests.integration.db.rows import NOW
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bucket")]
+
+APP = Path(__file__).resolve().parents[3] / "apps" / "cctv"
+BUCKET = "coldreel-test"
+Sweep = Callable[..., Any]
+
+
+@pytest.fixture
+def swept(store: MemoryStore, clock: FakeClock, tmp_path: Path, media_root: Path) -> Sweep:
+    return lambda **more: sweep(store=store, clock=clock, home=tmp_path, root=MediaRoot(media_root), **more)
+
+
+@pytest.fixture
+def depot() -> Site:
+    return Site.objects.create(name="Depot")
+
+
+def raised(code: Reason, subject: str) -> None:
+    alarm_raise(code=code, subject=subject, detail="x", now=NOW)
+
+
+def still_open() -> set[tuple[str, str]]:
+    return set(Alarm.objects.filter(cleared_at__isnull=True).values_list("code", "subject"))
+
+
+def subject_of(kind: About, site: Site) -> str:
+    """As it is raised; the transfer is one that is not there any more, or that nothing is wrong with."""
+    return {
+        About.ALL: "",
+        About.BUCKET: "footage",
+        About.LINE: BUCKET,
+        About.HOLDS: "holds in footage",
+        About.SITE: str(site.pk),
+        About.RUN: "cleanup at Depot",
+        About.FILES: "cleanup of footage at Depot",
+        About.FAILING: "Depot",
+        About.TRANSFER: str(rows.transfer(State.CLEANUP_COMPLETED).pk),
+        About.TRASH: f"trash {rows.transfer(State.CLEANUP_COMPLETED).pk}",
+    }[kind]
+
+
+CODES = {
+    About.ALL: [Reason.SILENCE],
+    About.BUCKET: sorted(STOP_CODES),
+    About.LINE: [Reason.LINE_DOWN],
+    About.HOLDS: sorted(STOP_CODES),
+    About.SITE: [Reason.MEDIA_ROOT_NOT_MOUNTED],
+    About.FAILING: [Reason.CLEANUP_FAILED],
+}
+"""The rest may carry any code but that of a failing site: what stopped a run is whatever it was."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in About if kind is not About.OTHER])
+def test_every_alarm_whose_cause_is_gone_is_closed_by_the_sweep(swept: Sweep, depot: Site, kind: About) -> None:
+    subject = subject_of(kind, depot)
+    for code in CODES.get(kind, set(Reason) - {Reason.CLEANUP_FAILED}):
+        raised(code, subject)
+    assert {about(alarm) for alarm in Alarm.objects.all()} == {kind}
+    swept()
+    assert still_open() == set()
+
+
+def test_every_place_that_raises_alarms_says_what_they_are_about() -> None:
+    """A new one stands in `RAISED_IN`, with a rule in `OVER` that ends its alarms, or closes them itself."""
+    raising = {
+        path.relative_to(APP).as_posix()
+        for path in APP.rglob("*.py")
+        if re.search(r"(?<!def )\balarm_raise\(", path.read_text())
+    }
+    assert raising == set(RAISED_IN)
+    assert set(OVER) == set(About)
+    assert set().union(*RAISED_IN.values()) == set(About) - {About.OTHER}
+
+
+def test_alarm_that_nothing_here_knows_is_left_to_who_raised_it(swept: Sweep) -> None:
+    raised(Reason.DUPLICATE, "a new kind")
+    swept()
+    assert still_open() == {("duplicate", "a new kind")}
+
+
+def test_alarm_of_a_code_that_an_earlier_release_raised_stops_nothing(swept: Sweep) -> None:
+    Alarm.objects.create(code="no_longer_known", subject="x", detail="x", raised_at=NOW, last_seen_at=NOW)
+    raised(Reason.QUOTA_EXCEEDED, "footage")
+    swept()
+    assert still_open() == {("no_longer_known", "x")}
+
+
+# --- what lasts stays ---
+
+
+@pytest.mark.parametrize("code", sorted(STOP_CODES))
+def test_bucket_alarm_lasts_while_a_transfer_waits_for_that_reason(swept: Sweep, code: Reason) -> None:
+    waiting = rows.transfer(State.PENDING, error_code=code, next_attempt_at=NOW + timedelta(hours=1))
+    raised(code, "footage")
+    swept()
+    assert still_open() == {(code.value, "footage")}
+    type(waiting).objects.update(error_code="")
+    swept()
+    assert still_open() == set()
+
+
+def test_alarm_of_a_missing_disk_lasts_until_its_marker_is_there(swept: Sweep, depot: Site, media_root: Path) -> None:
+    rows.recording()
+    (media_root / MARKER).unlink()
+    for subject in (str(depot.pk), "cleanup", "cleanup at Depot"):
+        raised(Reason.MEDIA_ROOT_NOT_MOUNTED, subject)
+    swept()
+    assert len(still_open()) == 3
+    (media_root / MARKER).write_text("there\n")
+    swept()
+    assert still_open() == set()
+
+
+def test_worker_of_one_site_judges_no_other_sites_disk(swept: Sweep, depot: Site) -> None:
+    harbour = Site.objects.create(name="Harbour")
+    for subject in (str(harbour.pk), "cleanup at Harbour", "cleanup"):
+        raised(Reason.MEDIA_ROOT_NOT_MOUNTED, subject)
+    swept(site_id=depot.pk)
+    assert len(still_open()) == 3
+    swept(site_id=harbour.pk)
+    assert {subject for _, subject in still_open()} == {"cleanup"}
+
+
+def test_stopped_run_lasts_while_files_are_due(swept: Sweep) -> None:
+    rows.transfer(State.CLEANUP_PENDING)
+    raised(Reason.TOO_MANY_MISSING_LOCALLY, "cleanup at Depot")
+    swept()
+    assert still_open() == {("too_many_missing_locally", "cleanup at Depot")}
+
+
+def test_files_that_nobody_waits_for_end_their_alarm_only_at_their_site(swept: Sweep) -> None:
+    rows.transfer(State.CLEANUP_PENDING)
+    for site in ("Depot", "Harbour"):
+        raised(Reason.HOLD_UNKNOWN, f"cleanup of footage at {site}")
+    swept()
+    assert still_open() == {("hold_unknown", "cleanup of footage at Depot")}
+
+
+def test_bucket_that_the_settings_name_again_ends_its_alarm(swept: Sweep, settings: Any) -> None:
+    rows.transfer(State.CLEANUP_PENDING)
+    raised(Reason.BUCKET_SETTING_CHANGED, "cleanup of footage at Depot")
+    swept()
+    assert len(still_open()) == 1
+    settings.GCP_STORAGE_FORMER_BUCKETS = ("footage",)
+    swept()
+    assert still_open() == set()
+
+
+def test_failing_files_of_a_site_last_until_the_last_one_went(swept: Sweep) -> None:
+    failing = rows.transfer(State.CLEANUP_PENDING, needs_attention=True)
+    raised(Reason.CLEANUP_FAILED, "Depot")
+    swept()
+    assert len(still_open()) == 1
+    type(failing).objects.update(needs_attention=False)
+    swept()
+    assert still_open() == set()
+
+
+def test_lost_object_stays_told_until_its_row_says_otherwise(swept: Sweep) -> None:
+    lost = rows.transfer(State.FAILED, error_code="object_lost")
+    raised(Reason.OBJECT_LOST, str(lost.pk))
+    swept()
+    assert len(still_open()) == 1
+
+
+def test_object_that_refuses_its_hold_is_not_closed_by_a_cleanup_that_did_not_look_at_it(
+    swept: Sweep, store: MemoryStore, clock: FakeClock, media_root: Path
+) -> None:
+    """The sweep would open it anew every few seconds, and a person would see a new alarm each time."""
+    Recording.objects.filter(pk=rows.transfer(State.COMPLETED).recording_id).update(hold_wanted=True)
+    swept()
+    before = Alarm.objects.get()
+    assert before.code == Reason.OBJECT_MISSING
+    cleanup_run(store=store, root=MediaRoot(media_root), clock=clock, actor="tester")
+    swept()
+    assert Alarm.objects.get().cleared_at is None
+
+
+def test_upload_that_gets_through_leaves_the_missing_right_to_hold_told(swept: Sweep, store: MemoryStore) -> None:
+    Recording.objects.filter(pk=rows.transfer(State.COMPLETED).recording_id).update(hold_wanted=True)
+    store.fault("get", StopAndTell("no right to update", code=Reason.PERMISSION_DENIED), times=100)
+    swept()
+    rows.transfer(State.PENDING)
+    claim = rows.claim()
+    assert claim is not None
+    uploads_work(claims=[claim], now=NOW)
+    assert still_open() == {("permission_denied", "holds in footage")}
+
+
+def test_hold_that_agrees_again_ends_the_alarm(swept: Sweep, store: MemoryStore) -> None:
+    held = rows.transfer(State.COMPLETED)
+    Recording.objects.filter(pk=held.recording_id).update(hold_wanted=True)
+    store.fault("get", StopAndTell("no right to update", code=Reason.PERMISSION_DENIED))
+    swept()
+    Recording.objects.update(hold_confirmed=True)
+    swept()
+    assert still_open() == set()
+
+
+def test_alarm_that_is_met_again_in_this_moment_is_not_closed(swept: Sweep) -> None:
+    raised(Reason.QUOTA_EXCEEDED, "footage")
+    swept()
+    raised(Reason.QUOTA_EXCEEDED, "footage")
+    rows.transfer(State.PENDING, error_code="quota_exceeded")
+    swept()
+    assert len(still_open()) == 1
+
+
+def test_one_alarm_hides_no_other(swept: Sweep, store: MemoryStore, media_root: Path) -> None:
+    """A disk that is away kept every cleanup from asking the bucket, which was unreachable as well."""
+    rows.recording()
+    (media_root / MARKER).unlink()
+    raised(Reason.MEDIA_ROOT_NOT_MOUNTED, "cleanup")
+    store.fault("bucket_time", LineDown("no answer"))
+    swept()
+    assert still_open() == {("media_root_not_mounted", "cleanup"), ("line_down", BUCKET)}
+
+
+# --- the bucket is asked ---
+
+
+def test_bucket_that_does_not_answer_is_told_though_nothing_waits_and_ends_with_its_answer(
+    swept: Sweep, store: MemoryStore, clock: FakeClock
+) -> None:
+    store.fault("bucket_time", LineDown("no answer"))
+    swept()
+    assert still_open() == {("line_down", BUCKET)}
+    assert PeriodicJob.objects.get(name="bucket").last_result == "line_down: no answer"
+    clock.advance(60)
+    swept()
+    assert still_open() == set()
+    assert PeriodicJob.objects.get(name="bucket").last_result == "answers"
+
+
+@pytest.mark.parametrize("code", sorted(LOOKED_FOR - {Reason.LINE_DOWN}))
+def test_what_an_answer_proves_to_be_over_ends_with_it(
+    swept: Sweep, store: MemoryStore, clock: FakeClock, code: Reason
+) -> None:
+    store.fault("bucket_time", StopAndTell("no", code=code))
+    swept()
+    assert still_open() == {(code.value, BUCKET)}
+    swept()
+    assert len(still_open()) == 1
+    clock.advance(60)
+    swept()
+    assert still_open() == set()
+
+
+def test_bucket_is_asked_by_one_of_many_sweeps(swept: Sweep, store: MemoryStore, clock: FakeClock) -> None:
+    for _ in range(8):
+        swept()
+        clock.advance(15)
+    assert len(store.calls_of("bucket_time")) == 4
+
+
+def test_bucket_that_goes_away_is_told_within_a_minute(swept: Sweep, store: MemoryStore, clock: FakeClock) -> None:
+    swept()
+    store.fault("bucket_time", LineDown("no answer"), times=100)
+    since = clock.now()
+    while not still_open() and clock.now() < since + timedelta(hours=1):
+        clock.advance(15)
+        swept()
+    assert Alarm.objects.get().raised_at <= since + timedelta(minutes=1)
+
+
+def test_clock_that_was_put_back_keeps_no_bucket_from_being_asked(
+    swept: Sweep, store: MemoryStore, clock: FakeClock
+) -> None:
+    swept()
+    clock.advance(-6 * 3600)
+    swept()
+    assert len(store.calls_of("bucket_time")) == 2
+
+
+def test_line_of_another_site_proves_nothing(swept: Sweep, store: MemoryStore, depot: Site, clock: FakeClock) -> None:
+    harbour = Site.objects.create(name="Harbour")
+    store.fault("bucket_time", LineDown("no answer"))
+    swept(site_id=depot.pk)
+    swept(site_id=harbour.pk)
+    assert still_open() == {("line_down", f"{BUCKET} from Depot")}
+    clock.advance(60)
+    swept(site_id=depot.pk)
+    assert still_open() == set()
+
+
+def test_right_that_is_missing_is_left_to_the_call_that_lacks_it_and_holds_go_on(
+    swept: Sweep, store: MemoryStore
+) -> None:
+    """The look wants the right to list; an upload that gets through would close what it raised, again and again."""
+    Recording.objects.filter(pk=rows.transfer(State.COMPLETED).recording_id).update(hold_wanted=True)
+    store.fault("bucket_time", StopAndTell("no right to list", code=Reason.PERMISSION_DENIED))
+    swept()
+    assert ("permission_denied", BUCKET) not in still_open()
+    assert store.calls_of("get")
+
+
+def test_bucket_of_former_settings_that_did_not_answer_is_told_no_more(swept: Sweep) -> None:
+    raised(Reason.LINE_DOWN, "former-bucket")
+    swept()
+    assert still_open() == set()
+
+
+# --- a stopped cleanup runs again soon ---
+
+
+@pytest.mark.parametrize(("minutes", "again"), [(4, False), (6, True)])
+def test_cleanup_that_was_stopped_runs_again_within_minutes(
+    swept: Sweep, clock: FakeClock, minutes: float, again: bool
+) -> None:
+    rows.transfer(State.CLEANUP_PENDING)
+    raised(Reason.CLOCK_SKEW, "cleanup")
+    later = NOW + timedelta(hours=1)
+    PeriodicJob.objects.create(name="cleanup", next_run_at=later, last_finished_at=NOW)
+    clock.advance(60 * minutes)
+    swept()
+    assert (PeriodicJob.objects.get(name="cleanup").next_run_at <= clock.now()) is again
+
+
+def test_sweep_remembers_the_marker_that_it_saw(swept: Sweep) -> None:
+    swept()
+    assert SeenMediaRoot.objects.count() == 1
