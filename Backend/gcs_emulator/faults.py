@@ -27,6 +27,7 @@ ACTIONS = {
     "lost_answer": "do the work, then close the connection without an answer",
     "delay": "wait `seconds`, then do the work",
     "partial_commit": "commit only `commit_bytes` of the chunk (whole 256 KiB), answer 308",
+    "odd_commit": "commit exactly `commit_bytes` of the chunk, whatever their number, answer 308",
 }
 
 REASONS = {

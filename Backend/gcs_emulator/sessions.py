@@ -1,7 +1,7 @@
 """Resumable upload sessions: what the bucket has of an object that does not exist yet.
 
     DATA/sessions/ID.json     what was asked for at the start, and how it ended
-    DATA/sessions/ID.data     the bytes; whole 256 KiB of them count as committed
+    DATA/sessions/ID.data     the bytes; whole 256 KiB of them count as committed, and what a fault committed beyond
 
 How many bytes are committed is read from the data file's size, so a kill at any moment loses nothing that
 was told, and no chunk costs a second write.
@@ -47,6 +47,7 @@ class Session:
     started_at: float
     state: str = OPEN
     finished: Resource | None = None
+    odd_bytes: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
     received_bytes: int = 0
     committed_crc: int | None = 0
@@ -58,7 +59,7 @@ class Session:
 
     @property
     def committed_bytes(self) -> int:
-        return whole_quanta(self.received_bytes)
+        return max(whole_quanta(self.received_bytes), self.odd_bytes)
 
     def save(self) -> None:
         write_json(
@@ -72,6 +73,7 @@ class Session:
                 "started_at": self.started_at,
                 "state": self.state,
                 "finished": self.finished,
+                "odd_bytes": self.odd_bytes,
             },
         )
 
@@ -94,6 +96,14 @@ class Session:
             if self.data_path.exists():
                 os.truncate(self.data_path, committed)
             self.received_bytes = committed
+
+    def commit_exactly(self, byte_count: int) -> None:
+        """For a fault: so many bytes are committed, in whole 256 KiB or not."""
+        with self.lock:
+            self.odd_bytes = self.received_bytes = min(byte_count, self.received_bytes)
+            self.committed_crc = None
+            os.truncate(self.data_path, self.received_bytes)
+            self.save()
 
     def crc(self) -> int:
         """Of the committed bytes; read again after a restart."""

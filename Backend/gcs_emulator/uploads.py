@@ -226,6 +226,9 @@ class Uploads:
             if fault and fault.action == "partial_commit":
                 session.settle(wanted.first + fault.commit_bytes)
                 return _incomplete(session)
+            if fault and fault.action == "odd_commit":
+                session.commit_exactly(wanted.first + fault.commit_bytes)
+                return _incomplete(session)
             if wanted.final:
                 return self._finish(request, session, writer.crc)
             session.settle()

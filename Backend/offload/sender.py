@@ -294,14 +294,18 @@ class Sender:
         return status
 
     def _next_part(self, summed: PrefixSum) -> tuple[SourceBody | HeldBody, int | None]:
-        """A chunk of whole quanta; or the last part, never empty, with the whole file's sum."""
+        """A chunk up to a multiple of the quantum; or the last part, never empty, with the whole file's sum.
+
+        The bucket may have committed any number of bytes, and takes no chunk of less than a quantum but the last.
+        """
         tail_begins_bytes = (self._size_bytes - 1) // SESSION_QUANTUM_BYTES * SESSION_QUANTUM_BYTES
         if summed.length_bytes >= self._size_bytes:
             self._send_tail_once_more()
             summed.move_to(tail_begins_bytes)
         offset_bytes = summed.length_bytes
-        if offset_bytes < tail_begins_bytes:
-            length_bytes = min(self._chunk_bytes, tail_begins_bytes - offset_bytes)
+        if tail_begins_bytes - offset_bytes >= SESSION_QUANTUM_BYTES:
+            beyond_bytes = -(offset_bytes + self._chunk_bytes) % SESSION_QUANTUM_BYTES
+            length_bytes = min(self._chunk_bytes + beyond_bytes, tail_begins_bytes - offset_bytes)
             return self._streamed(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c), None
         self.demand_unchanged()
         length_bytes = self._size_bytes - offset_bytes

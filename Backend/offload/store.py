@@ -29,7 +29,7 @@ from datetime import datetime
 from typing import Protocol
 
 SESSION_QUANTUM_BYTES = 256 * 1024
-"""Every chunk but the last is a multiple of this:
+"""Every chunk but the last has at least so many bytes and ends at a multiple of it:
 https://cloud.google.com/storage/docs/performing-resumable-uploads#chunked-upload"""
 
 META_INSTALLATION = "coldreel-installation"
@@ -144,8 +144,9 @@ class ObjectStore(Protocol):
         """Send one chunk that begins at `offset_bytes`.
 
         With `crc32c` (the whole object's) the chunk is the last one: it ends at ``spec.size_bytes`` and
-        the bucket finalises or raises ChecksumRefused. Without, ``body.length_bytes`` is a multiple of
-        SESSION_QUANTUM_BYTES and ends before ``spec.size_bytes``; the bucket may commit less than was sent.
+        the bucket finalises or raises ChecksumRefused. Without, the chunk has at least SESSION_QUANTUM_BYTES and
+        ends at a multiple of them before ``spec.size_bytes``; the bucket may commit less than was sent, and any
+        number of bytes.
         """
 
     def cancel_session(self, uri: str) -> None:

@@ -85,7 +85,7 @@ class Fault:
     - `error` alone: raised before anything happens.
     - `after_bytes`: the line is cut when so many bytes of the body have arrived; what makes whole
       quanta is committed, all of it where all arrived; then `error` is raised (LineDown if none is given).
-    - `commit_bytes`: the chunk arrives, the bucket commits only so many of its bytes and says so.
+    - `commit_bytes`: the chunk arrives, the bucket commits exactly so many of its bytes and says so.
     - `lost_answer`: everything is done, then `error` is raised (LineDown if none is given).
     - `flip_byte_at`: that byte of the body arrives with its bits turned over.
     - `action`: runs before the call, in its thread: change the file, set a hold, stop the worker.
@@ -480,7 +480,7 @@ class MemoryStore:
     def _commit(
         self, session: _Session, received: bytearray, offset_bytes: int, fault: Fault | None, *, whole: bool
     ) -> None:
-        """Append what is new. A request that did not arrive whole commits whole quanta only."""
+        """Append what is new. A request that did not arrive whole commits whole quanta, or what the fault says."""
         if session.finished is not None:
             return
         committed = len(session.data)
@@ -489,7 +489,7 @@ class MemoryStore:
         end = offset_bytes + len(received)
         if fault is not None and fault.commit_bytes is not None:
             end = min(end, offset_bytes + fault.commit_bytes)
-        if not whole:
+        elif not whole:
             end -= end % SESSION_QUANTUM_BYTES
         if end > committed:
             session.data += received[committed - offset_bytes : end - offset_bytes]
@@ -544,7 +544,8 @@ def _demand_whole_chunk(spec: ObjectSpec, body: Body, offset_bytes: int, *, last
     if last:
         fits = end == spec.size_bytes and body.length_bytes > 0
     else:
-        fits = body.length_bytes > 0 and body.length_bytes % SESSION_QUANTUM_BYTES == 0 and end < spec.size_bytes
+        whole = body.length_bytes >= SESSION_QUANTUM_BYTES and end % SESSION_QUANTUM_BYTES == 0
+        fits = whole and end < spec.size_bytes
     if not fits:
         raise ValueError(f"no chunk: bytes {offset_bytes} to {end} of {spec.size_bytes}, last={last}")
 

@@ -143,8 +143,9 @@ def _demand_chunk(length_bytes: int, end_bytes: int, size_bytes: int, *, last: b
     """Raises ValueError for a chunk that would finalise an object nobody has compared, or never end."""
     if length_bytes <= 0 or (last and end_bytes != size_bytes):
         raise ValueError("the last chunk is not empty and ends where the object does")
-    if not last and (end_bytes >= size_bytes or length_bytes % SESSION_QUANTUM_BYTES):
-        raise ValueError("a chunk without a checksum is a multiple of 256 KiB and ends before the object does")
+    whole = length_bytes >= SESSION_QUANTUM_BYTES and end_bytes % SESSION_QUANTUM_BYTES == 0
+    if not last and not (whole and end_bytes < size_bytes):
+        raise ValueError("a chunk without a checksum ends at a multiple of 256 KiB, and before the object does")
 
 
 class _TwoParts:

@@ -136,6 +136,10 @@ class ControlledBench(Bench):
         """Of the next chunk (the last one, or another) so much is committed, and nothing finished."""
 
     @abstractmethod
+    def commit_exactly(self, commit_bytes: int) -> None:
+        """Of the next chunk, not the last one, exactly so much is committed, in whole 256 KiB or not."""
+
+    @abstractmethod
     def lose_next_answer(self, *, last: bool) -> None:
         """The next chunk (the last one, or another) does its work and is not answered."""
 
@@ -178,6 +182,9 @@ class MemoryBench(ControlledBench):
 
     def commit_only(self, commit_bytes: int, *, last: bool = False) -> None:
         del last
+        self.memory.fault("send", commit_bytes=commit_bytes)
+
+    def commit_exactly(self, commit_bytes: int) -> None:
         self.memory.fault("send", commit_bytes=commit_bytes)
 
     def lose_next_answer(self, *, last: bool) -> None:
@@ -239,6 +246,9 @@ class EmulatorBench(ControlledBench):
 
     def commit_only(self, commit_bytes: int, *, last: bool = False) -> None:
         self.emulator.fault("partial_commit", kind="final_chunk" if last else "chunk", commit_bytes=commit_bytes)
+
+    def commit_exactly(self, commit_bytes: int) -> None:
+        self.emulator.fault("odd_commit", kind="chunk", commit_bytes=commit_bytes)
 
     def lose_next_answer(self, *, last: bool) -> None:
         self.emulator.fault("lost_answer", kind="final_chunk" if last else "chunk")

@@ -150,6 +150,25 @@ def test_partial_commit_tells_what_it_kept(raw: Raw, emulator: EmulatorProcess) 
     assert last.status == 200
 
 
+@pytest.mark.parametrize("odd", [1, QUANTUM - 1, 2 * QUANTUM + 5])
+def test_odd_commit_keeps_exactly_what_it_says_also_over_a_restart(
+    raw: Raw, emulator: EmulatorProcess, odd: int
+) -> None:
+    emulator.fault("odd_commit", kind="chunk", commit_bytes=odd)
+    session, data = raw.start(), noise(5 * QUANTUM)
+    reply = raw.chunk(session, f"0-{3 * QUANTUM - 1}/*", data[: 3 * QUANTUM])
+    assert (reply.status, reply.headers["range"]) == (308, f"bytes=0-{odd - 1}")
+    emulator.restart()
+    assert raw.chunk(session, "*/*").headers["range"] == f"bytes=0-{odd - 1}"
+    more = raw.chunk(session, f"{odd}-{4 * QUANTUM - 1}/*", data[odd : 4 * QUANTUM])
+    assert more.headers["range"] == f"bytes=0-{4 * QUANTUM - 1}"
+    rest = {"X-Goog-Hash": goog_hash(data)}
+    assert (
+        raw.chunk(session, f"{4 * QUANTUM}-{5 * QUANTUM - 1}/{5 * QUANTUM}", data[4 * QUANTUM :], **rest).status == 200
+    )
+    assert raw.object("clip.mp4", "?alt=media").body == data
+
+
 def test_delay_does_the_work_afterwards(raw: Raw, emulator: EmulatorProcess) -> None:
     raw.put("a", b"x")
     emulator.fault("delay", kind="get", seconds=0.05)

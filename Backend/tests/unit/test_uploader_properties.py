@@ -45,7 +45,7 @@ class Plan:
             "stop": {"error": StopAndTell("403")},
             "lost": {"lost_answer": True},
             "cut": {"after_bytes": self.amount},
-            "partial": {"commit_bytes": self.amount // QUANTUM * QUANTUM},
+            "partial": {"commit_bytes": self.amount},
             "flipped": {"flip_byte_at": self.amount},
             "killed before": {"action": kill},
             "killed after": {"then": kill},

@@ -277,6 +277,38 @@ def test_lost_answer_to_a_small_file_ends_with_the_object_it_made(make_bench):
     bench = make_bench(small_limit_bytes=QUANTUM)
     bench.write(1000)
     bench.store.fault("put_small", lost_answer=True)
+ODD = [1, QUANTUM - 1, QUANTUM + 1, 2 * QUANTUM - 5, 3 * QUANTUM - 1]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("size_bytes", [4 * QUANTUM, 4 * QUANTUM + 1, 7 * QUANTUM + 100])
+def test_any_committed_offset_is_continued(make_bench, odd, size_bytes):
+    """The next chunk goes from it to a multiple of 256 KiB, and has at least as many bytes, or it is the last part."""
+    bench = make_bench(chunk_min_bytes=3 * QUANTUM, chunk_max_bytes=3 * QUANTUM)
+    bench.write(size_bytes)
+    bench.store.fault("send", commit_bytes=odd)
+
+    bench.assert_proven(bench.upload())
+    assert_nothing_committed_was_sent_again(bench)
+    for call in bench.store.calls_of("send")[1:]:
+        end_bytes = (call.offset_bytes or 0) + call.received_bytes
+        assert call.last or (end_bytes % QUANTUM == 0 and call.received_bytes >= QUANTUM)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_killed_worker_is_continued_from_any_committed_offset(make_bench, odd):
+    bench = make_bench(chunk_min_bytes=3 * QUANTUM, chunk_max_bytes=3 * QUANTUM)
+    bench.write(4 * QUANTUM + 7)
+    bench.store.fault("send", commit_bytes=odd, then=kill)
+    with pytest.raises(Killed):
+        bench.upload()
+    result = bench.upload()
+
+    bench.assert_proven(result)
+    assert result.resumed_from_bytes == odd
+    assert_nothing_committed_was_sent_again(bench)
+
+
     result = bench.upload()
 
     bench.assert_proven(result)
