@@ -5,7 +5,8 @@ https://cloud.google.com/storage/docs/uploading-objects#uploading-an-object (mul
 
 Requests to a session carry no token: the session URI is the authorisation, and "the PUT requests that use it
 don't need to be signed" (https://cloud.google.com/storage/docs/resumable-uploads#session-uris). So a token
-that expires in mid-upload stops nothing, and a URI from the database can never draw our token elsewhere.
+that expires in mid-upload stops nothing. Where a session answers 401 all the same, it is asked once more with a
+fresh token before it is given up; that goes to our endpoint or to Google by TLS only, whatever the database says.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Uploads:
         self._endpoint = endpoint
         self._transport = transport
         self._identity = identity
+        self._with_token: set[str] = set()
+        """Sessions that answered 401 without a token, and not with one."""
 
     def start(self, spec: ObjectSpec, probe: Probe) -> str:
         """A new session's URI."""
@@ -62,7 +65,10 @@ class Uploads:
     def status(self, uri: str, probe: Probe) -> SessionStatus:
         """``bytes */*`` only asks; with the size in it, the question could finalise."""
         request = Request("PUT", self._checked(uri), {"Content-Range": "bytes */*"}, seconds=SHORT_REQUEST_SECONDS)
-        return _session_status(self._transport.perform(request), probe)
+        answer = self._on_session(request)
+        if answer.status == _UNAUTHORIZED:
+            answer = self._with_fresh_token(request)
+        return _session_status(answer, probe)
 
     def send(
         self,
@@ -79,18 +85,20 @@ class Uploads:
 
         The whole object's checksum in the last request makes the bucket refuse a wrong object before it
         exists, as Google's own libraries do: https://github.com/googleapis/python-storage/pull/1654
+        After a 401 the session tells how much of the chunk it took, if it is still one.
         """
         end_bytes = offset_bytes + body.length_bytes
         _demand_chunk(body.length_bytes, end_bytes, spec.size_bytes, last=crc32c is not None)
         headers = {"Content-Range": f"bytes {offset_bytes}-{end_bytes - 1}/{spec.size_bytes}"}
         if crc32c is not None:
             headers["X-Goog-Hash"] = f"crc32c={to_base64(crc32c)}"
-        request = Request("PUT", self._checked(uri), headers, body)
-        return _session_status(self._transport.perform(request, abort=abort), probe)
+        answer = self._on_session(Request("PUT", self._checked(uri), headers, body), abort)
+        return self.status(uri, probe) if answer.status == _UNAUTHORIZED else _session_status(answer, probe)
 
     def cancel(self, uri: str) -> None:
         if not self._is_ours(uri):
             return
+        self._with_token.discard(uri)
         answer = self._transport.perform(Request("DELETE", uri, seconds=SHORT_REQUEST_SECONDS))
         if answer.status not in _SESSION_ENDED:
             raise sort(answer, On.SESSION, NoProbe())
@@ -107,6 +115,18 @@ class Uploads:
         if answer.status not in {_OK, _CREATED}:
             raise sort(answer, On.NEW_OBJECT, probe)
         return object_info(answer.document())
+
+    def _on_session(self, request: Request, abort: Abort = never_abort) -> Answer:
+        headers = self._identity.headers() if request.url in self._with_token else {}
+        return self._transport.perform(_with(request, headers), abort=abort)
+
+    def _with_fresh_token(self, request: Request) -> Answer:
+        """Ask the same session once more. Where a token is what it wanted, it gets one from now on."""
+        headers = self._identity.renewed_headers(self._identity.headers()) or {}
+        answer = self._transport.perform(_with(request, headers))
+        if headers and answer.status != _UNAUTHORIZED:
+            self._with_token.add(request.url)
+        return answer
 
     def _authorised(self, request: Request, abort: Abort) -> Answer:
         """Send with our token; where it is refused, once more with a new one: nothing was written by then."""

@@ -14,15 +14,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gcs_emulator.process import EmulatorProcess
-from offload.errors import LineDown, Reason, StopAndTell, TryAgain
+from offload.errors import LineDown, Reason, SessionGone, StopAndTell, TryAgain
 from offload.gcs import GoogleStore
 from offload.gcs.control import Control
 from offload.gcs.credentials import SCOPES, Identity
 from offload.gcs.data import Uploads
 from offload.gcs.sorting import NoProbe
 from offload.gcs.transport import Transport
-from offload.store import ObjectSpec
-from tests.integration.gcs.conftest import Bytes, crc32c
+from offload.store import ObjectSpec, SessionStatus
+from tests.integration.gcs.conftest import QUANTUM, Bytes, crc32c
 from tests.integration.gcs.keys import write_key
 from tests.integration.gcs.stub import Connection, Stub, header
 
@@ -291,3 +291,82 @@ def test_no_credentials_at_all_is_for_a_person(monkeypatch: pytest.MonkeyPatch, 
 
 def test_nothing_is_read_or_sent_before_the_first_call(tmp_path: Path) -> None:
     GoogleStore(project=None, credentials_path=str(tmp_path / "none.json"), emulator_host=None)
+
+
+# --- a session that answers 401 ---
+
+
+class DoubtingBucket(Stub):
+    """A session of 512 KiB that has its first 256 KiB; it answers 401 to so many requests, or without a token."""
+
+    def __init__(self, *, doubts: int = 0, wants_token: bool = False) -> None:
+        super().__init__(self._serve_doubting)
+        self._doubts = doubts
+        self._wants_token = wants_token
+        self.asked: list[tuple[str | None, str | None]] = []
+
+    @property
+    def session(self) -> str:
+        return f"{self.url}/upload/storage/v1/b/some-bucket/o?upload_id=key"
+
+    def _serve_doubting(self, connection: Connection) -> None:
+        while (asked := connection.request())[0]:
+            token = header(asked[0], "authorization")
+            self.asked.append((header(asked[0], "content-range"), token))
+            if self._doubts > 0 or (self._wants_token and token is None):
+                self._doubts -= 1
+                connection.answer("401 Unauthorized")
+            elif asked[1]:
+                connection.answer("200 OK", "Content-Type: application/json", body=DESCRIBED)
+            else:
+                connection.answer("308 Resume Incomplete", f"Range: bytes=0-{QUANTUM - 1}")
+
+
+LARGE = ObjectSpec("some-bucket", "clip.mp4", 2 * QUANTUM, "video/mp4", {})
+ASKED = "bytes */*"
+
+
+def test_a_single_401_asks_the_same_session_with_a_fresh_token(identity: Identity, service: TokenService) -> None:
+    with DoubtingBucket(doubts=1) as bucket:
+        status = uploads(bucket.url, identity).status(bucket.session, NoProbe())
+    assert status == SessionStatus(QUANTUM)
+    assert bucket.asked == [(ASKED, None), (ASKED, "Bearer token-2")]
+
+
+def test_a_chunk_answered_401_is_continued_from_what_the_session_has(identity: Identity) -> None:
+    """The session may have taken some of it: a committed byte is never sent again (P3)."""
+    data = bytes(2 * QUANTUM)
+    with DoubtingBucket(wants_token=True) as bucket:
+        sender = uploads(bucket.url, identity)
+        part = {"abort": lambda: None, "crc32c": crc32c(data)}
+        first = sender.send(bucket.session, LARGE, Bytes(data), NoProbe(), offset_bytes=0, **part)
+        assert first == SessionStatus(QUANTUM)
+        rest = Bytes(data[QUANTUM:])
+        last = sender.send(bucket.session, LARGE, rest, NoProbe(), offset_bytes=QUANTUM, **part)
+        assert last.finished is not None
+    assert bucket.asked == [
+        (f"bytes 0-{2 * QUANTUM - 1}/{2 * QUANTUM}", None),
+        (ASKED, None),
+        (ASKED, "Bearer token-2"),
+        (f"bytes {QUANTUM}-{2 * QUANTUM - 1}/{2 * QUANTUM}", "Bearer token-2"),
+    ]
+
+
+def test_a_session_that_refuses_a_fresh_token_too_is_gone(identity: Identity) -> None:
+    with DoubtingBucket(doubts=9) as bucket, pytest.raises(SessionGone):
+        uploads(bucket.url, identity).status(bucket.session, NoProbe())
+    assert len(bucket.asked) == 2
+
+
+def test_a_single_401_of_an_emulator_is_asked_again_without_any_token(tmp_path: Path) -> None:
+    nobody = Identity(path=None, anonymous=True, ca_file=certifi.where())
+    with DoubtingBucket(doubts=1) as bucket:
+        assert uploads(bucket.url, nobody).status(bucket.session, NoProbe()) == SessionStatus(QUANTUM)
+    assert bucket.asked == [(ASKED, None), (ASKED, None)]
+
+
+def test_credentials_that_are_refused_meanwhile_keep_the_session(identity: Identity, service: TokenService) -> None:
+    service.refusal = ("401 Unauthorized", b'{"error": "invalid_client"}')
+    with DoubtingBucket(doubts=9) as bucket, pytest.raises(StopAndTell) as caught:
+        uploads(bucket.url, identity).status(bucket.session, NoProbe())
+    assert caught.value.code is Reason.CREDENTIALS_REFUSED
