@@ -12,11 +12,11 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet, uploaded_columns
+from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet, VerifiedUpload
 from apps.cctv.tables.media_roots import SeenMediaRoot
 from offload.errors import LeaseLost, Reason
 from offload.states import UPLOADED, Move, State
@@ -350,14 +350,10 @@ class GCPVideoTransfer(models.Model):
 
     def mark_upload_started(self, *, lease: Lease | None = None, now: datetime | None = None) -> None:
         """Note the first byte's time. Raises LeaseLost without the current lease."""
-        moment = now or timezone.now()
-        rows = type(self).objects.filter(transfer_status=State.UPLOADING)
-        if (
-            lease is None
-            or lease.transfer_id != self.pk
-            or rows.held_by_lease(lease, moment).update(upload_started_at=moment) != 1
-        ):
+        if lease is None or lease.transfer_id != self.pk:
             raise LeaseLost(f"transfer {self.pk} can be marked by the holder of its lease only")
+        moment = now or timezone.now()
+        type(self).objects.note(lease, moment, {"upload_started_at": moment})
         self.refresh_from_db()
 
     def mark_upload_completed(
@@ -370,34 +366,23 @@ class GCPVideoTransfer(models.Model):
         now: datetime | None = None,
         actor: str = SYSTEM,
         reason: Reason = Reason.UPLOADED,
-        detail: str = "",
-        **changes: object,
     ) -> None:
-        """Record a verified upload; `crc32c` is base64. Scheduled for cleanup where `cleanup_at` is given.
+        """Record a verified upload of the whole file; `crc32c` is base64. The recording is in the bucket from now on.
 
-        Raises LeaseLost without the current lease, ValueError without generation or CRC32C.
+        Scheduled for cleanup where `cleanup_at` is given and nothing holds the recording. Raises LeaseLost without
+        the current lease, ValueError without generation or CRC32C.
         """
         if lease is None or lease.transfer_id != self.pk:
             raise LeaseLost(f"transfer {self.pk} can be completed by the holder of its lease only")
-        if not generation or not crc32c:
-            raise ValueError("an upload is complete only with the object's generation and CRC32C")
-        moment = now or timezone.now()
-        type(self).objects.move(
-            self.pk,
-            Move.COMPLETE if cleanup_at is None else Move.COMPLETE_SCHEDULED,
-            actor=actor,
-            now=moment,
-            reason=reason,
-            detail=detail,
-            lease=lease,
-            changes={
-                "object_generation": generation,
-                "object_crc32c": crc32c,
-                "cleanup_scheduled_at": cleanup_at,
-                **uploaded_columns(moment),
-                **changes,
-            },
+        columns = {"object_generation": generation, "object_crc32c": crc32c, "bytes_uploaded": self.file_size_bytes}
+        upload = VerifiedUpload(
+            lease, self.recording_id, self.gcp_storage_path, columns, actor=actor, reason=reason, cleanup_at=cleanup_at
         )
+        moment = now or timezone.now()
+        with transaction.atomic():
+            if self.pk not in type(self).objects.lock_held([lease], moment):
+                raise LeaseLost(f"the lease of transfer {self.pk} is another's now")
+            type(self).objects.complete_uploads([upload], now=moment)
         self.refresh_from_db()
 
     def mark_upload_failed(

@@ -43,6 +43,26 @@ class LeasedMove:
     changes: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class VerifiedUpload:
+    """An upload that is complete: its recording is to be read at `object_path` from now on.
+
+    `columns` are the transfer's own, the object's generation and CRC32C among them; many recorded together have the
+    same columns, and all of them know `hold_confirmed` (what the bucket has) or none. `found_in_bucket`: the local
+    file is gone already.
+    """
+
+    lease: Lease
+    recording_id: UUID
+    object_path: str
+    columns: Mapping[str, Any]
+    actor: str
+    reason: Reason
+    cleanup_at: datetime | None = None
+    found_in_bucket: bool = False
+    hold_confirmed: bool | None = None
+
+
 class MoveRefused(Exception):
     """The row was not in a status that this move may start from: somebody else was first."""
 
@@ -226,6 +246,29 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
                 same={"from_status": State.UPLOADING, "at": now, "detail": ""},
             )
 
+    def complete_uploads(self, uploads: Sequence[VerifiedUpload], *, now: datetime) -> dict[UUID, Move]:
+        """Record verified uploads, their recordings with them, in one transaction: each transfer's move.
+
+        The one way to complete an upload. The caller has locked the rows by `lock_held`. A cleanup is scheduled at
+        `cleanup_at`, but not where the recording is held by now. All of them or none: raises LeaseLost where a lease
+        is another's, ValueError without generation or CRC32C.
+        """
+        if not all(one.columns.get("object_generation") and one.columns.get("object_crc32c") for one in uploads):
+            raise ValueError("an upload is complete only with the object's generation and CRC32C")
+        recordings: Any = self.model._meta.get_field("recording").related_model  # noqa: SLF001 - Django's documented Model._meta
+        with transaction.atomic(savepoint=False):
+            ids = [one.recording_id for one in uploads]
+            wishes = select_many(recordings, ("id", "hold_wanted"), [("id", "IN", ids)], order_by="id", lock=Lock.WAIT)
+            held = dict(wishes)
+            moves = [_completing(one, hold_wanted=held[one.recording_id]) for one in uploads]
+            self.move_leased(moves, now=now, same=_uploaded_columns(now))
+            update_many(
+                recordings,
+                [({"id": one.recording_id}, _recording_columns(one)) for one in uploads],
+                same={"storage_type": "gcp"},
+            )
+        return {one.lease.transfer_id: one.move for one in moves}
+
     def request_many(
         self,
         rows: Sequence[Mapping[str, Any]],
@@ -274,7 +317,21 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         insert_many(event_model, events, same=same)
 
 
-def uploaded_columns(now: datetime) -> dict[str, Any]:
+def _completing(one: VerifiedUpload, *, hold_wanted: bool) -> LeasedMove:
+    cleanup_at = None if hold_wanted else one.cleanup_at
+    if one.found_in_bucket:
+        move = Move.FIND_IN_BUCKET
+    else:
+        move = Move.COMPLETE if cleanup_at is None else Move.COMPLETE_SCHEDULED
+    return LeasedMove(one.lease, move, one.actor, one.reason, {**one.columns, "cleanup_scheduled_at": cleanup_at})
+
+
+def _recording_columns(one: VerifiedUpload) -> dict[str, Any]:
+    known = {} if one.hold_confirmed is None else {"hold_confirmed": one.hold_confirmed}
+    return {"file_path": one.object_path, **known}
+
+
+def _uploaded_columns(now: datetime) -> dict[str, Any]:
     """Of every transfer whose upload is complete and verified, beside its proof: no trace of what went wrong before."""
     return {
         "upload_completed_at": now,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,11 +15,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from apps.cctv.bulk import Lock, select_many, update_many
+from apps.cctv.bulk import select_many
 from apps.cctv.installation import installation_id
 from apps.cctv.leases import Claim, lease_time
-from apps.cctv.models import Alarm, GCPVideoTransfer, Recording
-from apps.cctv.querysets import LeasedMove, uploaded_columns
+from apps.cctv.models import Alarm, GCPVideoTransfer
+from apps.cctv.querysets import VerifiedUpload
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from offload import store
 from offload.digest import to_base64
@@ -143,57 +143,49 @@ def uploads_record(*, uploads: Sequence[Uploaded], now: datetime) -> set[UUID]:
 
 
 def _record(kept: Sequence[Uploaded], now: datetime) -> None:
-    wishes = _hold_wishes(kept)
-    moves = [_move_of(one, now, hold_wanted=wishes[one.claim.transfer.recording_id]) for one in kept]
-    GCPVideoTransfer.objects.move_leased(moves, now=now, same=uploaded_columns(now))
-    update_many(
-        Recording,
-        [
-            (
-                {"id": one.claim.transfer.recording_id},
-                {"file_path": one.result.info.name, "hold_confirmed": one.result.info.temporary_hold},
-            )
-            for one in kept
-        ],
-        same={"storage_type": Recording.StorageType.GCP},
-    )
+    moves = GCPVideoTransfer.objects.complete_uploads([_verified(one, now) for one in kept], now=now)
     uploads_work(claims=[one.claim for one in kept], now=now)
     transaction.on_commit(lambda: _log_uploaded(kept, moves), robust=True)
 
 
-def _hold_wishes(kept: Sequence[Uploaded]) -> dict[UUID, bool]:
-    """Read under the lock. The transfers' rows are locked before: the order in which everybody locks them."""
-    ids = [one.claim.transfer.recording_id for one in kept]
-    found = select_many(Recording, ("id", "hold_wanted"), [("id", "IN", ids)], order_by="id", lock=Lock.WAIT)
-    return dict(found)
-
-
-def _move_of(one: Uploaded, now: datetime, *, hold_wanted: bool) -> LeasedMove:
-    result = one.result
+def _verified(one: Uploaded, now: datetime) -> VerifiedUpload:
+    result, transfer = one.result, one.claim.transfer
     if result.found_in_bucket:
         # The local file is gone already, and the bucket has it whole: there is nothing to clean up.
-        move, reason, cleanup_at = Move.FIND_IN_BUCKET, Reason.FOUND_IN_BUCKET, None
-        more = {"source_identity": one.claim.transfer.source_identity, "cleanup_completed_at": now}
+        reason, identity, cleaned_at = Reason.FOUND_IN_BUCKET, transfer.source_identity, now
     elif result.identity is None:
         raise ValueError("an upload is complete only with the identity of its file")
     else:
-        stays = hold_wanted or not settings.GCP_STORAGE_CLEANUP_LOCAL
-        move = Move.COMPLETE if stays else Move.COMPLETE_SCHEDULED
         reason = Reason.ADOPTED if result.adopted else Reason.UPLOADED
-        cleanup_at = None if stays else now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS)
-        more = {"source_identity": result.identity.encode(), "cleanup_completed_at": None}
-    more |= {"cleanup_scheduled_at": cleanup_at, "object_crc32c": to_base64(result.crc32c)}
-    return LeasedMove(one.claim.lease, move, one.claim.actor, reason, {**_object_columns(one, now), **more})
+        identity, cleaned_at = result.identity.encode(), None
+    stays = result.found_in_bucket or not settings.GCP_STORAGE_CLEANUP_LOCAL
+    columns = {
+        **_object_columns(one, now),
+        "object_crc32c": to_base64(result.crc32c),
+        "source_identity": identity,
+        "cleanup_completed_at": cleaned_at,
+    }
+    return VerifiedUpload(
+        one.claim.lease,
+        transfer.recording_id,
+        result.info.name,
+        columns,
+        actor=one.claim.actor,
+        reason=reason,
+        cleanup_at=None if stays else now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS),
+        found_in_bucket=result.found_in_bucket,
+        hold_confirmed=result.info.temporary_hold,
+    )
 
 
-def _log_uploaded(kept: Sequence[Uploaded], moves: Sequence[LeasedMove]) -> None:
-    for one, move in zip(kept, moves, strict=True):
+def _log_uploaded(kept: Sequence[Uploaded], moves: Mapping[UUID, Move]) -> None:
+    for one in kept:
         log.info(
             "upload.completed",
             size_bytes=one.result.info.size_bytes,
             sent_bytes=one.result.bytes_sent,
             resumed_from_bytes=one.result.resumed_from_bytes,
-            status=MOVES[move.move].target.value,
+            status=MOVES[moves[one.claim.transfer.pk]].target.value,
             **_log_fields(one.claim),
         )
 

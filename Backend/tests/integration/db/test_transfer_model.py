@@ -123,6 +123,36 @@ def test_a_verified_upload_is_recorded_with_its_proof_and_its_session_forgotten(
     assert (row.transfer_status, row.cleanup_scheduled_at) == (State.CLEANUP_PENDING, cleanup_at)
     assert (row.object_generation, row.object_crc32c, row.upload_completed_at) == (11, "AAAAAA==", rows.NOW)
     assert (row.session_uri, row.error_code, row.failures_in_row, row.lease_owner) == ("", "", 0, None)
+    assert row.bytes_uploaded == row.file_size_bytes
+    assert row.events.get().move == "complete_scheduled"
+
+
+@pytest.mark.django_db
+def test_a_completed_upload_moves_its_recording_to_the_bucket() -> None:
+    row, lease, _ = row_in(State.UPLOADING)
+    local_path = row.original_local_path
+    row.mark_upload_completed(lease=lease, generation=11, crc32c="AAAAAA==", now=rows.NOW)
+    found = Recording.objects.get(pk=row.recording_id)
+    assert (found.storage_type, found.file_path) == ("gcp", row.gcp_storage_path)
+    assert (row.original_local_path, found.local_path) == (local_path, local_path)
+
+
+@pytest.mark.django_db
+def test_an_upload_that_cannot_be_marked_completed_leaves_its_recording_local() -> None:
+    row, _, lost = row_in(State.UPLOADING)
+    with pytest.raises(LeaseLost):
+        row.mark_upload_completed(lease=lost, generation=11, crc32c="AAAAAA==", now=rows.NOW)
+    assert Recording.objects.get(pk=row.recording_id).storage_type == "local"
+
+
+@pytest.mark.django_db
+def test_no_cleanup_is_scheduled_for_a_held_recording() -> None:
+    row = rows.transfer(State.UPLOADING, of=rows.recording("held.mp4", hold_wanted=True))
+    cleanup_at = rows.NOW + timedelta(hours=24)
+    row.mark_upload_completed(
+        lease=rows.lease(row), generation=11, crc32c="AAAAAA==", cleanup_at=cleanup_at, now=rows.NOW
+    )
+    assert (row.transfer_status, row.cleanup_scheduled_at) == (State.COMPLETED, None)
 
 
 @pytest.mark.django_db
