@@ -18,7 +18,7 @@ import pytest
 
 from gcs_emulator.process import EmulatorProcess
 from tests.contract.benches import BUCKET, Bench, ControlledBench, EmulatorBench, Named, all_benches
-from tests.contract.gaps import GAPS
+from tests.contract.gaps import gaps_of
 
 Makers = dict[str, Callable[[], Bench]]
 
@@ -38,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _parameter(one: Named, test_name: str) -> object:
     """Known gaps of another's emulator are expected, strictly: the day one closes, its entry must go."""
-    reason = GAPS.get(test_name) if one.name == "gcp-storage-emulator" else None
+    reason = gaps_of(one.name).get(test_name)
     marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
     return pytest.param(one, id=one.name, marks=marks)
 

@@ -1,11 +1,89 @@
-"""The list of known gaps names tests that exist."""
+"""The list of known gaps that the store of the environment can be given."""
 
 from __future__ import annotations
 
-from tests.contract import test_bucket, test_objects, test_sessions, test_small
-from tests.contract.gaps import GAPS
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gcs_emulator.process import EmulatorProcess
+from tests.contract.benches import BUCKET
+from tests.contract.gaps import READY, gaps_of, names_of_tests
+
+BACKEND = Path(__file__).resolve().parents[2]
 
 
-def test_every_known_gap_names_a_test_of_the_suite() -> None:
-    modules = (test_bucket, test_objects, test_sessions, test_small)
-    assert [name for name in GAPS if not any(hasattr(module, name) for module in modules)] == []
+def test_no_store_but_the_environment_s_is_given_a_list() -> None:
+    assert gaps_of("memory", "storage-testbench") == {}
+    assert gaps_of("emulator", "storage-testbench") == {}
+
+
+def test_without_a_list_nothing_is_expected_to_fail() -> None:
+    assert gaps_of("environment", "") == {}
+
+
+@pytest.mark.parametrize("name", READY)
+def test_ready_list_is_chosen_by_its_name_and_names_tests_that_there_are(name: str) -> None:
+    gaps = gaps_of("environment", name)
+    assert gaps == READY[name]
+    assert gaps.keys() <= names_of_tests()
+    assert all(gaps.values())
+
+
+def test_list_can_be_a_file_of_one_s_own(tmp_path: Path) -> None:
+    path = tmp_path / "gaps.toml"
+    path.write_text('test_hold_is_set_and_released = "stores no hold"\n')
+    assert gaps_of("environment", str(path)) == {"test_hold_is_set_and_released": "stores no hold"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "COLDREEL_CONTRACT_GAPS is invalid"),
+        ("no toml", "COLDREEL_CONTRACT_GAPS is invalid"),
+        ('test_that_is_not_there = "why"', "there are no tests test_that_is_not_there"),
+        ('test_hold_is_set_and_released = ""', "expected a reason"),
+        ("test_hold_is_set_and_released = 7", "expected a reason"),
+    ],
+)
+def test_list_that_cannot_be_right_is_refused(tmp_path: Path, content: str | None, told: str) -> None:
+    path = tmp_path / "gaps.toml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=told):
+        gaps_of("environment", str(path))
+
+
+def test_gap_that_has_closed_turns_the_suite_red(tmp_path: Path, emulator: EmulatorProcess) -> None:
+    path = tmp_path / "gaps.toml"
+    closed, other = (
+        "test_object_was_stored_by_the_clock_of_the_bucket",
+        "test_session_without_bytes_has_committed_nothing",
+    )
+    path.write_text(f'{closed} = "it had no clock"\n')
+    chosen = {
+        "COLDREEL_CONTRACT_ENDPOINT": emulator.url,
+        "COLDREEL_CONTRACT_BUCKET": BUCKET,
+        "COLDREEL_CONTRACT_GAPS": str(path),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "tests/contract/test_sessions.py",
+    ]
+    command += ["-k", f"environment and ({closed} or {other})"]
+    done = subprocess.run(
+        command, cwd=BACKEND, env={**os.environ, **chosen}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1, done.stdout
+    assert "[XPASS(strict)] it had no clock" in done.stdout
+    assert "1 failed, 1 passed" in done.stdout
