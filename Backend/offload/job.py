@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from offload.journal import StoredSession
@@ -17,7 +17,9 @@ class UploadJob:
     """One transfer's work. `object_name` turns a take into a name; `take` is the current one.
 
     `expected_size_bytes` and `expected_mtime_ns` are the file's as it was registered; another file
-    under its path is another recording. `metadata` is the object's, without its size.
+    under its path is another recording. `metadata` is the object's, without its size. `passes_conflict`: a person
+    knows of another object under the current name and asked again; where its bytes differ from the file's, the next
+    name is taken. `whole_orphans` are names and generations of earlier objects that were found right.
     """
 
     transfer_id: str
@@ -32,6 +34,8 @@ class UploadJob:
     session: StoredSession | None = None
     expected_size_bytes: int | None = None
     expected_mtime_ns: int | None = None
+    passes_conflict: bool = False
+    whole_orphans: Collection[tuple[str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

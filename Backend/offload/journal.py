@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from offload.source import SourceIdentity
+from offload.store import ObjectInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,25 @@ class StoredSession:
         return f"StoredSession(started_at={self.started_at.isoformat()})"
 
 
+class WhyOrphaned(StrEnum):
+    """Why an object of ours stays in the bucket though no transfer counts it as its own."""
+
+    FILE_CHANGED = "file_changed"
+    """Its bytes were compared and found right; then the file changed. It may be the last copy of the recording."""
+    EARLIER_CONTENT = "earlier_content"
+    """It lay under the name already, written for this transfer, and the file has other bytes now."""
+    WRONG_BYTES = "wrong_bytes"
+    """Its bytes are not those that were sent, and it could not be deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An object that stays where it is, and why."""
+
+    info: ObjectInfo
+    why: WhyOrphaned
+
+
 class Journal(Protocol):
     def session_started(self, session: StoredSession) -> None:
         """Called before the first byte is sent."""
@@ -33,8 +54,11 @@ class Journal(Protocol):
     def session_dropped(self) -> None:
         """The session is of no more use (finished, gone, refused)."""
 
-    def name_taken(self, take: int, name: str) -> None:
-        """The object will be written under `name` from now on (an orphan lies under the former one)."""
+    def name_taken(self, take: int, name: str, orphan: Orphan | None) -> None:
+        """The object will be written under `name` from now on.
+
+        `orphan` is what lies under the former name, made durable in the same commit; None where that is not ours.
+        """
 
     def progress(self, bytes_confirmed: int) -> None:
         """What the bucket has confirmed so far; called every few seconds at most."""

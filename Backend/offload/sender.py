@@ -116,10 +116,10 @@ class Sender:
         """Bring the file into the bucket, from where the bucket has got to, and return its answer.
 
         Sets `crc32c`, and raises PreconditionFailed with it set where the session had ended with another
-        object than the file.
+        object than the file, SessionGone where the session may not be continued: it may have ended with an object.
         """
         if self.session is not None and not self._may_resume(self.session):
-            self.drop_session()
+            raise SessionGone("the session is too old, or was begun for another file")
         if self.session is None and self._size_bytes <= self._settings.small_limit_bytes:
             return self._put_small(spec)
         return self._put_resumable(spec)

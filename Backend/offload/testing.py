@@ -26,7 +26,7 @@ from offload.errors import (
     StopAndTell,
     TryAgain,
 )
-from offload.journal import StoredSession
+from offload.journal import Orphan, StoredSession
 from offload.store import (
     SESSION_QUANTUM_BYTES,
     Abort,
@@ -152,7 +152,8 @@ class MemoryStore:
 
     `faults` are set by `fault`, what happened is in `calls`. `bucket_offset_seconds` puts the bucket's
     clock ahead of `clock`. `retention_seconds` is the bucket's retention policy. A bucket that does not
-    `enforce_checksums` stores what arrives.
+    `enforce_checksums` stores what arrives; one that does not `refuse_at_start` begins a session for a name that is
+    taken and refuses its last part.
     """
 
     def __init__(self, *, buckets: Iterable[str] = ("test-bucket",), clock: FakeClock | None = None) -> None:
@@ -160,6 +161,7 @@ class MemoryStore:
         self.bucket_offset_seconds = 0.0
         self.retention_seconds: float | None = None
         self.enforce_checksums = True
+        self.refuse_at_start = True
         self.report: BucketReport | None = None
         self.calls: list[Call] = []
         self._buckets: dict[str, dict[str, _Stored]] = {name: {} for name in buckets}
@@ -238,7 +240,8 @@ class MemoryStore:
     def start_session(self, spec: ObjectSpec) -> str:
         fault = self._enter("start_session", bucket=spec.bucket, name=spec.name)
         with self._lock:
-            self._demand_absent("start_session", spec)
+            if self.refuse_at_start:
+                self._demand_absent("start_session", spec)
             number = next(self._numbers)
             uri = f"memory://session/{number}?upload_id=secret-{number}"
             self._sessions[uri] = _Session(number, spec, self.clock.now() + SESSION_LIFETIME)
@@ -557,6 +560,7 @@ class MemoryJournal:
         self.session = session
         self.take = take
         self.names: list[str] = []
+        self.orphans: list[Orphan] = []
         self.progressed: list[int] = []
         self.events: list[str] = []
         """The calls in their order: ``session_started``, ``session_dropped``, ``name_taken``, ``progress``."""
@@ -582,11 +586,13 @@ class MemoryJournal:
             self._write("session_dropped")
             self.session = None
 
-    def name_taken(self, take: int, name: str) -> None:
+    def name_taken(self, take: int, name: str, orphan: Orphan | None) -> None:
         with self._lock:
             self._write("name_taken")
             self.take = take
             self.names.append(name)
+            if orphan is not None:
+                self.orphans.append(orphan)
 
     def progress(self, bytes_confirmed: int) -> None:
         with self._lock:

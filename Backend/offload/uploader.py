@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random as random_numbers
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
 
 from offload.clock import Clock
@@ -29,7 +30,7 @@ from offload.errors import (
     TryAgain,
 )
 from offload.job import UploadJob, UploadResult, UploadSettings, is_ours, is_whole
-from offload.journal import Journal
+from offload.journal import Journal, Orphan, WhyOrphaned
 from offload.log import SILENT, EventLog
 from offload.pace import UNLIMITED, Pace
 from offload.playable import check_playable
@@ -101,14 +102,7 @@ def _found_in_bucket(
     _demand_mounted(root, problem)
     if problem.code is not Reason.FILE_MISSING:
         raise problem
-    found = None
-    take = job.take
-    # Orphans lie under the earlier names: the last one there is counts.
-    for candidate in range(job.take, job.take + MOST_TAKES_LOOKED_AT):
-        info = _read(store, line, job.bucket, job.object_name(candidate))
-        if info is None:
-            break
-        found, take = info, candidate
+    take, found = _last_object(job, store=store, line=line)
     if found is None or not is_whole(found, job):
         raise problem
     log.info("upload.found_in_bucket", object=found.name, generation=found.generation, size_bytes=found.size_bytes)
@@ -122,6 +116,25 @@ def _found_in_bucket(
         bytes_sent=0,
         resumed_from_bytes=0,
     )
+
+
+def _last_object(job: UploadJob, *, store: ObjectStore, line: Line) -> tuple[int, ObjectInfo | None]:
+    """The object under the last name that is taken, and its take; else an orphan that was found right.
+
+    By listing: orphans lie under the earlier names, and where one was deleted there is a gap.
+    """
+    takes = {job.object_name(take): take for take in range(job.take, job.take + MOST_TAKES_LOOKED_AT)}
+    folders = sorted({name[: name.rfind("/") + 1] for name in takes})
+    found = [info for folder in folders for info in line.ask(partial(_listed, store, job.bucket, folder))]
+    named = [(takes[info.name], info) for info in found if info.name in takes]
+    orphans = [info for info in found if (info.name, info.generation) in job.whole_orphans]
+    if named:
+        return max(named, key=lambda one: one[0])
+    return job.take, max(orphans, key=lambda info: info.generation, default=None)
+
+
+def _listed(store: ObjectStore, bucket: str, prefix: str) -> list[ObjectInfo]:
+    return list(store.list_prefix(bucket, prefix))
 
 
 def _read(store: ObjectStore, line: Line, bucket: str, name: str) -> ObjectInfo | None:
@@ -201,7 +214,9 @@ class _Upload:
             except ChecksumRefused as error:
                 self._after_refusal(error)
             except SessionGone:
-                self._after_lost_session()
+                info = self._after_lost_session()
+                if info is not None:
+                    return self._verified(info, adopted=True)
         raise TryAgain(f"no object after {MOST_ROUNDS} rounds")
 
     def _spec(self) -> ObjectSpec:
@@ -227,12 +242,14 @@ class _Upload:
                 f"the bucket computed another checksum {MOST_SESSIONS} times", code=Reason.CHECKSUM_REFUSED
             ) from error
 
-    def _after_lost_session(self) -> None:
+    def _after_lost_session(self) -> ObjectInfo | None:
+        """One look at the object before the file goes again: the session may have ended with it."""
         self._lost_sessions += 1
         self._log.warning("upload.session_gone", sessions=self._lost_sessions)
-        self._sender.drop_session()
-        if self._lost_sessions == MOST_SESSIONS:
+        info = self._resolve()
+        if info is None and self._lost_sessions == MOST_SESSIONS:
             raise TryAgain(f"the bucket lost {MOST_SESSIONS} sessions in a row", code=Reason.SESSION_GONE)
+        return info
 
     # --- the object ---
 
@@ -244,7 +261,7 @@ class _Upload:
         return info
 
     def _resolve(self) -> ObjectInfo | None:
-        """An object lives under the name (412): take it over if it holds the same bytes (P2).
+        """An object may live under the name (412, or a lost session): take it over if it holds the same bytes (P2).
 
         None where another round is to write, under another name if need be. Nothing is deleted here: the
         object may be the only copy of what the file held before.
@@ -259,10 +276,18 @@ class _Upload:
         if (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c()):
             self._log.info("upload.adopted", object=name, generation=info.generation)
             return info
-        if not is_ours(info, job):
+        if is_ours(info, job):
+            self._take_next_name(Orphan(info, WhyOrphaned.EARLIER_CONTENT))
+        elif self._may_pass_conflict():
+            self._log.warning("upload.conflict_passed", object=name, generation=info.generation)
+            self._take_next_name(None)
+        else:
             raise ObjectProblem(f"another object lives under {name!r}", code=Reason.OBJECT_CONFLICT)
-        self._take_next_name(info)
         return None
+
+    def _may_pass_conflict(self) -> bool:
+        """Whether the person who asked again knew of an object under this very name."""
+        return self._job.passes_conflict and self._take == self._job.take
 
     def _verified(self, info: ObjectInfo, *, adopted: bool) -> UploadResult:
         """Check the file again after the last byte (P8).
@@ -294,8 +319,8 @@ class _Upload:
     def _identity_at_end(self, info: ObjectInfo, *, adopted: bool) -> SourceIdentity | None:
         """The file's identity now; None where it is gone and the object holds all of it.
 
-        Raises FileChanged. The object of a file that was written to is deleted first; that of a file that
-        was replaced whole stays as an orphan: it may be the last copy of the recording.
+        Raises FileChanged. The object was found right, so it may be the last copy of the recording: nothing deletes
+        it. One that was there before this call stays under its name, to be compared with the file again.
         """
         opened = self._source.identity_open()
         intact = self._is_intact(opened)
@@ -306,10 +331,8 @@ class _Upload:
             if self._is_gone(problem) and intact and is_whole(info, self._job):
                 self._log.warning("upload.file_gone", object=info.name, generation=info.generation)
                 return None
-        if not adopted and intact:
-            self._take_next_name(info)
-        elif not adopted:
-            self._discard(info)
+        if not adopted:
+            self._take_next_name(Orphan(info, WhyOrphaned.FILE_CHANGED))
         raise FileChanged("the file changed while it was sent")
 
     def _is_gone(self, problem: FileProblem) -> bool:
@@ -326,24 +349,36 @@ class _Upload:
         """
         if opened == self._identity:
             return True
-        return opened.same_content_as(self._identity) and self._sender.fresh_crc32c() == self._sender.own_crc32c()
+        try:
+            return opened.same_content_as(self._identity) and self._sender.fresh_crc32c() == self._sender.own_crc32c()
+        except FileChanged:  # it is shorter by now
+            return False
 
     def _discard(self, info: ObjectInfo) -> None:
-        """Delete what this call wrote, by its generation; where that is not granted, it stays as an orphan."""
+        """Delete an object that this call wrote and whose bytes are not those that were sent, by its generation.
+
+        Where that is not granted, or the file is not as it was sent, the object stays as an orphan.
+        """
         if not is_ours(info, self._job):
+            return
+        orphan = Orphan(info, WhyOrphaned.WRONG_BYTES)
+        if not self._source.identity_open().same_content_as(self._identity):
+            self._take_next_name(orphan)
             return
         self._sender.forget_session()  # the fence: whoever owns the transfer now may have recorded this object (P6)
         try:
             self._line.ask(lambda: self._store.delete(info.bucket, info.name, generation=info.generation))
         except (ObjectProblem, StopAndTell, TryAgain) as error:
             if error.code is not Reason.OBJECT_MISSING:
-                self._take_next_name(info)
+                self._take_next_name(orphan)
         else:
             self._log.warning("upload.discarded", object=info.name, generation=info.generation)
 
-    def _take_next_name(self, orphan: ObjectInfo) -> None:
-        """Leave `orphan` where it is, reported, and write under another name from now on."""
+    def _take_next_name(self, orphan: Orphan | None) -> None:
+        """Leave `orphan` where it is, recorded in the commit that makes the next name this transfer's."""
         self._sender.forget_session()
-        self._log.warning("upload.orphaned", object=orphan.name, generation=orphan.generation)
+        if orphan is not None:
+            found = orphan.info
+            self._log.warning("upload.orphaned", object=found.name, generation=found.generation, why=orphan.why.value)
         self._take += 1
-        self._journal.name_taken(self._take, self._job.object_name(self._take))
+        self._journal.name_taken(self._take, self._job.object_name(self._take), orphan)

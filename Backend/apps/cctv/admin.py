@@ -7,6 +7,7 @@
 | `admin_base` | permissions from the role |
 | `admin_verbs` | retry, cancel, hold, lift hold, clean up now, transfer |
 | `admin_places` | sites, cameras, grants |
+| `admin_orphans` | what uploads left in the bucket |
 | `admin_records` | history, receipts, alarms, workers, jobs, batches: to be read only |
 | `admin_filters`, `admin_display` | filters; how sizes and times are shown |
 """
@@ -24,7 +25,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
-from apps.cctv import admin_places, admin_records
+from apps.cctv import admin_orphans, admin_places, admin_records
 from apps.cctv.admin_base import ReadAdmin
 from apps.cctv.admin_display import (
     NOTHING,
@@ -57,7 +58,7 @@ from apps.cctv.models import GCPVideoTransfer, Recording
 from apps.cctv.selectors import recordings_visible_to, transfers_visible_to
 from offload.source import SourceIdentity
 
-__all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "admin_places", "admin_records"]
+__all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "admin_orphans", "admin_places", "admin_records"]
 
 
 @admin.register(GCPVideoTransfer)
@@ -139,6 +140,7 @@ class GCPVideoTransferAdmin(VerbsAdmin, ReadAdmin):
         context = {**(extra_context or {}), "subtitle": None}
         if row is not None:
             context |= {"title": row.recording.name, "events": row.events.all(), "receipts": row.receipts.all()}
+            context |= {"orphans": [orphan for orphan in row.orphans.all() if not orphan.is_found_again]}
         return super().changeform_view(request, object_id, form_url, context)
 
     # --- In the list ---

@@ -106,6 +106,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("History", "history", "cctv_transferevent"),
             ("Deletion receipts", "receipt_long", "cctv_deletionreceipt"),
+            ("Orphaned objects", "inventory_2", "cctv_orphanedobject"),
         ),
     ),
     (

@@ -26,11 +26,12 @@ from django.views.decorators.http import require_http_methods
 from apps.cctv.admin_base import RoleAdmin
 from apps.cctv.admin_display import human_size
 from apps.cctv.admin_site import viewer
-from apps.cctv.models import Camera, GCPVideoTransfer, MoveRefused, Recording
+from apps.cctv.models import Camera, GCPVideoTransfer, MoveRefused, OrphanedObject, Recording
 from apps.cctv.services import ServiceError
 from apps.cctv.services.cameras import camera_archive, camera_unarchive
 from apps.cctv.services.cleanup import FileReport, Outcome, cleanup_run
 from apps.cctv.services.holds import hold_lift, hold_set
+from apps.cctv.services.orphans import orphan_delete
 from apps.cctv.services.transfers import transfer_cancel, transfer_request, transfer_retry
 from apps.cctv.wiring import media_root, object_store
 from apps.users.models import User
@@ -124,6 +125,11 @@ def _clean_up(row: GCPVideoTransfer, asked: Asked) -> str:
     return f"{human_size(report.freed_bytes)} freed, with a deletion receipt."
 
 
+def _delete_orphan(row: OrphanedObject, asked: Asked) -> str:
+    orphan_delete(orphan_id=row.pk, store=object_store(), user=asked.user, now=asked.now)
+    return f"Generation {row.object_generation} is gone from the bucket. Its row stays."
+
+
 def _transfer(row: Recording, asked: Asked) -> str:
     report = transfer_request(
         recording_ids=[row.pk], batch_size=BATCH_SIZE, user=asked.user, now=asked.now, root=media_root()
@@ -154,7 +160,9 @@ def _recording_id(row: GCPVideoTransfer | Recording) -> UUID:
     return row.pk if isinstance(row, Recording) else row.recording_id
 
 
-def _recording(row: GCPVideoTransfer | Recording) -> Recording:
+def _recording(row: GCPVideoTransfer | Recording | OrphanedObject) -> Recording:
+    if isinstance(row, OrphanedObject):
+        return row.transfer.recording
     return row if isinstance(row, Recording) else row.recording
 
 
@@ -216,6 +224,18 @@ CLEAN_UP = Verb(
     at_most=CLEANED_AT_MOST,
 )
 
+DELETE_ORPHAN = Verb(
+    "delete_orphan",
+    "Delete from the bucket",
+    "delete_forever",
+    "Delete this object for good? Nothing brings it back. First the recording's own object is read back from "
+    "the bucket and proven; an object of another installation, of a held recording, or without such a proof stays.",
+    applies=lambda row: row.deleted_at is None and not row.is_found_again and not _recording(row).hold_wanted,
+    one=_delete_orphan,
+    dangerous=True,
+    at_most=CLEANED_AT_MOST,
+)
+
 
 ARCHIVE = Verb(
     "archive",
@@ -233,6 +253,9 @@ UNARCHIVE = Verb(
     applies=lambda row: row.archived_at is not None,
     one=_unarchive,
 )
+
+
+_KINDS: dict[type[Model], str] = {Camera: "camera", OrphanedObject: "object"}
 
 
 # --- Pages ----------------------------------------------------------------------------------------
@@ -289,7 +312,7 @@ class VerbsAdmin(RoleAdmin):
                 "verb": verb,
                 "rows": [_listed(row) for row in rows if verb.applies(row)],
                 "others": [_listed(row) for row in rows if not verb.applies(row)],
-                "kind": "camera" if self.model is Camera else "recording",
+                "kind": _KINDS.get(self.model, "recording"),
                 "complaint": complaint,
                 "back": back or request.get_full_path(),
                 "from_list": not back,
@@ -335,11 +358,13 @@ def _list_action(verb: Verb) -> Callable[[VerbsAdmin, HttpRequest, QuerySet[Mode
     return act
 
 
-def _listed(row: GCPVideoTransfer | Recording | Camera) -> tuple[UUID, str, str]:
+def _listed(row: GCPVideoTransfer | Recording | Camera | OrphanedObject) -> tuple[UUID, str, str]:
     """Id, name, and what stands beside it."""
     if isinstance(row, Camera):
         return row.pk, row.name, row.site.name
     recording = _recording(row)
+    if isinstance(row, OrphanedObject):
+        return row.pk, recording.name, f"{row.gcp_storage_path}#{row.object_generation}, {human_size(row.size_bytes)}"
     return row.pk, recording.name, f"{recording.camera.name}, {human_size(row.file_size_bytes)}"
 
 

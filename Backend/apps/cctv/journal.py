@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
+
 from apps.cctv.leases import Claim, lease_time
-from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.models import GCPVideoTransfer, OrphanedObject
 from offload.clock import Clock
-from offload.journal import StoredSession
+from offload.digest import to_base64
+from offload.journal import Orphan, StoredSession
 from offload.naming import public_url
 
 
@@ -39,8 +42,28 @@ class OrmJournal:
         """`bytes_uploaded` stays: of a finished session it is true, after any other the attempt's end decides."""
         self._note(session_uri="", session_started_at=None, session_identity="")
 
-    def name_taken(self, take: int, name: str) -> None:
-        self._note(name_take=take, gcp_storage_path=name, gcp_public_url=public_url(self._bucket, name))
+    def name_taken(self, take: int, name: str, orphan: Orphan | None) -> None:
+        """What lies under the former name has its row in the same commit, or the former name stays the transfer's."""
+        columns = {"name_take": take, "gcp_storage_path": name, "gcp_public_url": public_url(self._bucket, name)}
+        with transaction.atomic():
+            self._note(passes_conflict=False, **columns)
+            if orphan is not None:
+                self._add(orphan)
+
+    def _add(self, orphan: Orphan) -> None:
+        """Known already where a database restored from yesterday meets it again."""
+        info = orphan.info
+        row = OrphanedObject(
+            transfer=self._transfer,
+            gcp_bucket=info.bucket,
+            gcp_storage_path=info.name,
+            object_generation=info.generation,
+            size_bytes=info.size_bytes,
+            object_crc32c=to_base64(info.crc32c),
+            why=orphan.why.value,
+            orphaned_at=lease_time(self._clock.now()),
+        )
+        OrphanedObject.objects.bulk_create([row], ignore_conflicts=True)
 
     def progress(self, bytes_confirmed: int) -> None:
         """Bytes never confirmed before refresh the retry budget: a slow line is no failing one."""

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet, VerifiedUpload
 from apps.cctv.tables.media_roots import SeenMediaRoot
+from apps.cctv.tables.orphans import OrphanedObject
 from offload.errors import LeaseLost, Reason
 from offload.states import UPLOADED, Move, State
 
@@ -29,6 +30,7 @@ __all__ = [
     "GCPVideoTransfer",
     "Lease",
     "MoveRefused",
+    "OrphanedObject",
     "PeriodicJob",
     "Recording",
     "SeenMediaRoot",
@@ -230,6 +232,9 @@ class GCPVideoTransfer(models.Model):
     gcp_storage_path = models.CharField(max_length=1024)
     gcp_public_url = models.TextField(blank=True)
     name_take = models.PositiveSmallIntegerField(default=0, help_text="Orphans lie under the earlier names")
+    passes_conflict = models.BooleanField(
+        default=False, db_default=False, help_text="Asked for again by a person who knew of another object there"
+    )
 
     file_size_bytes = models.PositiveBigIntegerField(default=0)
     bytes_uploaded = models.PositiveBigIntegerField(default=0, help_text="What the bucket confirmed")

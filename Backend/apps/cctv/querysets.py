@@ -340,6 +340,7 @@ def _uploaded_columns(now: datetime) -> dict[str, Any]:
         "error_message": "",
         "failures_in_row": 0,
         "failing_since": None,
+        "passes_conflict": False,
         "session_uri": "",
         "session_started_at": None,
         "session_identity": "",

@@ -11,12 +11,13 @@ from django.utils import timezone
 from ninja import Field, Schema
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, StrictBool
 
-from apps.cctv.models import GCPVideoTransfer, Recording, Site, TransferEvent
+from apps.cctv.models import GCPVideoTransfer, OrphanedObject, Recording, Site, TransferEvent
 from apps.cctv.selectors import RecordingFilters, RecordingStats, StorageSums, TransferFilters
 from apps.cctv.services.bandwidth import limit_of
 from apps.cctv.services.transfers import RequestReport
 from apps.users.models import Role
 from offload.errors import Reason
+from offload.journal import WhyOrphaned
 from offload.states import State
 
 NO_NUL = "^[^\\u0000]*$"
@@ -217,10 +218,36 @@ class EventOut(Schema):
         return event.from_status or None
 
 
+class OrphanOut(Schema):
+    """An object that stays in the bucket though the transfer counts another as its own, or none yet."""
+
+    gcp_bucket: str
+    gcp_storage_path: str
+    object_generation: str = Field(description="A 64-bit number, as text: JavaScript would round it.")
+    object_crc32c: str = Field(description="Base64, as the bucket writes it.")
+    size_bytes: int
+    why: WhyOrphaned = Field(
+        description="`file_changed`: whole, the file changed after its last byte was sent; it may be the last copy. "
+        "`earlier_content`: an earlier content of the file. `wrong_bytes`: not what was sent, and not deletable."
+    )
+    orphaned_at: datetime
+    deleted_at: datetime | None = Field(description="When a person had it deleted; null while it lies there.")
+    deleted_by: str | None
+
+    @staticmethod
+    def resolve_object_generation(row: OrphanedObject) -> str:
+        return str(row.object_generation)
+
+    @staticmethod
+    def resolve_deleted_by(row: OrphanedObject) -> str | None:
+        return row.deleted_by if row.deleted_at else None
+
+
 class TransferDetailOut(TransferOut):
     original_local_path: str = Field(description="Below the media root.")
     object_generation: str | None = Field(description="A 64-bit number, as text: JavaScript would round it.")
     object_crc32c: str | None = Field(description="Base64, as the bucket writes it.")
+    orphans: list[OrphanOut] = Field(description="What its uploads left in the bucket, latest first.")
     events: list[EventOut] = Field(description="The whole history, oldest first.")
 
     @staticmethod
@@ -234,6 +261,10 @@ class TransferDetailOut(TransferOut):
     @staticmethod
     def resolve_events(row: GCPVideoTransfer) -> list[TransferEvent]:
         return list(row.events.all())
+
+    @staticmethod
+    def resolve_orphans(row: GCPVideoTransfer) -> list[OrphanedObject]:
+        return [orphan for orphan in row.orphans.all() if not orphan.is_found_again]
 
 
 class CountsOut(Schema):

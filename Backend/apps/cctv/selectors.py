@@ -15,7 +15,7 @@ from uuid import UUID
 from django.core import signing
 from django.db.models import Count, Model, Q, QuerySet, Sum
 
-from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site
+from apps.cctv.models import Camera, GCPVideoTransfer, OrphanedObject, Recording, Site
 from apps.cctv.querysets import TransferQuerySet
 from apps.users.models import User
 from apps.users.permissions import Permission, may
@@ -74,6 +74,16 @@ def unrequested(recordings: QuerySet[Recording]) -> QuerySet[Recording]:
     return recordings.filter(
         storage_type=Recording.StorageType.LOCAL, status=Recording.Status.READY, gcp_transfer__isnull=True
     )
+
+
+def orphans_visible_to(user: User) -> QuerySet[OrphanedObject]:
+    """The orphaned objects of the transfers that `user` may see."""
+    orphans = OrphanedObject.objects.all()
+    if may(user, Permission.MANAGE):
+        return orphans
+    if may(user, Permission.VIEW):
+        return orphans.filter(_open_or_granted(user, "transfer__recording__camera__"))
+    return orphans.none()
 
 
 def _open_or_granted(user: User, prefix: str) -> Q:
@@ -145,8 +155,8 @@ def transfer_page(
 
 
 def transfer_detail(*, user: User, transfer_id: UUID) -> GCPVideoTransfer | None:
-    """One transfer with its events at hand; None where it does not exist for `user`."""
-    return _transfers_to_show(user).prefetch_related("events").filter(pk=transfer_id).first()
+    """One transfer with its events and orphans at hand; None where it does not exist for `user`."""
+    return _transfers_to_show(user).prefetch_related("events", "orphans").filter(pk=transfer_id).first()
 
 
 def _transfers_to_show(user: User) -> TransferQuerySet:

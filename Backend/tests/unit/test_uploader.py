@@ -359,7 +359,32 @@ def test_gone_file_is_missing_where_there_is_no_object(bench):
     error = bench.fails(FileProblem)
 
     assert (error.code, error.disposition) == (Reason.FILE_MISSING, Disposition.FAIL)
-    assert bench.kinds() == ["get"]
+    assert bench.kinds() == ["list_prefix"]
+
+
+def test_gone_file_is_found_beyond_an_orphan_that_was_deleted(bench):
+    """A database restored from yesterday names the first object; a person deleted that one today."""
+    last = bench.existing(noise(1000, 2), take=2)
+    result = bench.upload()
+
+    assert (result.info, result.take) == (last, 2)
+
+
+def test_gone_file_is_found_in_the_orphan_that_was_found_right(bench):
+    """The file changed after its last byte and vanished before it could be sent again."""
+    orphan = bench.existing(noise(1000))
+    bench.journal.take = 1
+    result = bench.upload(whole_orphans=[(orphan.name, orphan.generation)])
+
+    assert (result.info, result.take, result.found_in_bucket) == (orphan, 1, True)
+
+
+@pytest.mark.parametrize("known", [[], [("recordings/0-clip.mkv", 5)]], ids=["not found right", "another generation"])
+def test_gone_file_is_missing_where_only_another_orphan_is_left(bench, known):
+    bench.existing(noise(1000))
+    bench.journal.take = 1
+
+    assert bench.fails(FileProblem, whole_orphans=known).code is Reason.FILE_MISSING
 
 
 def test_of_several_takes_the_last_one_is_found(bench):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from datetime import timedelta
 
 import pytest
 
-from offload.errors import Disposition, FileChanged, FileProblem, ObjectProblem, Reason, StopAndTell, TryAgain
+from offload.errors import Disposition, FileChanged, FileProblem, Reason, StopAndTell
+from offload.journal import Orphan, WhyOrphaned
 from offload.store import META_TRANSFER
 from tests.unit.upload_bench import BUCKET, PATH, QUANTUM, noise
 
@@ -51,17 +51,25 @@ def after_last_byte(bench, change) -> None:
     bench.store.fault("put_small", then=lambda: change(bench))
 
 
+def assert_nothing_whole_was_deleted(bench, whole: bytes) -> None:
+    """What is in the bucket is the recording as it was, and the journal knows it as an orphan."""
+    assert bench.store.calls_of("delete") == []
+    assert [bench.store.data(BUCKET, info.name) for info in bench.store.objects()] in ([], [whole])
+    assert [orphan.info for orphan in bench.journal.orphans] == bench.store.objects()
+
+
 @CHANGES
 @pytest.mark.parametrize("chunk", [0, 1, 2])
 def test_file_that_changes_while_it_is_sent_is_not_counted(bench, change, chunk):
     """F11"""
     bench.write(SIZE)
     bench.store.fault("send", skip=chunk, action=lambda: change(bench))
+    whole = bench.data
     error = bench.fails(FileChanged)
 
     assert error.disposition is Disposition.RETRY
-    assert bench.store.objects() == []
-    assert chunk == 2 or bench.store.calls_of("delete") == []  # seen before there was an object
+    assert_nothing_whole_was_deleted(bench, whole)
+    assert chunk == 2 or bench.store.objects() == []  # seen before there was an object
     assert bench.journal.session is None
     assert bench.store.open_sessions() == 0
 
@@ -72,24 +80,113 @@ def test_small_file_that_changes_while_it_is_sent_is_not_counted(make_bench, cha
     bench.write(SIZE)
     bench.store.fault("put_small", action=lambda: change(bench))
 
+    whole = bench.data
     bench.fails(FileChanged)
-    assert bench.store.objects() == []
+    assert_nothing_whole_was_deleted(bench, whole)
+
+
+def restore_date(bench) -> None:
+    """Rewritten in place, as large as before and under its old date."""
+    mtime_ns = bench.path.stat().st_mtime_ns
+    with bench.path.open("r+b") as file:
+        file.write(b"rewritten")
+    os.utime(bench.path, ns=(mtime_ns, mtime_ns))
+
+
+def replace_whole(bench) -> None:
+    bench.path.with_name("new").write_bytes(noise(SIZE, seed=1))
+    bench.path.with_name("new").rename(bench.path)
 
 
 @WAYS
-@CHANGES
-def test_object_of_a_file_that_changed_after_its_last_byte_is_deleted_by_its_generation(
+@pytest.mark.parametrize("change", [grow, shrink, shrink_to_nothing, rewrite, restore_date, replace_whole])
+def test_whole_object_of_a_file_that_changed_after_its_last_byte_is_never_deleted(
     make_bench, small_limit_bytes, change
 ):
+    """Its bytes were compared and found right: it may be the last copy of the recording."""
     bench = make_bench(small_limit_bytes=small_limit_bytes)
-    bench.write(SIZE)
+    whole = bench.write(SIZE)
     after_last_byte(bench, change)
+    assert bench.fails(FileChanged).disposition is Disposition.RETRY
+
+    assert bench.stored() == whole
+    assert bench.store.calls_of("delete") == []
+    [info] = bench.store.objects()
+    assert bench.journal.orphans == [Orphan(info, WhyOrphaned.FILE_CHANGED)]
+    assert (bench.journal.take, bench.journal.names) == (1, [bench.job.object_name(1)])
+    assert bench.journal.session is None
+
+
+@CHANGES
+def test_whole_object_of_a_resumed_upload_is_never_deleted(bench, change):
+    bench.write(SIZE)
+    bench.store.fault("send", StopAndTell("403"), skip=1)
+    bench.fails(StopAndTell)
+    bench.store.fault("send", skip=1, then=lambda: change(bench))
+    whole = bench.data
     bench.fails(FileChanged)
 
-    assert bench.store.objects() == []
-    [deleted] = bench.store.calls_of("delete")
-    assert deleted.generation is not None
-    assert bench.journal.names == []
+    assert bench.stored() == whole
+    assert bench.store.calls_of("delete") == []
+    assert [orphan.why for orphan in bench.journal.orphans] == [WhyOrphaned.FILE_CHANGED]
+
+
+@pytest.mark.parametrize("change", [shrink, shrink_to_nothing])
+def test_whole_object_of_a_file_truncated_while_it_is_summed_afresh_is_never_deleted(bench, monkeypatch, change):
+    """Only the ctime had changed, so the file was read again, and it was cut in that moment."""
+    whole = bench.write(SIZE)
+    reads = []
+
+    def meanwhile(bench):
+        chmod(bench)
+        real_pread = os.pread
+        monkeypatch.setattr(os, "pread", lambda *args: reads.append(change(bench)) or real_pread(*args))
+
+    after_last_byte(bench, meanwhile)
+    bench.fails(FileChanged)
+
+    assert reads
+    assert bench.stored() == whole
+    assert bench.store.calls_of("delete") == []
+    assert [orphan.why for orphan in bench.journal.orphans] == [WhyOrphaned.FILE_CHANGED]
+
+
+class Killed(BaseException):
+    """The process is gone: no handler runs."""
+
+
+def killed_at(bench, method: str, *, after: bool) -> None:
+    """The process dies just before or just after a note of the journal is committed."""
+    note = getattr(bench.journal, method)
+
+    def noted(*values):
+        setattr(bench.journal, method, note)
+        if after:
+            note(*values)
+        raise Killed
+
+    setattr(bench.journal, method, noted)
+
+
+@WAYS
+@pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
+@pytest.mark.parametrize("method", ["session_dropped", "name_taken"])
+def test_worker_killed_around_the_orphan_leaves_it_whole_and_known(make_bench, small_limit_bytes, method, after):
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    whole = bench.write(SIZE)
+    after_last_byte(bench, rewrite)
+    killed_at(bench, method, after=after)
+    with pytest.raises(Killed):
+        bench.upload()
+    bench.data = bench.path.read_bytes()
+    result = bench.upload()
+
+    bench.assert_proven(result, take=1)
+    assert bench.stored(0) == whole
+    assert bench.store.calls_of("delete") == []
+    assert [orphan.info.generation for orphan in bench.journal.orphans] == [
+        info.generation for info in bench.store.objects() if info.name == bench.job.object_name(0)
+    ]
 
 
 @WAYS
@@ -100,54 +197,7 @@ def test_file_that_changed_is_uploaded_again_once_it_has_settled(make_bench, sma
     bench.fails(FileChanged)
     bench.data = bench.path.read_bytes()
 
-    bench.assert_proven(bench.upload())
-
-
-def hold(bench) -> None:
-    [info] = bench.store.objects()
-    bench.store.change(BUCKET, info.name, temporary_hold=True)
-
-
-def retain(bench) -> None:
-    [info] = bench.store.objects()
-    until = bench.clock.now() + timedelta(days=1)
-    bench.store.change(BUCKET, info.name, retention_expires_at=until)
-
-
-def forbid(bench) -> None:
-    bench.store.fault("delete", StopAndTell("403"), times=99)
-
-
-def forbid_by_object(bench) -> None:
-    bench.store.fault("delete", ObjectProblem("403", code=Reason.PERMISSION_DENIED), times=99)
-
-
-def be_down(bench) -> None:
-    bench.store.fault("delete", TryAgain("503"), times=99)
-
-
-@WAYS
-@pytest.mark.parametrize("obstacle", [hold, retain, forbid, forbid_by_object, be_down])
-def test_object_that_may_not_be_deleted_is_orphaned_and_the_next_attempt_takes_the_next_name(
-    make_bench, small_limit_bytes, obstacle
-):
-    bench = make_bench(small_limit_bytes=small_limit_bytes)
-    bench.write(SIZE)
-
-    def change(bench):
-        obstacle(bench)
-        rewrite(bench)
-
-    after_last_byte(bench, change)
-    assert bench.fails(FileChanged).disposition is Disposition.RETRY
-    [orphan] = bench.store.objects()
-    assert (bench.journal.take, bench.journal.names) == (1, [bench.job.object_name(1)])
-    assert bench.journal.session is None
-
-    bench.data = bench.path.read_bytes()
-    result = bench.upload()
-    bench.assert_proven(result, take=1)
-    assert orphan in bench.store.objects()
+    bench.assert_proven(bench.upload(), take=1)
 
 
 def test_what_somebody_else_put_under_the_name_meanwhile_is_not_deleted(bench):
@@ -200,17 +250,9 @@ def test_backup_that_links_the_file_meanwhile_changes_nothing(make_bench, small_
 
 def test_file_rewritten_under_its_old_date_is_caught_by_a_fresh_checksum(bench):
     bench.write(SIZE)
-    mtime_ns = bench.path.stat().st_mtime_ns
+    after_last_byte(bench, restore_date)
 
-    def rewrite_quietly(bench):
-        with bench.path.open("r+b") as file:
-            file.write(b"rewritten")
-        os.utime(bench.path, ns=(mtime_ns, mtime_ns))
-
-    after_last_byte(bench, rewrite_quietly)
     bench.fails(FileChanged)
-
-    assert bench.store.objects() == []
 
 
 # --- another file under the path, or none ---
@@ -222,11 +264,7 @@ def test_recording_that_was_replaced_stays_in_the_bucket_and_is_not_counted(make
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     first = bench.write(SIZE)
 
-    def replace():
-        bench.path.with_name("new").write_bytes(noise(SIZE, seed=1))
-        bench.path.with_name("new").rename(bench.path)
-
-    at_last_part(bench, replace)
+    at_last_part(bench, lambda: replace_whole(bench))
     bench.fails(FileChanged)
     assert bench.stored(0) == first
 

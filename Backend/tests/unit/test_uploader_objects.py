@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import pytest
 
 from offload.errors import Disposition, FileChanged, FileProblem, ObjectProblem, Reason, StopAndTell, TryAgain
+from offload.journal import Orphan, WhyOrphaned
 from offload.store import META_INSTALLATION, META_TRANSFER
 from tests.unit.upload_bench import BUCKET, QUANTUM, noise
 
@@ -81,15 +83,57 @@ def test_bucket_that_stores_what_it_should_refuse_keeps_no_wrong_object(make_ben
     assert len(bench.store.objects()) == 1
 
 
-def test_wrong_object_that_may_not_be_deleted_is_left_as_an_orphan_and_never_counted(bench):
+def hold(bench) -> None:
+    [info] = bench.store.objects()
+    bench.store.change(BUCKET, info.name, temporary_hold=True)
+
+
+def retain(bench) -> None:
+    [info] = bench.store.objects()
+    bench.store.change(BUCKET, info.name, retention_expires_at=bench.clock.now() + timedelta(days=1))
+
+
+def forbid(bench) -> None:
+    bench.store.fault("delete", StopAndTell("403"), times=99)
+
+
+def forbid_by_object(bench) -> None:
+    bench.store.fault("delete", ObjectProblem("403", code=Reason.PERMISSION_DENIED), times=99)
+
+
+def be_down(bench) -> None:
+    bench.store.fault("delete", TryAgain("503"), times=99)
+
+
+@WAYS
+@pytest.mark.parametrize("obstacle", [hold, retain, forbid, forbid_by_object, be_down])
+def test_wrong_object_that_may_not_be_deleted_is_left_as_an_orphan_and_never_counted(
+    make_bench, small_limit_bytes, obstacle
+):
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.store.enforce_checksums = False
     bench.write(3 * QUANTUM)
     bench.store.fault("send", flip_byte_at=5)
-    bench.store.fault("delete", StopAndTell("403"))
+    bench.store.fault("send", skip=1, then=lambda: obstacle(bench))
+    bench.store.fault("put_small", flip_byte_at=5, then=lambda: obstacle(bench))
 
     bench.assert_proven(bench.upload(), take=1)
     assert bench.journal.names == [bench.job.object_name(1)]
     assert bench.stored(0) != bench.data
+    [orphan] = bench.journal.orphans
+    assert (orphan.info.name, orphan.why) == (bench.job.object_name(0), WhyOrphaned.WRONG_BYTES)
+
+
+def test_wrong_object_of_a_file_that_is_not_as_it_was_is_not_deleted(bench):
+    """Only while the file lies there as it was sent is a wrong object of it worth nothing."""
+    bench.store.enforce_checksums = False
+    bench.write(3 * QUANTUM)
+    bench.store.fault("send", flip_byte_at=5)
+    bench.store.fault("send", skip=1, then=lambda: os.truncate(bench.path, 5))
+    bench.fails(FileChanged)
+
+    assert bench.store.calls_of("delete") == []
+    assert [orphan.why for orphan in bench.journal.orphans] == [WhyOrphaned.WRONG_BYTES]
 
 
 # --- an object was there before ---
@@ -112,6 +156,49 @@ def test_object_with_the_same_bytes_is_adopted_with_its_generation(make_bench, s
     assert result.identity == bench.root.stat("cam/clip.mkv")
     assert bench.store.objects() == [info]
     assert bench.store.calls_of("delete", "set_hold") == []
+
+
+@WAYS
+@pytest.mark.parametrize("metadata", [{}, {META_TRANSFER: "transfer-2"}], ids=["ours", "another's"])
+def test_retry_after_a_conflict_adopts_what_has_the_same_bytes_by_now(make_bench, small_limit_bytes, metadata):
+    """P2: an object rewritten with the same bytes is the recording's own, whatever its generation."""
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    bench.write(3 * QUANTUM)
+    info = bench.existing(bench.data, **metadata)
+    result = bench.upload(passes_conflict=True)
+
+    assert (result.info, result.adopted, result.take) == (info, True, 0)
+    assert bench.store.objects() == [info]
+
+
+@WAYS
+def test_retry_after_a_conflict_leaves_another_object_where_it_is_and_takes_the_next_name(
+    make_bench, small_limit_bytes
+):
+    bench = make_bench(small_limit_bytes=small_limit_bytes)
+    bench.write(3 * QUANTUM)
+    theirs = bench.existing(noise(3 * QUANTUM, seed=9), **{META_TRANSFER: "transfer-2"})
+
+    bench.assert_proven(bench.upload(passes_conflict=True), take=1)
+    assert theirs in bench.store.objects()
+    assert bench.journal.orphans == []  # it is not ours
+
+
+def test_retry_after_a_conflict_passes_one_name_only(bench):
+    """A second object of somebody else is a conflict that a person has not seen."""
+    bench.write(3 * QUANTUM)
+    for take in (0, 1):
+        bench.existing(noise(5, seed=take), take, **{META_TRANSFER: "transfer-2"})
+
+    assert bench.fails(ObjectProblem, passes_conflict=True).code is Reason.OBJECT_CONFLICT
+    assert bench.journal.take == 1
+
+
+def test_retry_after_a_conflict_never_passes_another_installation(bench):
+    bench.write(3 * QUANTUM)
+    bench.existing(noise(5), **{META_INSTALLATION: "installation-2"})
+
+    assert bench.fails(ObjectProblem, passes_conflict=True).code is Reason.OTHER_INSTALLATION
 
 
 def test_object_without_metadata_and_with_the_same_bytes_is_adopted(bench):
@@ -160,6 +247,7 @@ def test_own_object_of_an_earlier_content_is_left_as_an_orphan_under_its_name(ma
     assert earlier in bench.store.objects()
     assert bench.store.calls_of("delete") == []
     assert (bench.journal.take, bench.journal.names) == (1, [bench.job.object_name(1)])
+    assert bench.journal.orphans == [Orphan(earlier, WhyOrphaned.EARLIER_CONTENT)]
 
 
 def test_name_is_in_the_journal_before_anything_is_written_under_it(bench):

@@ -9,12 +9,14 @@ import pytest
 from offload.errors import (
     Disposition,
     LineDown,
+    ObjectProblem,
     Reason,
     SessionGone,
     StopAndTell,
     Stopped,
     TryAgain,
 )
+from offload.store import META_TRANSFER
 from offload.testing import MemoryStore
 from tests.unit.upload_bench import QUANTUM, noise
 
@@ -166,6 +168,61 @@ def test_session_lost_in_mid_upload_is_begun_anew(bench):
     assert [offset for offset, _ in bench.sent()][-4:] == [0, QUANTUM, 2 * QUANTUM, 3 * QUANTUM]
 
 
+def test_lost_answer_to_the_last_part_of_a_session_that_is_gone_sends_nothing_again(bench):
+    """The object is there; the session that made it is not: one look at the object tells."""
+    bench.write(4 * QUANTUM)
+    bench.store.fault("send", skip=3, lost_answer=True)
+    bench.store.fault("session_status", SessionGone("410"))
+    result = bench.upload()
+
+    bench.assert_proven(result)
+    assert result.bytes_sent == 4 * QUANTUM
+    assert len(bench.store.calls_of("get")) == 1
+    assert len(bench.store.calls_of("start_session")) == 1
+
+
+def test_killed_after_the_last_byte_and_its_session_gone_sends_nothing_again(bench):
+    bench.store.refuse_at_start = False
+    bench.write(4 * QUANTUM)
+    bench.store.fault("send", skip=3, then=kill)
+    with pytest.raises(Killed):
+        bench.upload()
+    bench.store.forget_sessions()
+    result = bench.upload()
+
+    bench.assert_proven(result)
+    assert (result.bytes_sent, result.adopted) == (0, True)
+    assert len(bench.store.calls_of("start_session")) == 1
+
+
+@pytest.mark.parametrize("ended", ["too old", "of another ctime"])
+def test_session_that_may_not_be_continued_is_given_up_after_one_look_at_its_object(bench, ended):
+    """It had ended with the whole object, and nobody recorded that."""
+    bench.store.refuse_at_start = False
+    bench.write(4 * QUANTUM)
+    bench.upload()
+    if ended == "too old":
+        bench.clock.advance(6 * 86400)
+    else:
+        bench.path.chmod(0o600)
+    result = bench.upload()
+
+    bench.assert_proven(result)
+    assert (result.bytes_sent, result.adopted) == (0, True)
+    assert len(bench.store.objects()) == 1
+
+
+def test_lost_session_whose_name_holds_another_object_conflicts_before_a_byte_is_sent_again(bench):
+    bench.write(4 * QUANTUM)
+    kill_at(bench, "send", 2)
+    bench.existing(noise(9), **{META_TRANSFER: "transfer-2"})
+    bench.store.forget_sessions()
+    bench.store.refuse_at_start = False
+
+    assert bench.fails(ObjectProblem).code is Reason.OBJECT_CONFLICT
+    assert len(bench.sent()) == 2
+
+
 def test_bucket_that_loses_every_session_is_tried_again_later(bench):
     bench.write(4 * QUANTUM)
     bench.store.fault("send", SessionGone("410"), times=99)
@@ -217,6 +274,38 @@ def test_cut_chunk_is_continued_where_the_bucket_got_to(make_bench, after_bytes)
 
     bench.assert_proven(bench.upload())
     assert bench.store.calls_of("send")[1].offset_bytes == after_bytes // QUANTUM * QUANTUM
+    assert_nothing_committed_was_sent_again(bench)
+
+
+ODD = [1, QUANTUM - 1, QUANTUM + 1, 2 * QUANTUM - 5, 3 * QUANTUM - 1]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("size_bytes", [4 * QUANTUM, 4 * QUANTUM + 1, 7 * QUANTUM + 100])
+def test_any_committed_offset_is_continued(make_bench, odd, size_bytes):
+    """The next chunk goes from it to a multiple of 256 KiB, and has at least as many bytes, or it is the last part."""
+    bench = make_bench(chunk_min_bytes=3 * QUANTUM, chunk_max_bytes=3 * QUANTUM)
+    bench.write(size_bytes)
+    bench.store.fault("send", commit_bytes=odd)
+
+    bench.assert_proven(bench.upload())
+    assert_nothing_committed_was_sent_again(bench)
+    for call in bench.store.calls_of("send")[1:]:
+        end_bytes = (call.offset_bytes or 0) + call.received_bytes
+        assert call.last or (end_bytes % QUANTUM == 0 and call.received_bytes >= QUANTUM)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_killed_worker_is_continued_from_any_committed_offset(make_bench, odd):
+    bench = make_bench(chunk_min_bytes=3 * QUANTUM, chunk_max_bytes=3 * QUANTUM)
+    bench.write(4 * QUANTUM + 7)
+    bench.store.fault("send", commit_bytes=odd, then=kill)
+    with pytest.raises(Killed):
+        bench.upload()
+    result = bench.upload()
+
+    bench.assert_proven(result)
+    assert result.resumed_from_bytes == odd
     assert_nothing_committed_was_sent_again(bench)
 
 
@@ -277,38 +366,6 @@ def test_lost_answer_to_a_small_file_ends_with_the_object_it_made(make_bench):
     bench = make_bench(small_limit_bytes=QUANTUM)
     bench.write(1000)
     bench.store.fault("put_small", lost_answer=True)
-ODD = [1, QUANTUM - 1, QUANTUM + 1, 2 * QUANTUM - 5, 3 * QUANTUM - 1]
-
-
-@pytest.mark.parametrize("odd", ODD)
-@pytest.mark.parametrize("size_bytes", [4 * QUANTUM, 4 * QUANTUM + 1, 7 * QUANTUM + 100])
-def test_any_committed_offset_is_continued(make_bench, odd, size_bytes):
-    """The next chunk goes from it to a multiple of 256 KiB, and has at least as many bytes, or it is the last part."""
-    bench = make_bench(chunk_min_bytes=3 * QUANTUM, chunk_max_bytes=3 * QUANTUM)
-    bench.write(size_bytes)
-    bench.store.fault("send", commit_bytes=odd)
-
-    bench.assert_proven(bench.upload())
-    assert_nothing_committed_was_sent_again(bench)
-    for call in bench.store.calls_of("send")[1:]:
-        end_bytes = (call.offset_bytes or 0) + call.received_bytes
-        assert call.last or (end_bytes % QUANTUM == 0 and call.received_bytes >= QUANTUM)
-
-
-@pytest.mark.parametrize("odd", ODD)
-def test_killed_worker_is_continued_from_any_committed_offset(make_bench, odd):
-    bench = make_bench(chunk_min_bytes=3 * QUANTUM, chunk_max_bytes=3 * QUANTUM)
-    bench.write(4 * QUANTUM + 7)
-    bench.store.fault("send", commit_bytes=odd, then=kill)
-    with pytest.raises(Killed):
-        bench.upload()
-    result = bench.upload()
-
-    bench.assert_proven(result)
-    assert result.resumed_from_bytes == odd
-    assert_nothing_committed_was_sent_again(bench)
-
-
     result = bench.upload()
 
     bench.assert_proven(result)

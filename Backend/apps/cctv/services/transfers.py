@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, PositiveBigIntegerField, Value, When
+from django.db.models import BooleanField, Case, F, PositiveBigIntegerField, Value, When
 
 from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
@@ -36,8 +36,9 @@ log = structlog.get_logger("coldreel.transfer")
 PAGE_ROWS = 1000
 RETRY_BATCH_SIZE = 5
 
-_NAME_IN_USE = frozenset({Reason.OBJECT_CONFLICT, Reason.OBJECT_EXISTS, Reason.OBJECT_DIFFERS})
-"""After these, another object lives under the name and is never overwritten (P2): a retry takes the next name."""
+_NAME_IN_USE = (Reason.OBJECT_CONFLICT, Reason.OBJECT_EXISTS, Reason.OBJECT_DIFFERS)
+"""After these, another object lives under the name. A retry compares it with the file: the same bytes are adopted, and
+where they differ the next name is taken, since nothing is overwritten (P2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,6 @@ class _Row(NamedTuple):
     local_path: str
     gcp_transfer__pk: UUID | None
     gcp_transfer__transfer_status: str | None
-    gcp_transfer__error_code: str | None
     gcp_transfer__gcp_bucket: str | None
     gcp_transfer__name_take: int | None
     gcp_transfer__original_local_path: str | None
@@ -359,39 +359,42 @@ _BYTES_OF_SESSION = Case(
 )
 
 
+_KNOWN_CONFLICT = Case(
+    When(error_code__in=_NAME_IN_USE, then=Value(True)), default=Value(False), output_field=BooleanField()
+)
+
+
 class _Former(NamedTuple):
-    """What decides under which name, in which bucket, a failed transfer is tried again."""
+    """What decides under which name a failed transfer is tried again in another bucket."""
 
     camera_id: UUID
     recording_id: UUID
     path: str
     bucket: str
     take: int
-    error_code: str
 
     @classmethod
     def of(cls, row: GCPVideoTransfer) -> _Former:
         path, camera_id = row.original_local_path, row.recording.camera_id
-        return cls(camera_id, row.recording_id, path, row.gcp_bucket, row.name_take, row.error_code)
+        return cls(camera_id, row.recording_id, path, row.gcp_bucket, row.name_take)
 
     @classmethod
     def of_row(cls, row: _Row, path: str) -> _Former:
         bucket, take = row.gcp_transfer__gcp_bucket or "", row.gcp_transfer__name_take or 0
-        return cls(row.camera_id, row.pk, path, bucket, take, row.gcp_transfer__error_code or "")
+        return cls(row.camera_id, row.pk, path, bucket, take)
 
 
 def _other_object(former: _Former) -> dict[str, Any]:
     """Columns of the next attempt's object where it cannot be the former one; else none."""
     bucket = settings.GCP_STORAGE_BUCKET_NAME
-    take = former.take + 1 if former.error_code in _NAME_IN_USE else former.take
-    if (bucket, take) == (former.bucket, former.take):
+    if bucket == former.bucket:
         return {}
-    name = _object_name(former.camera_id, former.recording_id, former.path, take=take)
+    name = _object_name(former.camera_id, former.recording_id, former.path, take=former.take)
     return {
         "gcp_bucket": bucket,
-        "name_take": take,
         "gcp_storage_path": name,
         "gcp_public_url": public_url(bucket, name),
+        "passes_conflict": False,  # what lies under the name there has been seen by nobody
         **_NO_SESSION,
     }
 
@@ -410,6 +413,7 @@ def _fresh_start(batch_id: UUID, user: User, now: datetime) -> dict[str, Any]:
         "error_message": "",
         "needs_attention": False,
         "bytes_uploaded": _BYTES_OF_SESSION,
+        "passes_conflict": _KNOWN_CONFLICT,
         "upload_started_at": None,
         "upload_completed_at": None,
         "cleanup_scheduled_at": None,

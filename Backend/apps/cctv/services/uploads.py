@@ -18,7 +18,7 @@ from django.db.models import F
 from apps.cctv.bulk import select_many
 from apps.cctv.installation import installation_id
 from apps.cctv.leases import Claim, lease_time
-from apps.cctv.models import Alarm, GCPVideoTransfer
+from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject
 from apps.cctv.querysets import VerifiedUpload
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from offload import store
@@ -67,7 +67,15 @@ def upload_job(claim: Claim) -> UploadJob:
         session=_session(transfer),
         expected_size_bytes=recording.file_size_bytes if registered else None,
         expected_mtime_ns=recording.file_mtime_ns,
+        passes_conflict=transfer.passes_conflict,
+        whole_orphans=_whole_orphans(transfer) if transfer.name_take else (),
     )
+
+
+def _whole_orphans(transfer: GCPVideoTransfer) -> list[tuple[str, int]]:
+    """Names and generations of what was found right before its file changed. Few transfers ever have one."""
+    rows = transfer.orphans.lying().filter(gcp_bucket=transfer.gcp_bucket, why=OrphanedObject.Why.FILE_CHANGED)
+    return list(rows.values_list("gcp_storage_path", "object_generation"))
 
 
 def _path(transfer: GCPVideoTransfer) -> PurePosixPath:

@@ -28,6 +28,7 @@ def depot() -> list[Model]:
     transfers = scene.transfers(12, by=scene.person(Role.SUPERADMIN, "ada"))
     scene.machinery()
     scene.alarm()
+    rows.orphan(transfers[0])
     return [model._default_manager.all()[0] for model in pages.models()] + list(transfers)
 
 

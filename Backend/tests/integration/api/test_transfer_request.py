@@ -239,20 +239,33 @@ def test_a_failed_transfer_is_started_again_in_this_batch(ask, make_recording, n
     assert again.events.last().reason == Reason.RETRIED
 
 
-def test_a_retry_after_a_conflict_takes_the_next_name(ask, make_recording):
+@pytest.mark.parametrize(
+    ("code", "known"),
+    [("object_conflict", True), ("object_differs", True), ("object_exists", True), ("object_missing", False)],
+)
+def test_a_retry_after_a_conflict_keeps_the_name_and_knows_of_the_other_object(ask, make_recording, code, known):
+    """P2: what lies there may have the same bytes by now. The attempt compares them before it takes the next name."""
     make_recording("one.mp4")
     ask()
-    GCPVideoTransfer.objects.update(
-        transfer_status=State.FAILED, error_code="object_conflict", session_uri="old", bytes_uploaded=7
-    )
+    before = GCPVideoTransfer.objects.get()
+    GCPVideoTransfer.objects.update(transfer_status=State.FAILED, error_code=code)
 
     ask()
 
-    transfer = GCPVideoTransfer.objects.get()
-    assert transfer.name_take == 1
-    assert transfer.gcp_storage_path.endswith("/1-one.mp4")
-    assert transfer.gcp_public_url.endswith("/1-one.mp4")
-    assert (transfer.session_uri, transfer.bytes_uploaded) == ("", 0)
+    again = GCPVideoTransfer.objects.get()
+    assert (again.name_take, again.gcp_storage_path) == (0, before.gcp_storage_path)
+    assert again.passes_conflict is known
+
+
+def test_a_retry_in_another_bucket_knows_of_no_object_there(ask, make_recording, settings):
+    make_recording()
+    ask()
+    GCPVideoTransfer.objects.update(transfer_status=State.FAILED, error_code="object_conflict")
+    settings.GCP_STORAGE_BUCKET_NAME = "another"
+
+    ask()
+
+    assert GCPVideoTransfer.objects.get().passes_conflict is False
 
 
 def test_a_retry_after_the_bucket_setting_changed_goes_to_the_new_bucket(ask, make_recording, settings):

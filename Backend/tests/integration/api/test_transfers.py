@@ -184,6 +184,26 @@ def test_a_row_of_the_list_has_every_field_of_the_contract(admin, admin_user, ma
     }
 
 
+def test_a_transfer_shows_what_its_uploads_left_in_the_bucket(admin, make_recording):
+    transfer = rows.transfer(State.COMPLETED, of=make_recording("gate.mp4"))
+    rows.orphan(transfer, gcp_storage_path="former", object_generation=2**53 + 1, size_bytes=7, orphaned_at=rows.NOW)
+    rows.orphan(transfer, gcp_storage_path=transfer.gcp_storage_path, object_generation=transfer.object_generation)
+
+    (shown,) = admin.get(f"{LIST}{transfer.pk}/").json()["orphans"]
+
+    assert shown == {
+        "gcp_bucket": "footage",
+        "gcp_storage_path": "former",
+        "object_generation": "9007199254740993",
+        "object_crc32c": "AAAAAA==",
+        "size_bytes": 7,
+        "why": "file_changed",
+        "orphaned_at": f"{rows.NOW:%Y-%m-%dT%H:%M:%SZ}",
+        "deleted_at": None,
+        "deleted_by": None,
+    }
+
+
 def test_counts_cover_every_transfer_whatever_the_filters_and_the_page(admin, one_of_each):
     expected = {
         "total_count": 6,

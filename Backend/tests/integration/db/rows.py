@@ -8,7 +8,16 @@ from typing import Any
 
 from apps.cctv.claims import Line
 from apps.cctv.leases import Claim
-from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Lease, Recording, Site, TransferBatch
+from apps.cctv.models import (
+    Camera,
+    DeletionReceipt,
+    GCPVideoTransfer,
+    Lease,
+    OrphanedObject,
+    Recording,
+    Site,
+    TransferBatch,
+)
 from apps.users.models import Role, User
 from offload.states import UPLOADED, State
 
@@ -92,6 +101,21 @@ def claim_many(
 
 def claim(**arguments: Any) -> Claim | None:
     return next(iter(claim_many(1, **arguments)), None)
+
+
+def orphan(of: GCPVideoTransfer, **columns: Any) -> OrphanedObject:
+    """What an earlier upload of the transfer left under its first name."""
+    values = {
+        "transfer": of,
+        "gcp_bucket": of.gcp_bucket,
+        "gcp_storage_path": f"{of.gcp_storage_path}.orphan",
+        "object_generation": 5,
+        "size_bytes": of.file_size_bytes,
+        "object_crc32c": "AAAAAA==",
+        "why": OrphanedObject.Why.FILE_CHANGED,
+        "orphaned_at": NOW,
+    }
+    return OrphanedObject.objects.create(**{**values, **columns})
 
 
 def receipt(of: GCPVideoTransfer, **columns: Any) -> DeletionReceipt:

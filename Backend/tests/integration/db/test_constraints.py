@@ -8,7 +8,16 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, models, transaction
 
-from apps.cctv.models import Alarm, Camera, CameraGrant, DeletionReceipt, GCPVideoTransfer, Recording, TransferBatch
+from apps.cctv.models import (
+    Alarm,
+    Camera,
+    CameraGrant,
+    DeletionReceipt,
+    GCPVideoTransfer,
+    OrphanedObject,
+    Recording,
+    TransferBatch,
+)
 from offload.states import MOVES, UPLOADED, State
 from tests.integration.db import rows
 
@@ -44,6 +53,10 @@ OTHERS = [
     ("receipt_outcome_known", DeletionReceipt, {"outcome": "lost"}),
     ("receipt_open_or_closed", DeletionReceipt, {"closed_at": None}),
     ("receipt_open_or_closed", DeletionReceipt, {"outcome": "deleting"}),
+    ("orphan_why_known", OrphanedObject, {"why": "lost"}),
+    ("orphan_deleted_by_somebody", OrphanedObject, {"deleted_at": rows.NOW}),
+    ("orphan_deleted_by_somebody", OrphanedObject, {"deleted_at": rows.NOW, "deleted_by": "ada"}),
+    ("orphan_deleted_by_somebody", OrphanedObject, {"deleted_at": rows.NOW, "deletion_asked_at": rows.NOW}),
 ]
 
 
@@ -63,7 +76,9 @@ def test_database_refuses_a_transfer_that_must_never_be(constraint: str, state: 
 def test_database_refuses_other_rows_that_must_never_be(
     constraint: str, model: type[models.Model], columns: dict[str, Any]
 ) -> None:
-    rows.receipt(rows.transfer(State.CLEANUP_COMPLETED))
+    of = rows.transfer(State.CLEANUP_COMPLETED)
+    rows.receipt(of)
+    rows.orphan(of)
     assert constraint in refused(model._default_manager.all(), columns)
 
 

@@ -15,6 +15,7 @@ from apps.cctv.models import (
     Alarm,
     Camera,
     GCPVideoTransfer,
+    OrphanedObject,
     PeriodicJob,
     Recording,
     Site,
@@ -571,6 +572,28 @@ def test_failed_transfers_and_those_that_wait_for_a_person_are_counted_by_reason
     assert found.of("failed transfers").level is Level.WARNING
     assert "Failed with object_conflict: 3." in found.of("failed transfers").detail
     assert "Waiting for a person, object_held: 1." in found.of("attention").detail
+
+
+def test_orphaned_objects_are_told_until_they_are_deleted(
+    look: Diagnose, worker: WorkerProcess, make_transfer: Callable[..., GCPVideoTransfer], now: datetime
+) -> None:
+    row = make_transfer("completed")
+    facts = {"transfer": row, "gcp_bucket": "footage", "object_crc32c": "AAAAAA==", "orphaned_at": now}
+    for generation in (1, 2):
+        OrphanedObject.objects.create(
+            gcp_storage_path="former",
+            object_generation=generation,
+            size_bytes=3 * 1024**2,
+            why=OrphanedObject.Why.FILE_CHANGED,
+            **facts,
+        )
+
+    found = look().of("orphaned objects")
+    assert found.level is Level.WARNING
+    assert "the file changed after its last byte was sent: 2, 6.0 MiB" in found.detail
+
+    OrphanedObject.objects.update(deleted_at=now, deletion_asked_at=now, deleted_by="ada")
+    assert "orphaned objects" not in look().worse()
 
 
 def test_recordings_in_a_bucket_that_the_settings_forgot_are_a_problem(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import transaction
 
 from apps.cctv.journal import OrmJournal
 from apps.cctv.leases import Claim
 from apps.cctv.models import GCPVideoTransfer, Lease
 from offload.errors import LeaseLost
-from offload.journal import Journal, StoredSession
+from offload.journal import Journal, Orphan, StoredSession, WhyOrphaned
 from offload.source import SourceIdentity
 from offload.states import State
+from offload.store import ObjectInfo
 from offload.testing import FakeClock
 from tests.integration.db import rows
 from tests.integration.db.rows import NOW
@@ -21,6 +23,10 @@ pytestmark = pytest.mark.django_db
 
 IDENTITY = SourceIdentity(1, 2, 1000, 4, 5)
 SESSION = StoredSession("https://bucket/upload?upload_id=key", NOW, IDENTITY)
+FORMER = ObjectInfo(
+    bucket="footage", name="former", generation=77, metageneration=1, size_bytes=1000, crc32c=1, stored_at=NOW
+)
+ORPHAN = Orphan(FORMER, WhyOrphaned.FILE_CHANGED)
 FAR = NOW + timedelta(days=4000)
 
 
@@ -78,10 +84,37 @@ def test_confirmed_progress_refreshes_the_budget(transfer: GCPVideoTransfer) -> 
 
 
 def test_next_name_is_noted_with_its_address(transfer: GCPVideoTransfer) -> None:
-    journal_of(transfer).name_taken(2, "recordings/c/r/2-one file.mp4")
+    GCPVideoTransfer.objects.update(passes_conflict=True)
+    journal_of(transfer).name_taken(2, "recordings/c/r/2-one file.mp4", None)
     transfer.refresh_from_db()
     assert (transfer.name_take, transfer.gcp_storage_path) == (2, "recordings/c/r/2-one file.mp4")
     assert transfer.gcp_public_url == "https://storage.googleapis.com/footage/recordings/c/r/2-one%20file.mp4"
+    assert not transfer.passes_conflict  # nobody has seen what lies under this one
+    assert not transfer.orphans.exists()
+
+
+def test_orphan_is_committed_with_the_next_name(transfer: GCPVideoTransfer) -> None:
+    journal_of(transfer).name_taken(1, "next", ORPHAN)
+    transfer.refresh_from_db()
+    row = transfer.orphans.get()
+    assert transfer.gcp_storage_path == "next"
+    assert (row.gcp_bucket, row.gcp_storage_path, row.object_generation) == ("footage", "former", 77)
+    assert (row.size_bytes, row.object_crc32c, row.why) == (1000, "AAAAAQ==", "file_changed")
+    assert row.deleted_at is None
+
+
+def test_orphan_met_again_by_a_restored_database_is_one_row(transfer: GCPVideoTransfer) -> None:
+    journal_of(transfer).name_taken(1, "next", ORPHAN)
+    journal_of(transfer).name_taken(2, "the one after", ORPHAN)
+    assert transfer.orphans.count() == 1
+
+
+def test_orphan_of_a_group_that_is_not_committed_leaves_the_name(transfer: GCPVideoTransfer) -> None:
+    with transaction.atomic():
+        journal_of(transfer).name_taken(1, "next", ORPHAN)
+        transaction.set_rollback(True)
+    transfer.refresh_from_db()
+    assert (transfer.name_take, transfer.orphans.count()) == (0, 0)
 
 
 @pytest.mark.parametrize("lost", ["another number", "ran out", "another status"])
@@ -90,7 +123,7 @@ def test_next_name_is_noted_with_its_address(transfer: GCPVideoTransfer) -> None
     [
         lambda journal: journal.session_started(SESSION),
         lambda journal: journal.session_dropped(),
-        lambda journal: journal.name_taken(1, "another"),
+        lambda journal: journal.name_taken(1, "another", ORPHAN),
         lambda journal: journal.progress(999),
     ],
     ids=["session_started", "session_dropped", "name_taken", "progress"],
@@ -109,6 +142,7 @@ def test_worker_that_lost_its_lease_notes_nothing(transfer: GCPVideoTransfer, lo
         note(journal)
 
     assert GCPVideoTransfer.objects.filter(pk=transfer.pk).values().get() == before
+    assert not transfer.orphans.exists()
 
 
 def test_error_of_a_lost_lease_holds_no_session_uri(transfer: GCPVideoTransfer) -> None:

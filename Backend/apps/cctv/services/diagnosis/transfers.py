@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import Count, Sum
 
-from apps.cctv.models import Alarm, GCPVideoTransfer
+from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject
 from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
 from apps.cctv.services.silence import silence_of
 from offload.errors import Reason
@@ -21,7 +21,7 @@ _REASONS = {reason.value: reason for reason in Reason}
 
 
 def transfer_findings(*, now: datetime) -> Iterator[Finding]:
-    found = [*_alarms(), *_silence(now), *_failed(), *_needing_attention(), *_other_buckets()]
+    found = [*_alarms(), *_silence(now), *_failed(), *_needing_attention(), *_other_buckets(), *_orphans()]
     yield from found
     if not found:
         yield ok("transfers", "No alarm, no silence, nothing failed, nothing waits for a person.")
@@ -75,6 +75,20 @@ def _other_buckets() -> Iterator[Finding]:
             "other bucket",
             f"The settings do not name the bucket {bucket}, and recordings with local files are in it: {count}.",
             f"Add {bucket} to GCP_STORAGE_FORMER_BUCKETS, or set GCP_STORAGE_BUCKET_NAME back.",
+        )
+
+
+def _orphans() -> Iterator[Finding]:
+    """What uploads left in the bucket, and what may be the last copy of a recording."""
+    lying = OrphanedObject.objects.lying()
+    for why, count, size_bytes in (
+        lying.order_by().values_list("why").annotate(count=Count("pk"), size=Sum("size_bytes")).order_by("why")
+    ):
+        yield warning(
+            "orphaned objects",
+            f"{OrphanedObject.Why(why).label}: {count}, {size_bytes / 1024**2:.1f} MiB in the bucket.",
+            "See Orphaned objects in the admin pages. Each may be the last copy: it can be deleted there once the "
+            "recording's own object is proven.",
         )
 
 
