@@ -101,11 +101,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "corsheaders",
-    "axes",
     "ninja",
     "ninja_extra",
     "ninja_jwt",
-    "ninja_jwt.token_blacklist",
     "apps.users",
     "apps.cctv",
 ]
@@ -120,7 +118,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -170,10 +167,6 @@ make_private(COLDREEL_HOME, media_root=MEDIA_ROOT, database=sqlite_file(DATABASE
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "users.User"
-AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
-]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -183,20 +176,15 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-AXES_FAILURE_LIMIT = env.whole("COLDREEL_LOGIN_FAILURE_LIMIT", 5, least=1, most=1000)
-AXES_COOLOFF_TIME = timedelta(minutes=env.number("COLDREEL_LOGIN_COOLOFF_MINUTES", 15, least=0.01, most=100_000))
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_RESET_ON_SUCCESS = True
-AXES_ENABLE_ADMIN = False
+COLDREEL_LOGIN_FAILURE_LIMIT = env.whole("COLDREEL_LOGIN_FAILURE_LIMIT", 5, least=1, most=1000)
+COLDREEL_LOGIN_ADDRESS_LIMIT = env.whole("COLDREEL_LOGIN_ADDRESS_LIMIT", 50, least=1, most=100_000)
+COLDREEL_LOGIN_COOLOFF_MINUTES = env.number("COLDREEL_LOGIN_COOLOFF_MINUTES", 15, least=0.01, most=100_000)
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 
 NINJA_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
-    "ROTATE_REFRESH_TOKENS": True,
-    "BLACKLIST_AFTER_ROTATION": True,
-    "UPDATE_LAST_LOGIN": True,
     "ALGORITHM": "HS256",
 }
 

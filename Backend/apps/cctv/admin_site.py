@@ -27,7 +27,7 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no type
     error_messages: ClassVar[dict[str, str]] = {
         "invalid_login": "This name and this password do not belong together.",
         "role": "Your role does not open these pages.",
-        "delayed": "Too many failed attempts. The next one is welcome in %(seconds)s seconds.",
+        "delayed": "Too many attempts. The next one is welcome in %(seconds)s seconds.",
     }
 
     def clean(self) -> dict[str, Any]:
@@ -37,15 +37,12 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no type
         return found
 
     def _user(self, username: str, password: str) -> User:
-        posted = self.request.POST
         try:
             user = login(request=self.request, username=username, password=password, now=timezone.now())
         except LoginDelayed as delayed:
             raise self._refusal("delayed", seconds=delayed.retry_after_seconds) from delayed
         except LoginRefused as refused:
             raise self._refusal("invalid_login") from refused
-        finally:
-            self.request.POST = posted  # `login` hides it from the log of failures; `next` is in it
         if not may(user, Permission.VIEW):
             raise self._refusal("role")
         return user

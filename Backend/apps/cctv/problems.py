@@ -32,7 +32,7 @@ MEANING: dict[int, str] = {
     409: "The state of things forbids it.",
     413: "The body is larger than 8 MiB.",
     422: "The body or a parameter is malformed: `detail` lists the fields.",
-    429: "Too many failed logins: `Retry-After` says for how many seconds.",
+    429: "Too many attempts to log in: `Retry-After` says for how many seconds.",
     500: "A fault of Coldreel; the log has it.",
 }
 """What each status of an error says, for the OpenAPI document."""
@@ -85,9 +85,8 @@ def _login_refused(_request: HttpRequest, _error: LoginRefused) -> HttpResponse:
 
 def _login_delayed(_request: HttpRequest, error: LoginDelayed) -> HttpResponse:
     seconds = error.retry_after_seconds
-    return problem(
-        429, f"Too many failed logins. Try again in {seconds} seconds.", {"Retry-After": str(error.retry_after_seconds)}
-    )
+    detail = f"Too many attempts to log in. Try again in {seconds} second{'' if seconds == 1 else 's'}."
+    return problem(429, detail, {"Retry-After": str(seconds)})
 
 
 def _cursor_refused(_request: HttpRequest, error: CursorRefused) -> HttpResponse:

@@ -11,7 +11,6 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from ninja_jwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from apps.cctv.admin_base import RoleAdmin
@@ -26,9 +25,8 @@ ROLE_COLOURS: dict[str, str] = {
     Role.VISITOR: "default",
 }
 
-# Pages that ask Django's model permissions, which decide nothing here. Tokens authorise: nobody browses them.
-for model in (Group, OutstandingToken, BlacklistedToken):
-    admin.site.unregister(model)
+# Its pages ask Django's model permissions, which decide nothing here.
+admin.site.unregister(Group)
 
 
 class RoleForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types

@@ -49,7 +49,7 @@ def test_a_wrong_password_an_unknown_name_and_an_inactive_user_are_told_the_same
 
 
 def test_repeated_failures_are_slowed_then_locked_out(settings: Any) -> None:
-    settings.AXES_FAILURE_LIMIT = 3
+    settings.COLDREEL_LOGIN_FAILURE_LIMIT = 3
     rows.user(Role.ADMIN)
     told = [refusal(sign_in("admin", "wrong")) for _ in range(6)]
     assert "welcome in" in told[-1]

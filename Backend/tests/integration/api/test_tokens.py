@@ -9,13 +9,13 @@ from datetime import timedelta
 
 import jwt
 import pytest
-from axes.models import AccessAttempt
 from django.conf import settings as django_settings
 from django.db import connections
+from django.db.models import F
 from django.utils import timezone
 from ninja_jwt.tokens import AccessToken, RefreshToken
 
-from apps.users.models import Role, User
+from apps.users.models import LoginFailures, Role, TokenFamily, User
 from apps.users.tokens import tokens_issue
 from tests.conftest import PASSWORD
 from tests.integration.api.conftest import Api
@@ -29,10 +29,8 @@ def log_in(api: Api, username: str = "admin", password: str = PASSWORD):
 
 def age_failures(seconds: float) -> None:
     """As if the failures so far had happened that long ago."""
-    for attempt in AccessAttempt.objects.all():
-        AccessAttempt.objects.filter(pk=attempt.pk).update(
-            attempt_time=attempt.attempt_time - timedelta(seconds=seconds)
-        )
+    past = timedelta(seconds=seconds)
+    LoginFailures.objects.update(wait_until=F("wait_until") - past, expires_at=F("expires_at") - past)
 
 
 # --- Logging in -----------------------------------------------------------------------------------
@@ -103,7 +101,7 @@ def test_failures_are_slowed_more_and_more_then_locked_out(nobody, admin_user):
     answer = log_in(nobody)  # even with the right password
     assert answer.status_code == 429
     assert answer.headers["Content-Type"].startswith("application/json")
-    assert "Too many failed logins" in answer.json()["detail"]
+    assert "Too many attempts to log in" in answer.json()["detail"]
 
     age_failures(15 * 60)
     assert log_in(nobody).status_code == 200
@@ -123,22 +121,13 @@ def test_an_attempt_that_comes_too_early_is_not_even_tried(nobody, admin_user):
 
 def test_the_waiting_time_doubles(nobody, admin_user):
     seconds = []
-    for failures in (2, 3, 4):
-        AccessAttempt.objects.all().delete()
-        AccessAttempt.objects.create(
-            username="admin",
-            ip_address="127.0.0.1",
-            user_agent="",
-            http_accept="",
-            path_info="",
-            failures_since_start=failures - 1,
-        )
-        early = log_in(nobody)
-        if failures == 2:
-            assert early.status_code == 200  # one failure is free
-            continue
-        seconds.append(int(early.headers["Retry-After"]))
-    assert seconds == [2, 4]
+    for _ in range(4):
+        log_in(nobody, password="wrong")
+        waits = LoginFailures.objects.filter(wait_until__gt=timezone.now()).values_list("wait_until", flat=True)
+        seconds.append(round(max(((at - timezone.now()).total_seconds() for at in waits), default=0)))
+        age_failures(8)
+
+    assert seconds == [0, 1, 2, 4]
 
 
 def test_hammering_is_locked_out(nobody, admin_user):
@@ -172,8 +161,7 @@ def test_a_refused_password_is_stored_and_logged_nowhere(client, admin_user, cap
     answer = client.generic("POST", "/api/v0/token/", body, content_type=content_type)
 
     assert answer.status_code == 401
-    attempt = AccessAttempt.objects.get()
-    assert "secret" not in attempt.post_data + attempt.get_data + attempt.path_info
+    assert "secret" not in repr(list(LoginFailures.objects.values()))
     assert "secret" not in caplog.text
 
 
@@ -187,9 +175,38 @@ def test_a_refresh_token_gives_a_new_pair_once(nobody, admin_user):
     assert first.status_code == 200
     assert set(first.json()) == {"access", "refresh"}
     assert Api(token=first.json()["access"]).get(PROTECTED).status_code == 200
-    assert nobody.post("/token/refresh/", {"refresh": first.json()["refresh"]}).status_code == 200
     assert second.status_code == 401
     assert second.json() == {"detail": "The token is invalid or expired."}
+
+
+def test_refresh_token_used_twice_ends_its_family_and_no_other(nobody, admin_user):
+    stolen, elsewhere = tokens_issue(admin_user), tokens_issue(admin_user)
+    thief = nobody.post("/token/refresh/", {"refresh": stolen.refresh}).json()
+    thief = nobody.post("/token/refresh/", {"refresh": thief["refresh"]}).json()
+
+    assert nobody.post("/token/refresh/", {"refresh": stolen.refresh}).status_code == 401
+
+    assert nobody.post("/token/refresh/", {"refresh": thief["refresh"]}).status_code == 401
+    assert nobody.post("/token/refresh/", {"refresh": elsewhere.refresh}).status_code == 200
+
+
+def test_logging_out_with_a_token_of_before_ends_what_came_of_it(nobody, admin_user):
+    first = tokens_issue(admin_user)
+    later = nobody.post("/token/refresh/", {"refresh": first.refresh}).json()
+
+    assert nobody.post("/token/logout/", {"refresh": first.refresh}).status_code == 204
+    assert nobody.post("/token/refresh/", {"refresh": later["refresh"]}).status_code == 401
+
+
+def test_refreshing_leaves_one_row_for_each_sign_in_and_none_of_those_that_ran_out(nobody, admin_user):
+    pair = {"refresh": tokens_issue(admin_user).refresh}
+    for _ in range(5):
+        pair = nobody.post("/token/refresh/", {"refresh": pair["refresh"]}).json()
+    assert TokenFamily.objects.count() == 1
+
+    TokenFamily.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    tokens_issue(admin_user)
+    assert TokenFamily.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -278,6 +295,24 @@ def of_a_user_who_is_gone(user: User) -> str:
     return access
 
 
+def with_claims(**claims: object):
+    """Signed with our own key, so that only the claims are no good."""
+
+    def make(user: User) -> str:
+        return jwt.encode(claims_of(tokens_issue(user).access) | claims, django_settings.SECRET_KEY, "HS256")
+
+    make.__name__ = "_".join(f"{name}={value!r}"[:40] for name, value in claims.items())
+    return make
+
+
+STRANGE_VALUES = ["abc", "", "1 ", "\x00", "\ud800", "ü", -1, 0, 2**63, 2**200, 1.5, 1e300, True, None, [1], {"a": 1}]
+HARMLESS = {f"exp={value!r}"[:40] for value in (2**63, 2**200, 1e300)}
+"""A life that never ends, signed by us."""
+STRANGE_CLAIMS = [
+    with_claims(**{name: value}) for name in ("user_id", "pwd", "exp", "token_type") for value in STRANGE_VALUES
+]
+
+
 def refresh_token(user: User) -> str:
     return str(RefreshToken.for_user(user))
 
@@ -293,7 +328,9 @@ def refresh_token(user: User) -> str:
         without_the_password_print,
         of_a_user_who_is_gone,
         refresh_token,
+        *(make for make in STRANGE_CLAIMS if make.__name__ not in HARMLESS),
     ],
+    ids=lambda make: make.__name__,
 )
 def test_a_token_that_is_no_good_is_401(admin_user, make):
     answer = Api(token=make(admin_user)).get(PROTECTED)
@@ -301,6 +338,18 @@ def test_a_token_that_is_no_good_is_401(admin_user, make):
     assert answer.status_code == 401
     assert answer.json() == {"detail": "The token is invalid or expired."}
     assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("value", STRANGE_VALUES)
+@pytest.mark.parametrize("claim", ["user_id", "pwd", "exp", "jti", "family", "token_type"])
+def test_refresh_token_with_a_strange_claim_is_401(nobody, admin_user, claim, value):
+    claims = claims_of(tokens_issue(admin_user).refresh) | {claim: value}
+    token = jwt.encode(claims, django_settings.SECRET_KEY, "HS256")
+
+    statuses = {nobody.post(f"/token/{way}/", {"refresh": token}).status_code for way in ("refresh", "logout")}
+
+    assert statuses <= {200, 204, 401}
+    assert 500 not in statuses
 
 
 @pytest.mark.parametrize(
