@@ -16,7 +16,7 @@ from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
 
-_KERNEL_FILE_SYSTEMS = frozenset(
+_TELL_OF_WRITERS = frozenset(
     {
         0xEF53,  # ext2, ext3, ext4
         0x58465342,  # XFS
@@ -24,7 +24,15 @@ _KERNEL_FILE_SYSTEMS = frozenset(
         0x01021994,  # tmpfs
     }
 )
-"""`f_type` of file systems that this kernel alone writes to, and stamps by its own clock."""
+"""`f_type` of file systems that this kernel alone writes to: their leases know every writer."""
+
+_STAMP_BY_OUR_CLOCK = _TELL_OF_WRITERS | {
+    0x794C7630,  # overlayfs, as in a container
+    0x2FC12FC1,  # ZFS
+    0xF2F52010,  # F2FS
+    0xCA451A4E,  # bcachefs
+}
+"""Those whose files get their times from this kernel's clock, in fine steps unless the times show otherwise."""
 
 _RENAME_NOREPLACE = 1
 _MOUNT_POINT_FIELD = 4
@@ -49,13 +57,23 @@ def rename_without_replacing(name: str, folder: int, new_name: str, new_folder: 
     raise OSError(number, os.strerror(number))
 
 
-def is_kernels_own(descriptor: int) -> bool:
-    """Whether the file lies on a file system whose writers and whose clock are all this kernel's."""
+def tells_of_writers(descriptor: int) -> bool:
+    """Whether the file lies on a file system that knows every program that has it open."""
+    return _file_system(descriptor) in _TELL_OF_WRITERS
+
+
+def stamps_by_our_clock(descriptor: int) -> bool:
+    """Whether the file lies on a file system that is known to take its times from this kernel's clock."""
+    return _file_system(descriptor) in _STAMP_BY_OUR_CLOCK
+
+
+def _file_system(descriptor: int) -> int:
+    """Its `f_type`; 0 where that cannot be told."""
     fstatfs = getattr(_libc, "fstatfs", None)
     found = ctypes.create_string_buffer(_STATFS_BYTES)
     if fstatfs is None or fstatfs(descriptor, found) != 0:
-        return False
-    return ctypes.c_long.from_buffer(found).value in _KERNEL_FILE_SYSTEMS
+        return 0
+    return ctypes.c_long.from_buffer(found).value
 
 
 def is_open_for_writing(descriptor: int) -> bool:
@@ -64,7 +82,7 @@ def is_open_for_writing(descriptor: int) -> bool:
     False also where that cannot be told: another file system, another user's file, a lease not granted.
     A read lease is asked for and given back at once: the kernel refuses it with EAGAIN while there is a writer.
     """
-    if not is_kernels_own(descriptor):
+    if not tells_of_writers(descriptor):
         return False
     try:
         # A program that opens the file in this moment breaks the lease, of which the kernel tells by a signal.

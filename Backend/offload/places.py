@@ -12,18 +12,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from offload.errors import Disposition, FileProblem, Reason
-from offload.linux import MOUNTS, mount_of, mount_points
+from offload.linux import MOUNTS, mount_points
 from offload.source import TRASH_NAME, MediaRoot, translated
 
 LIST_NAME = "places"
 """In the media root's own trash: a folder a line, as JSON, only ever appended to."""
 
 Place = tuple[str, ...]
-"""The folders from the media root to the topmost one of a file system; ``()`` for the media root's own."""
+"""As `MediaRoot.place_of` says it: ``()`` for the media root's own file system."""
 
 _MOST_LIST_BYTES = 1 << 20
 _LIST_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -36,16 +35,6 @@ class Places:
         self._root = root
         self._mounts = mounts
         self._remembered: set[Place] = {()}
-
-    def of(self, folders: Sequence[str]) -> Place:
-        """The place of the file system that this folder below the media root is on."""
-        place: Place = ()
-        above = self._number(())
-        for depth in range(1, len(folders) + 1):
-            here = self._number(folders[:depth])
-            if here != above:
-                place, above = tuple(folders[:depth]), here
-        return place
 
     def all(self) -> list[Place]:
         """Every place that has a trash folder, or may have one; the media root's own comes first."""
@@ -85,11 +74,6 @@ class Places:
                     code=Reason.FILE_UNREADABLE,
                     disposition=Disposition.RETRY,
                 )
-
-    def _number(self, folders: Sequence[str]) -> tuple[int, str]:
-        """Differs between file systems, between subvolumes, and between two mounts of the same one."""
-        with self._root.folder(folders) as folder, translated("/".join(folders)):
-            return os.fstat(folder).st_dev, mount_of(folder)
 
     def _is_there(self, place: Place) -> bool:
         try:

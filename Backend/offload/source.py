@@ -12,14 +12,15 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
+from offload.clock import Clock
 from offload.errors import Disposition, FileProblem, Reason
-from offload.linux import is_open_for_writing
+from offload.file_time import COARSEST_NS, SECOND_NS, TICK_NS, FileClocks, FileTime, OwnFolder
+from offload.linux import is_open_for_writing, mount_of
 from offload.page_cache import Footprint
 
 MARKER_NAME = ".coldreel-media-root"
@@ -40,29 +41,51 @@ _CODES = {
 }
 
 
+_NOT_TRUSTED = ":?"
+
+
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
-    """Which file this is and whether it was touched. Times in nanoseconds since the epoch."""
+    """Which file this is and whether it was touched. Times in nanoseconds since the epoch.
+
+    `trusted` is False where a later change may have left all of it as it is: a file system keeps times in steps.
+    Then only a fresh sum tells. It is no part of what is compared.
+    """
 
     device: int
     inode: int
     size_bytes: int
     mtime_ns: int
     ctime_ns: int
+    trusted: bool = field(default=True, compare=False)
 
     def encode(self) -> str:
-        """The one column the database keeps: ``device:inode:size:mtime:ctime``."""
-        return f"{self.device}:{self.inode}:{self.size_bytes}:{self.mtime_ns}:{self.ctime_ns}"
+        """The one column the database keeps: ``device:inode:size:mtime:ctime``, and ``:?`` where not trusted."""
+        text = f"{self.device}:{self.inode}:{self.size_bytes}:{self.mtime_ns}:{self.ctime_ns}"
+        return text if self.trusted else f"{text}{_NOT_TRUSTED}"
 
     @classmethod
     def decode(cls, text: str) -> SourceIdentity:
         """Inverse of `encode`. Raises ValueError where `text` is none."""
-        device, inode, size_bytes, mtime_ns, ctime_ns = (int(part) for part in text.split(":"))
-        return cls(device, inode, size_bytes, mtime_ns, ctime_ns)
+        trusted = not text.endswith(_NOT_TRUSTED)
+        parts = text.removesuffix(_NOT_TRUSTED).split(":")
+        device, inode, size_bytes, mtime_ns, ctime_ns = (int(part) for part in parts)
+        return cls(device, inode, size_bytes, mtime_ns, ctime_ns, trusted)
 
     @classmethod
     def of(cls, found: os.stat_result) -> SourceIdentity:
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def as_taken_at(self, time: FileTime, *, slack_seconds: float) -> SourceIdentity:
+        """The same, trusted only where any later change is bound to show: its times lie a step and a slack back."""
+        apart_ns = self.step_ns(time) + TICK_NS + int(slack_seconds * SECOND_NS)
+        trusted = time.known and time.now_ns - max(self.mtime_ns, self.ctime_ns) >= apart_ns
+        return replace(self, trusted=trusted)
+
+    def step_ns(self, time: FileTime) -> int:
+        """How coarse its times are. Old ext4 and others keep whole seconds, which the times themselves show."""
+        whole = self.mtime_ns % SECOND_NS == 0 and self.ctime_ns % SECOND_NS == 0
+        return max(time.step_ns, COARSEST_NS if whole else 0)
 
     def same_content_as(self, other: SourceIdentity) -> bool:
         """Equal but for ctime, which a rename, a chmod or a hard link changes as well."""
@@ -131,9 +154,18 @@ class Source:
     """An open recording. `identity` is what it was when it was opened."""
 
     def __init__(
-        self, descriptor: int, identity: SourceIdentity, shown: str, identity_now: Callable[[], SourceIdentity]
+        self,
+        descriptor: int,
+        identity: SourceIdentity,
+        shown: str,
+        identity_now: Callable[[], SourceIdentity],
+        *,
+        clocks: FileClocks,
+        own_folder: OwnFolder,
     ) -> None:
         self.identity = identity
+        self._clocks = clocks
+        self._own_folder = own_folder
         self._descriptor = descriptor
         self._shown = shown
         self._identity_now = identity_now
@@ -162,6 +194,16 @@ class Source:
         """Of the opened file as it is now, whatever its path leads to."""
         with translated(self._shown):
             return SourceIdentity.of(os.fstat(self._descriptor))
+
+    def time(self, clock: Clock, *, may_write: bool = True) -> FileTime:
+        """What time it is by the clock that stamps this file. Unless `may_write`, nothing is written to ask it."""
+        return self._clocks.time_of(
+            self._descriptor,
+            device=self.identity.device,
+            changed_ns=self.identity.ctime_ns,
+            clock=clock,
+            own_folder=self._own_folder if may_write else None,
+        )
 
     def demand_no_writer(self) -> None:
         """Raises FileProblem FILE_IN_USE where the file system tells that the file is open for writing."""
@@ -192,6 +234,7 @@ class MediaRoot:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the root's own link
+        self.clocks = FileClocks()
 
     def relative(self, path: str) -> str:
         """`path`, relative or absolute, as a path below the root. Looks at its text only, not at the disk."""
@@ -202,7 +245,14 @@ class MediaRoot:
         *folders, name = self._parts(relative_path)
         with self.folder(folders) as folder:
             descriptor, identity = open_in(folder, name, relative_path)
-        return Source(descriptor, identity, relative_path, lambda: self.stat(relative_path))
+        return Source(
+            descriptor,
+            identity,
+            relative_path,
+            lambda: self.stat(relative_path),
+            clocks=self.clocks,
+            own_folder=lambda: self.folder((*self.place_of(folders), TRASH_NAME), create=True, mode=0o700),
+        )
 
     def stat(self, relative_path: str) -> SourceIdentity:
         """The identity of a regular file, without opening it."""
@@ -247,6 +297,21 @@ class MediaRoot:
             yield folder
         finally:
             os.close(folder)
+
+    def place_of(self, folders: Sequence[str]) -> tuple[str, ...]:
+        """The topmost folder below the root that is on the same file system, and mount, as `folders`."""
+        place: tuple[str, ...] = ()
+        above = self._number(())
+        for depth in range(1, len(folders) + 1):
+            here = self._number(folders[:depth])
+            if here != above:
+                place, above = tuple(folders[:depth]), here
+        return place
+
+    def _number(self, folders: Sequence[str]) -> tuple[int, str]:
+        """Differs between file systems, between subvolumes, and between two mounts of the same one."""
+        with self.folder(folders) as folder, translated("/".join(folders)):
+            return os.fstat(folder).st_dev, mount_of(folder)
 
     def split(self, relative_path: str) -> tuple[list[str], str]:
         """Folders and file name of a path below the root."""
@@ -320,17 +385,19 @@ def _is_link(folder: int, name: str) -> bool:
         return False
 
 
-def check_settled(identity: SourceIdentity, *, now: datetime, settle_seconds: float) -> None:
-    """Refuse an empty file and one touched less than `settle_seconds` ago, by mtime.
+def check_settled(identity: SourceIdentity, *, time: FileTime, settle_seconds: float) -> None:
+    """Refuse an empty file and one touched less than `settle_seconds` ago, by mtime and the file system's clock.
 
     A file dated in the future (a recorder's clock was wrong) is judged by its ctime, which is the
-    kernel's own. Raises FileProblem: FILE_EMPTY, FILE_NOT_SETTLED (tried again).
+    file system's own. Raises FileProblem: FILE_EMPTY, FILE_NOT_SETTLED (tried again).
     """
-    now_ns = int(now.timestamp() * 1_000_000_000)
-    touched_ns = identity.mtime_ns if identity.mtime_ns <= now_ns else identity.ctime_ns
-    if now_ns - touched_ns < settle_seconds * 1_000_000_000:
+    touched_ns = identity.mtime_ns if identity.mtime_ns <= time.now_ns else identity.ctime_ns
+    if time.now_ns - touched_ns < settle_seconds * SECOND_NS + identity.step_ns(time):
+        doubt = "" if time.known else ", as far as can be told: the clock of its file system cannot be asked"
         raise FileProblem(
-            "the file was written to a moment ago", code=Reason.FILE_NOT_SETTLED, disposition=Disposition.RETRY
+            f"the file was written to a moment ago{doubt}",
+            code=Reason.FILE_NOT_SETTLED,
+            disposition=Disposition.RETRY,
         )
     if identity.size_bytes == 0:
         raise FileProblem("the file is empty", code=Reason.FILE_EMPTY)

@@ -51,7 +51,7 @@ class Trash:
         """
         _checked(key)
         folders, name = self._root.split(relative_path)
-        place = self.places.of(folders)
+        place = self._root.place_of(folders)
         self.places.remember(place)
         with self._root.folder(folders) as origin, self._locked(place, create=True) as trash:
             if self._holding(key) is not None:
@@ -90,7 +90,14 @@ class Trash:
         place = self._demand_holding(key)
         with self._folder(place) as trash:
             descriptor, identity = open_in(trash, key, _shown(place, key))
-        return Source(descriptor, identity, _shown(place, key), lambda: self._stat(place, key))
+        return Source(
+            descriptor,
+            identity,
+            _shown(place, key),
+            lambda: self._stat(place, key),
+            clocks=self._root.clocks,
+            own_folder=lambda: self._folder(place),
+        )
 
     def is_going_back(self, key: str) -> bool:
         """Whether a call of `put_back` died before it was done, and left an empty file at the old name maybe."""

@@ -194,7 +194,9 @@ class _Upload:
 
     def _check_file(self) -> None:
         job, identity = self._job, self._identity
-        check_settled(identity, now=self._line.clock.now(), settle_seconds=self._line.settings.settle_seconds)
+        check_settled(
+            identity, time=self._source.time(self._line.clock), settle_seconds=self._line.settings.settle_seconds
+        )
         if job.expected_size_bytes not in {None, identity.size_bytes}:
             raise FileChanged("the file has another size than was registered", disposition=Disposition.FAIL)
         if job.expected_mtime_ns not in {None, identity.mtime_ns}:
@@ -307,7 +309,7 @@ class _Upload:
         )
         return UploadResult(
             info=info,
-            identity=identity,
+            identity=None if identity is None else self._as_taken_now(identity),
             crc32c=self._sender.own_crc32c(),
             adopted=adopted,
             found_in_bucket=identity is None,
@@ -315,6 +317,11 @@ class _Upload:
             bytes_sent=self._sender.bytes_sent,
             resumed_from_bytes=self._sender.resumed_from_bytes,
         )
+
+    def _as_taken_now(self, identity: SourceIdentity) -> SourceIdentity:
+        """Trusted alone, later, only where a change from now on is bound to show in it."""
+        time = self._source.time(self._line.clock)
+        return identity.as_taken_at(time, slack_seconds=self._line.settings.settle_seconds)
 
     def _identity_at_end(self, info: ObjectInfo, *, adopted: bool) -> SourceIdentity | None:
         """The file's identity now; None where it is gone and the object holds all of it.

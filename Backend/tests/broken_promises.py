@@ -72,6 +72,20 @@ BREAKAGES = [
         "tests/integration/cleanup/test_trash.py::test_copy_of_an_installation_undoes_no_quarantine_of_the_real_one",
     ),
     Breakage(
+        "P1",
+        f"{_CLEANUP}/deletion.py",
+        "    return expected.trusted and found == expected",
+        "    return found == expected",
+        "tests/integration/cleanup/test_deletion.py::test_identity_that_is_not_trusted_alone_is_not_enough_and_a_fresh_sum_decides",
+    ),
+    Breakage(
+        "P1",
+        "offload/source.py",
+        "        return replace(self, trusted=trusted)",
+        "        return self",
+        "tests/unit/test_file_time.py::test_upload_of_a_file_that_was_changed_lately_keeps_an_identity_that_is_not_trusted",
+    ),
+    Breakage(
         "P2",
         "offload/gcs/data.py",
         "&ifGenerationMatch=0",
@@ -279,7 +293,7 @@ BREAKAGES = [
     Breakage(
         "P8",
         "offload/source.py",
-        "    if now_ns - touched_ns < settle_seconds * 1_000_000_000:",
+        "    if time.now_ns - touched_ns < settle_seconds * SECOND_NS + identity.step_ns(time):",
         "    if False:",
         "tests/unit/test_source.py::test_file_touched_a_moment_ago_is_tried_again",
     ),

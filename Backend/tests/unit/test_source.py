@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from offload.errors import Disposition, FileProblem, Reason
+from offload.file_time import FileTime
 from offload.source import MARKER_NAME, TRASH_NAME, MediaRoot, SourceIdentity, check_settled
 
 CONTENT = b"footage" * 100
@@ -265,8 +266,49 @@ def test_identity_survives_its_column(root):
     identity = root.stat("cam/day/clip.mp4")
 
     assert SourceIdentity.decode(identity.encode()) == identity
-    with pytest.raises(ValueError):
-        SourceIdentity.decode("1:2:3")
+    for text in ("1:2:3", "", "1:2:3:4:5:6", "1:2:3:?"):
+        with pytest.raises(ValueError):
+            SourceIdentity.decode(text)
+
+
+def test_identity_that_is_not_trusted_survives_its_column_and_is_equal_all_the_same():
+    identity = SourceIdentity(1, 2, 3, 4, 5, trusted=False)
+
+    assert SourceIdentity.decode(identity.encode()).trusted is False
+    assert identity == SourceIdentity.decode("1:2:3:4:5")
+    assert SourceIdentity.decode("1:2:3:4:5").trusted is True
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "ctime_age_seconds", "trusted"),
+    [(3600, 3600, True), (3600, 9, False), (9, 3600, False), (10.02, 10.02, True), (-3600, 3600, False)],
+    ids=["old", "changed lately", "written lately", "just old enough", "in the future"],
+)
+def test_identity_taken_near_to_its_own_times_is_not_trusted_alone(age_seconds, ctime_age_seconds, trusted):
+    identity = identity_of(age_seconds=age_seconds, ctime_age_seconds=ctime_age_seconds)
+
+    assert identity.as_taken_at(TIME, slack_seconds=10).trusted is trusted
+    assert identity.as_taken_at(FileTime(TIME.now_ns, 0, known=False), slack_seconds=10).trusted is False
+
+
+def test_coarser_times_have_to_lie_further_back():
+    identity = identity_of(age_seconds=11, ctime_age_seconds=11)
+    coarse = FileTime(TIME.now_ns, 2_000_000_000, known=True)
+
+    assert identity.as_taken_at(TIME, slack_seconds=10).trusted is True
+    assert identity.as_taken_at(coarse, slack_seconds=10).trusted is False
+    with pytest.raises(FileProblem):
+        check_settled(identity, time=coarse, settle_seconds=10)
+
+
+def test_whole_seconds_in_both_times_are_taken_for_coarse_ones():
+    """As ext4 with small inodes keeps them: the file system's kind does not tell."""
+    now_ns = TIME.now_ns // 1_000_000_000 * 1_000_000_000
+    old_ns = now_ns - 11_000_000_000
+
+    with pytest.raises(FileProblem):
+        check_settled(SourceIdentity(1, 2, 3, old_ns, old_ns), time=FileTime(now_ns, 0, known=True), settle_seconds=10)
+    check_settled(SourceIdentity(1, 2, 3, old_ns, old_ns + 1), time=FileTime(now_ns, 0, known=True), settle_seconds=10)
 
 
 def test_growing_and_rewritten_and_replaced_files_are_seen(root):
@@ -299,39 +341,40 @@ def test_rename_alone_changes_no_content(root):
 
 # --- settled ---
 
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+NOW = datetime(2026, 5, 1, 12, 0, 0, 500_000, tzinfo=UTC)
+TIME = FileTime(int(NOW.timestamp() * 1e9), 0, known=True)
 
 
 def identity_of(*, age_seconds: float, size_bytes: int = 10, ctime_age_seconds: float = 0) -> SourceIdentity:
-    now_ns = int(NOW.timestamp()) * 1_000_000_000
+    now_ns = TIME.now_ns
     return SourceIdentity(1, 2, size_bytes, now_ns - int(age_seconds * 1e9), now_ns - int(ctime_age_seconds * 1e9))
 
 
 def test_file_untouched_for_the_settle_time_is_settled():
-    check_settled(identity_of(age_seconds=10), now=NOW, settle_seconds=10)
+    check_settled(identity_of(age_seconds=10), time=TIME, settle_seconds=10)
 
 
 @pytest.mark.parametrize("age_seconds", [9.9, 0])
 def test_file_touched_a_moment_ago_is_tried_again(age_seconds):
     with pytest.raises(FileProblem) as refusal:
-        check_settled(identity_of(age_seconds=age_seconds), now=NOW, settle_seconds=10)
+        check_settled(identity_of(age_seconds=age_seconds), time=TIME, settle_seconds=10)
 
     assert refusal.value.code is Reason.FILE_NOT_SETTLED
     assert refusal.value.disposition is Disposition.RETRY
 
 
 def test_file_dated_in_the_future_is_judged_by_when_it_was_changed_here():
-    check_settled(identity_of(age_seconds=-3600, ctime_age_seconds=11), now=NOW, settle_seconds=10)
+    check_settled(identity_of(age_seconds=-3600, ctime_age_seconds=11), time=TIME, settle_seconds=10)
     with pytest.raises(FileProblem) as refusal:
-        check_settled(identity_of(age_seconds=-3600, ctime_age_seconds=9), now=NOW, settle_seconds=10)
+        check_settled(identity_of(age_seconds=-3600, ctime_age_seconds=9), time=TIME, settle_seconds=10)
     assert refusal.value.code is Reason.FILE_NOT_SETTLED
 
 
 def test_empty_file_waits_while_young_and_is_refused_when_old():
     with pytest.raises(FileProblem) as young:
-        check_settled(identity_of(age_seconds=1, size_bytes=0), now=NOW, settle_seconds=10)
+        check_settled(identity_of(age_seconds=1, size_bytes=0), time=TIME, settle_seconds=10)
     with pytest.raises(FileProblem) as old:
-        check_settled(identity_of(age_seconds=60, size_bytes=0), now=NOW, settle_seconds=10)
+        check_settled(identity_of(age_seconds=60, size_bytes=0), time=TIME, settle_seconds=10)
 
     assert young.value.disposition is Disposition.RETRY
     assert old.value.code is Reason.FILE_EMPTY

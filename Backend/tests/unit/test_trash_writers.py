@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from offload.errors import Disposition, FileChanged, FileProblem, Reason
-from offload.linux import is_kernels_own, is_open_for_writing
+from offload.linux import is_open_for_writing, tells_of_writers
 from offload.source import TRASH_NAME, MediaRoot
 from offload.trash import Trash
 
@@ -41,12 +41,16 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MediaRoot]:
 def _root(folder: Path) -> MediaRoot:
     (folder / "cam").mkdir()
     (folder / PATH).write_bytes(CONTENT)
+    demand_tells_of_writers(folder)
+    return MediaRoot(folder)
+
+
+def demand_tells_of_writers(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
-    told = is_kernels_own(descriptor)
+    told = tells_of_writers(descriptor)
     os.close(descriptor)
     if not told:
         pytest.skip(f"the file system of {folder} does not tell of writers")
-    return MediaRoot(folder)
 
 
 @contextmanager

@@ -174,7 +174,11 @@ class _Import:
         match, camera = self._owner_of(path)
         file_name = path.rpartition("/")[2]
         with self._root.open(path) as source:
-            check_settled(source.identity, now=self._clock.now(), settle_seconds=self._request.settle_seconds)
+            check_settled(
+                source.identity,
+                time=source.time(self._clock, may_write=not self._request.dry_run),
+                settle_seconds=self._request.settle_seconds,
+            )
             facts = probe(source, file_name)
             if source.identity_now() != source.identity:
                 raise FileChanged(f"{path!r} changed while it was looked at")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -191,3 +192,20 @@ def test_another_bucket_that_is_still_trusted_is_cleaned_by_the_rows_own_bucket(
     assert yard.clean().report.cleaned == 1
     assert {call.bucket for call in yard.store.calls} == {yard.bucket}
     assert footage.receipts[0].gcp_bucket == yard.bucket
+
+
+def test_identity_that_is_not_trusted_alone_is_not_enough_and_a_fresh_sum_decides(yard: Yard) -> None:
+    """Taken too near to the file's own times, on a disk that keeps whole seconds: a later change may not show."""
+    same, changed = yard.add("same.mp4"), yard.add("changed.mp4")
+    changed.path.write_bytes(b"?" * len(changed.content))
+    for footage in (same, changed):
+        identity = yard.root.stat(footage.row.original_local_path)
+        footage.set(source_identity=replace(identity, trusted=False).encode())
+    run = yard.clean()
+    assert {file.path: file.reason.value for file in run.files} == {
+        "Gate/same.mp4": "cleaned",
+        "Gate/changed.mp4": "local_changed",
+    }
+    assert [receipt.compared for receipt in same.receipts] == ["crc32c"]
+    assert changed.path.read_bytes() == b"?" * len(changed.content)
+    assert changed.receipts == []

@@ -16,7 +16,7 @@ from offload.states import State
 from offload.trash import Trash
 from tests.conftest import MARKER
 from tests.integration.cleanup.yard import Footage, Yard
-from tests.unit.test_trash_writers import TMPFS, another_process
+from tests.unit.test_trash_writers import TMPFS, another_process, demand_tells_of_writers
 
 APPENDING = "file = open(path, 'ab')"
 
@@ -25,6 +25,7 @@ APPENDING = "file = open(path, 'ab')"
 def yard(request: pytest.FixtureRequest, db: None, media_root: Path, bucket: str, settings: Any) -> Iterator[Yard]:
     """On tmpfs, and on whatever file system the tests run on."""
     if request.param == "own":
+        demand_tells_of_writers(media_root)
         yield Yard(media_root, bucket)
         return
     with tempfile.TemporaryDirectory(dir=TMPFS) as folder:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ from offload.source import MediaRoot
 from offload.store import BucketReport
 from offload.testing import FakeClock, MemoryStore
 from tests.conftest import INSTALLATION_ID
+from tests.mounts import mounted
 
 pytestmark = pytest.mark.django_db
 
@@ -331,6 +333,22 @@ def test_a_disk_that_recordings_were_taken_from_and_is_away_is_a_problem(
 
     assert found.level is Level.PROBLEM
     assert f"{media_root}/Gate 1 is not mounted" in found.detail
+
+
+def test_a_share_whose_clock_cannot_be_asked_is_told(
+    look: Diagnose, media_root: Path, mounts: Path, tmp_path: Path
+) -> None:
+    with mounted("exfat", tmp_path / "share", tmp_path) as share:
+        at = media_root / "Gate 1"
+        at.mkdir()
+        subprocess.run(["mount", "--bind", str(share), str(at)], check=True)
+        try:
+            mounts.write_text(Path("/proc/self/mountinfo").read_text())
+            assert "file clock" not in look().worse()
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(at)], check=True)
+            assert look().of("file clock").level is Level.WARNING
+        finally:
+            subprocess.run(["umount", str(at)], check=True)
 
 
 # --- bucket ---------------------------------------------------------------------------------------

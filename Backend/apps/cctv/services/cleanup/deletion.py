@@ -16,7 +16,7 @@ from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Refused
 from offload.digest import crc32c_of, to_base64
 from offload.errors import FileChanged, FileProblem, LeaseLost, Reason, TryAgain
-from offload.source import Source, SourceIdentity
+from offload.source import Source, SourceIdentity, check_settled
 
 UNLINK_MARGIN_SECONDS = 30
 """A proof that is about to grow too old is renewed before the last questions to the database are asked."""
@@ -61,8 +61,11 @@ def compare(attempt: Attempt, source: Source, recorded: str) -> Compared:
     row = attempt.row
     if source.identity.size_bytes != row.file_size_bytes:
         raise Refused(Reason.LOCAL_CHANGED, f"uploaded: {row.file_size_bytes} bytes, now: {source.identity.size_bytes}")
-    if source.identity.encode() == recorded:
+    if _is_proof(recorded, source.identity):
         return Compared.IDENTITY
+    time = source.time(attempt.run.clock, may_write=not attempt.dry_run)
+    if source.identity.step_ns(time):  # a change while the sum is made would not show
+        check_settled(source.identity, time=time, settle_seconds=0)
     try:
         found = to_base64(crc32c_of(source, row.file_size_bytes, abort=attempt.keep_lease))
         unchanged = source.identity_now() == source.identity
@@ -73,6 +76,15 @@ def compare(attempt: Attempt, source: Source, recorded: str) -> Compared:
     if _is_anothers(attempt, source.identity):
         raise Refused(Reason.LOCAL_CHANGED, "the file is another recording's now, though with the same bytes")
     return Compared.CRC32C
+
+
+def _is_proof(recorded: str, found: SourceIdentity) -> bool:
+    """Whether the identity alone tells that this is the uploaded file; one that was taken too early does not."""
+    try:
+        expected = SourceIdentity.decode(recorded)
+    except ValueError:
+        return False
+    return expected.trusted and found == expected
 
 
 def _is_anothers(attempt: Attempt, identity: SourceIdentity) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
 from apps.cctv.services.media_root import media_root_expected
 from config.private import OTHERS, home_mode, own_paths
+from offload.linux import stamps_by_our_clock
 from offload.places import Places
 from offload.source import MARKER_NAME, MediaRoot
 
@@ -133,6 +134,7 @@ def space_finding(*, free_bytes: int, total_bytes: int) -> Finding:
 def _file_systems_below(root: MediaRoot, mounts: Path) -> Iterator[Finding]:
     """A file is deleted by way of the trash folder of its own file system, which has to be made there."""
     places = Places(root, mounts=mounts)
+    yield from _clocks([root.path, *(root.path.joinpath(*place) for place in places.mounted())])
     for place in places.mounted():
         shown = str(root.path.joinpath(*place))
         if _is_usable(Path(shown)):
@@ -149,6 +151,26 @@ def _file_systems_below(root: MediaRoot, mounts: Path) -> Iterator[Finding]:
             f"{root.path.joinpath(*place)} is not mounted: recordings were taken from a disk there.",
             "Mount it. Until then nothing of it is cleaned up.",
         )
+
+
+def _clocks(folders: list[Path]) -> Iterator[Finding]:
+    """A file system that is not this kernel's alone is asked for its time, by a small file in the trash there."""
+    for folder in folders:
+        if folder.is_dir() and not _is_usable(folder) and not _stamps_by_this_clock(folder):
+            yield warning(
+                "file clock",
+                f"{folder} cannot be written to, so its clock cannot be asked: a new file there is taken once it was "
+                "seen unchanged, or after five minutes.",
+                "Let it be written to, or see that its server's clock is right.",
+            )
+
+
+def _stamps_by_this_clock(folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return stamps_by_our_clock(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_usable(folder: Path) -> bool:
