@@ -48,6 +48,8 @@ class Reason(StrEnum):
     FILE_IN_USE = "file_in_use"
     NAME_NOT_UTF8 = "name_not_utf8"
     PATH_NOT_MATCHED = "path_not_matched"
+    TIME_UNCLEAR = "time_unclear"
+    TIME_UNREAD = "time_unread"
     # the recording
     RECORDING_NOT_FOUND = "recording_not_found"
     RECORDING_NOT_READY = "recording_not_ready"

@@ -18,6 +18,8 @@ MEANING: dict[Reason, str] = {
     R.FILE_IN_USE: "A program has the file open for writing. It stays, and is tried again later.",
     R.NAME_NOT_UTF8: "The file's name is no valid UTF-8. Rename it.",
     R.PATH_NOT_MATCHED: "The path does not match the template of the import, so nobody knows whose recording it is.",
+    R.TIME_UNCLEAR: "What stands beside the time in the name changes it, and the template does not read that.",
+    R.TIME_UNREAD: "The name looks as if it held a time that the template does not read: the file's own was taken.",
     R.RECORDING_NOT_FOUND: "There is no recording with that id.",
     R.RECORDING_NOT_READY: "The recording is still being made, or was marked damaged.",
     R.CAMERA_NOT_FOUND: "There is no camera with that name. Create it, or allow the import to.",

@@ -7,6 +7,11 @@
 | ``{time}`` | 12-30-05, 123005, 12.30.05, 12_30_05, 12:30:05, 12h30m05s, each also without seconds |
 | ``{datetime}`` | both, with nothing, ``T``, a space, ``_``, ``-`` or ``.`` between; also with ``Z`` or an offset |
 | ``{year}{month}{day}{hour}{minute}{second}`` | four digits, then two digits each |
+| ``{yy}`` | a year of two digits: 69 to 99 are 1969 to 1999, the others 2000 to 2068 |
+| ``{ampm}`` | AM or PM, also ``a.m.``; the hour before or after it is one of 12 |
+| ``{offset}`` | Z, UTC, GMT, +01:00, +0100, +01, GMT+1, UTC-03:30: plus is east, ahead of UTC |
+| ``{epoch}`` ``{epoch_ms}`` | seconds, or milliseconds, since 1970 in UTC: 10 or 13 digits |
+| ``{end}`` | nothing: the time in the path is the recording's end, not its start |
 | ``{any}`` | anything within one folder or file name, also nothing |
 
 Everything else stands for itself; ``{{`` and ``}}`` are braces. Times are local unless they carry an offset.
@@ -25,16 +30,22 @@ _TIME = (
     r"(?P<hour{n}>\d\d)(?P<ts{n}>[-_.:h]?)(?P<minute{n}>\d\d)"
     r"(?:(?:(?P=ts{n})|(?<=\d)m)(?P<second{n}>\d\d)s?)?(?!\d)"
 )
-_ZONE = r"(?P<zone{n}>Z|[+-]\d\d:?\d\d)?"
+_ZONE = r"(?P<zone{n}>Z|[+-]\d\d:?\d\d(?!\d)|[ _]?(?:GMT|UTC)(?:[+-]\d\d?(?::?\d\d)?(?!\d))?)?"
 _PATTERNS = {
     "camera": r"(?P<camera>[^/]+?)",
     "site": r"(?P<site>[^/]+?)",
-    "any": r"[^/]*",
+    "any": r"(?P<any{n}>[^/]*)",
     "date": _DATE,
     "time": _TIME,
     "datetime": _DATE + r"[T _.-]?" + _TIME + _ZONE,
     "year": r"(?P<year{n}>\d{{4}})",
     **{name: rf"(?P<{name}{{n}}>\d\d)" for name in ("month", "day", "hour", "minute", "second")},
+    "yy": r"(?P<yy{n}>\d\d)",
+    "ampm": r"(?P<ampm{n}>[AaPp]\.?[Mm]\.?)",
+    "offset": r"(?P<zone{n}>Z|(?:GMT|UTC)(?:[+-]\d\d?(?::?\d\d)?)?|[+-]\d\d?(?::?\d\d)?)(?!\d)",
+    "epoch": r"(?<!\d)(?P<epoch{n}>\d{{10}})(?!\d)",
+    "epoch_ms": r"(?<!\d)(?P<epochms{n}>\d{{13}})(?!\d)",
+    "end": "",
 }
 _NAMES = ("camera", "site")
 _FREE = {*_NAMES, "any"}
@@ -43,6 +54,28 @@ _MOST_FREE = 3
 """In one folder or file name: with more, a name of 255 underscores would take hours to match."""
 _BOUNDARY = "\0"
 _YEARS = range(1970, 2200)
+_CENTURY_TURNS = 69
+"""As in POSIX: a recorder whose clock was never set writes 70, and means 1970."""
+_CLOCK_PLACEHOLDERS = frozenset({"time", "datetime", "hour"})
+_MOST_OFFSET = timedelta(hours=14)
+
+# A word of its own: neither "Pump" nor "CAM1".
+_AM_OR_PM = re.compile(r"(?<![A-Za-z])[AaPp]\.?[Mm](?![A-Za-z])")
+_OFFSET = re.compile(
+    r"[ _]?(?:Z(?![A-Za-z])|GMT|UTC|(?:[+-](?:0\d|1[0-4]):?(?:00|15|30|45)|\+(?:0\d|1[0-4]))(?!\d|[-_.:]\d))"
+)
+_BETWEEN = re.compile(r"[s _.]{0,2}")
+_LOOKS_LIKE_A_TIME = re.compile(
+    r"(?<!\d)(?<!\d\.)(?:"
+    r"(?:19|20)\d\d(?P<d>[-_.]?)(?:0[1-9]|1[0-2])(?P=d)(?:0[1-9]|[12]\d|3[01])(?:\d{6})?"  # 2026-11-22, 20261122123005
+    r"|(?:[01]\d|2[0-3])(?P<t>[-_.:h])[0-5]\d(?:(?P=t)|m)[0-5]\d"  # 12-30-05
+    r"|\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[-_T ]?(?:[01]\d|2[0-3])[0-5]\d[0-5]\d"  # 261122123005
+    r"|[12]\d{9}(?:\d{3})?"  # since 1970
+    r")(?!\d)(?!\.\d)",
+    re.ASCII,
+)
+_LOOKS_LIKE_A_TIME_OF_DAY = re.compile(r"(?<!\d)(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?!\d)", re.ASCII)
+"""Six digits may be any number: only below a date are they a time."""
 
 
 class TemplateError(ValueError):
@@ -51,12 +84,19 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PathMatch:
-    """What a path tells. `local_start` is naive, by the site's clock; `start` is aware: the path has an offset."""
+    """What a path tells. `local_start` is naive, by the site's clock; `start` is aware: the path has an offset.
+
+    With `is_end` they are the recording's end. `unclear` says why the time must not be believed as it was read.
+    `unread` is a part of the path that looks like a time, where the template reads none.
+    """
 
     camera: str | None = None
     site: str | None = None
     local_start: datetime | None = None
     start: datetime | None = None
+    is_end: bool = False
+    unclear: str = ""
+    unread: str = ""
 
 
 class PathTemplate:
@@ -81,10 +121,20 @@ class PathTemplate:
         try:
             local = _local_start(_fields(groups))
             zone = _zone(groups)
-        except ValueError:
+            start = _since_1970(groups)
+        except (ValueError, OverflowError):
             return None
-        start = local.replace(tzinfo=zone).astimezone(UTC) if local is not None and zone is not None else None
-        return PathMatch(groups.get("camera"), groups.get("site"), local, start)
+        if local is not None and zone is not None:
+            start = local.replace(tzinfo=zone).astimezone(UTC)
+        return PathMatch(
+            groups.get("camera"),
+            groups.get("site"),
+            local,
+            start,
+            is_end="end" in self.placeholders,
+            unclear=_unclear(found, local, zone),
+            unread="" if local or start else _unread(groups),
+        )
 
     def _compiled(self, parts: list[tuple[str, str | None]]) -> Iterator[str]:
         names: list[str] = []
@@ -118,6 +168,7 @@ def _parsed(text: str) -> list[tuple[str, str | None]]:
         if not literal and before in _FREE and name in _FREE:
             raise TemplateError(f"{text!r}: nothing tells where {{{before}}} ends and {{{name}}} begins.")
         before = name
+    _check_clocks(text, [name for _, name, _ in parts if name is not None])
     for component in text.split("/"):
         if sum(component.count(f"{{{name}}}") for name in _FREE) > _MOST_FREE:
             free = ", ".join(f"{{{name}}}" for name in sorted(_FREE))
@@ -125,14 +176,41 @@ def _parsed(text: str) -> list[tuple[str, str | None]]:
     return [(literal, name) for literal, name, _ in parts]
 
 
+def _check_clocks(text: str, names: list[str]) -> None:
+    """Raises TemplateError for what would be read otherwise than it is meant."""
+    clock = bool(_CLOCK_PLACEHOLDERS.intersection(names))
+    if clock and {"epoch", "epoch_ms"}.intersection(names):
+        raise TemplateError(f"{text!r}: a time since 1970 and a time of day: write {{any}} for one of them.")
+    if "ampm" in names and not clock:
+        raise TemplateError(f"{text!r}: {{ampm}} without an hour that it could belong to.")
+    if "yy" in names and "year" in names:
+        raise TemplateError(f"{text!r}: either {{year}} or {{yy}}.")
+    if "end" in names and not (clock or {"epoch", "epoch_ms"}.intersection(names)):
+        raise TemplateError(f"{text!r}: {{end}} without a time that could be the end.")
+    if clock and _AM_OR_PM.search(re.sub(r"{[^}]*}", "\0", text)):
+        raise TemplateError(f"{text!r}: write {{ampm}} for AM or PM, or half of the files would be read wrong.")
+
+
 def _fields(groups: dict[str, str]) -> dict[str, int]:
     """Year to second as far as they are told. Raises ValueError where one is told twice and differs."""
     fields: dict[str, int] = {}
     for group, value in groups.items():
-        name = group.partition("_")[0]
-        if name in _FIELDS and fields.setdefault(name, int(value)) != int(value):
+        name, number = group.partition("_")[0], value
+        if name == "yy":
+            name, number = "year", f"{19 if int(value) >= _CENTURY_TURNS else 20}{value}"
+        if name in _FIELDS and fields.setdefault(name, int(number)) != int(number):
             raise ValueError(f"two different values of {name}")
+    half = {value[0].lower() for group, value in groups.items() if group.startswith("ampm")}
+    if half and "hour" in fields:
+        fields["hour"] = _hour_of_24(fields["hour"], half)
     return fields
+
+
+def _hour_of_24(hour: int, half: set[str]) -> int:
+    """12 AM is midnight, 12 PM is noon. Raises ValueError for an hour that no clock of twelve shows."""
+    if len(half) > 1 or not 1 <= hour <= 12:  # noqa: PLR2004 - a clock of twelve hours
+        raise ValueError("no hour of a clock of twelve")
+    return hour % 12 + (12 if half == {"p"} else 0)
 
 
 def _local_start(fields: dict[str, int]) -> datetime | None:
@@ -145,13 +223,68 @@ def _local_start(fields: dict[str, int]) -> datetime | None:
 
 
 def _zone(groups: dict[str, str]) -> timezone | None:
-    told = {value for group, value in groups.items() if group.startswith("zone")}
+    """Plus is ahead of UTC, as ISO 8601 has it; POSIX, and ``Etc/GMT+1`` with it, mean the other way round."""
+    told = {_offset(value) for group, value in groups.items() if group.startswith("zone")}
+    if len(told) > 1:
+        raise ValueError("two different offsets")
+    return timezone(told.pop()) if told else None
+
+
+def _offset(text: str) -> timedelta:
+    number = text.strip(" _").removeprefix("GMT").removeprefix("UTC").replace(":", "")
+    if number in {"", "Z"}:
+        return timedelta()
+    digits = number[1:]
+    hours, minutes = (digits, "0") if len(digits) <= 2 else (digits[:-2], digits[-2:])  # noqa: PLR2004 - hours alone
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    if offset > _MOST_OFFSET or int(minutes) >= 60:  # noqa: PLR2004 - minutes of an hour
+        raise ValueError("no offset of any place")
+    return -offset if number[0] == "-" else offset
+
+
+def _since_1970(groups: dict[str, str]) -> datetime | None:
+    """Raises ValueError where two are told and differ."""
+    told = {int(value) * 1000 for group, value in groups.items() if group.startswith("epoch_")}
+    told |= {int(value) for group, value in groups.items() if group.startswith("epochms")}
     if not told:
         return None
     if len(told) > 1:
-        raise ValueError("two different offsets")
-    text = told.pop()
-    if text == "Z":
-        return UTC
-    offset = timedelta(hours=int(text[1:3]), minutes=int(text[-2:]))
-    return timezone(-offset if text[0] == "-" else offset)
+        raise ValueError("two different times")
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=told.pop())
+    if moment.year not in _YEARS:
+        raise ValueError("no year of a recording")
+    return moment
+
+
+def _unclear(found: re.Match[str], local: datetime | None, zone: timezone | None) -> str:
+    """Why the time of day that was read may be another one: what stands beside it and was not read changes it."""
+    if local is None:
+        return ""
+    groups = {name: value for name, value in found.groupdict().items() if value}
+    clock = [name for name in groups if name.startswith(("hour", "minute", "second"))]
+    ends_at = max(found.end(name) for name in clock)
+    first = found.string.rfind("/", 0, min(found.start(name) for name in clock)) + 1
+    last = (found.string + "/").find("/", ends_at)
+    has_half = any(name.startswith("ampm") for name in groups)
+    beside = [name for name in groups if name.startswith("any") and first <= found.start(name) <= last]
+    for name in beside:
+        if not has_half and (half := _AM_OR_PM.search(groups[name])):
+            return f"{half[0]!r} beside the time is not read: write {{ampm}} for it in the template"
+        follows = _BETWEEN.fullmatch(found.string, ends_at, found.start(name))
+        if zone is None and follows and (offset := _OFFSET.match(groups[name])):
+            return f"{offset[0].strip(' _')!r} behind the time is not read: write {{offset}} for it in the template"
+    return ""
+
+
+def _unread(groups: dict[str, str]) -> str:
+    has_date = any(group.startswith("day") for group in groups)
+    for group, value in groups.items():
+        if group.startswith(("any", "camera", "site")) and (seen := looks_like_a_time(value, below_a_date=has_date)):
+            return seen
+    return ""
+
+
+def looks_like_a_time(text: str, *, below_a_date: bool = False) -> str:
+    """The part of `text` that looks like a date, a time or a number of seconds since 1970; empty where none does."""
+    found = _LOOKS_LIKE_A_TIME.search(text) or (_LOOKS_LIKE_A_TIME_OF_DAY.search(text) if below_a_date else None)
+    return found[0] if found else ""

@@ -15,9 +15,9 @@ from django.db import transaction
 
 from apps.cctv.local_time import utc_of
 from apps.cctv.models import Camera, Recording
-from apps.cctv.path_template import PathMatch, PathTemplate
+from apps.cctv.path_template import PathMatch, PathTemplate, looks_like_a_time
 from apps.cctv.services.import_cameras import ImportCameras, zone_of
-from apps.cctv.services.import_report import EXAMPLES, ImportReport
+from apps.cctv.services.import_report import EXAMPLES, ImportReport, Reading, TimeFrom
 from apps.cctv.services.media_root import media_root_check
 from offload.clock import Clock
 from offload.errors import FileChanged, FileProblem, Reason
@@ -33,6 +33,16 @@ PAGE_FILES = 500
 CLOCK_SLACK = timedelta(days=1)
 """A container that was begun later than this after its own last write has a wrong clock in it."""
 
+BESIDE_VIDEOS = frozenset(
+    {
+        *(".thumb", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"),
+        *(".json", ".xml", ".txt", ".log", ".csv", ".ini", ".nfo", ".yaml", ".yml", ".htm", ".html", ".m3u8"),
+        *(".db", ".db-shm", ".db-wal", ".sqlite", ".sqlite3", ".idx", ".md5", ".sha256", ".srt", ".vtt", ".ass"),
+        *(".tmp", ".part", ".partial", ".bak", ".lock", ".pid"),
+    }
+)
+"""Endings, in small letters, of what recorders keep beside their videos, and of what they have not finished."""
+
 _MOST_NS = 2**63 - 1
 
 
@@ -41,7 +51,8 @@ class ImportRequest:
     """What is to be registered: every file below `folder` (relative to the media root, ``""`` for all of it).
 
     `template` is matched with paths below `folder`; `camera` names the camera of all files where it does not.
-    `site` and `time_zone` are names, empty for the only site and its own zone.
+    `site` and `time_zone` are names, empty for the only site and its own zone. `every_type` looks at what recorders
+    keep beside their videos as well. `time_from_file` says that names hold no time that is to be read.
     """
 
     folder: str = ""
@@ -52,6 +63,8 @@ class ImportRequest:
     create_cameras: bool = False
     dry_run: bool = False
     settle_seconds: float = 10.0
+    every_type: bool = False
+    time_from_file: bool = False
 
 
 def recordings_import(
@@ -60,22 +73,27 @@ def recordings_import(
     root: MediaRoot,
     clock: Clock,
     on_file: Callable[[ImportReport], None] = lambda _: None,
+    on_reading: Callable[[Reading], None] = lambda _: None,
     examples_per_reason: int | None = EXAMPLES,
 ) -> ImportReport:
-    """Register what is not registered yet; the report says what was refused. `on_file` hears of each file.
+    """Register what is not registered yet; the report says what was refused. `on_file` hears of each file, and
+    `on_reading` what was read of each that is new.
 
     Safe to repeat, to interrupt and to run twice at once: a file is registered once. A file that differs from
     the one registered under its path is a new recording. Raises ServiceError (no such site, camera or time
     zone; media root not mounted) and FileProblem (no such folder); what was registered before that stays.
     """
     report = ImportReport(dry_run=request.dry_run, examples_per_reason=examples_per_reason)
-    _Import(request, root, clock, report, on_file).run()
+    _Import(request, root, clock, report, on_file=on_file, on_reading=on_reading).run()
     log.info(
         "recordings_imported",
         folder=request.folder,
         dry_run=request.dry_run,
         registered=report.registered,
         known=report.known,
+        later=report.later,
+        passed_over=report.passed_over.total(),
+        time_unread=report.time_unread,
         refused=report.refused_count,
     )
     return report
@@ -108,13 +126,16 @@ class _Import:
         root: MediaRoot,
         clock: Clock,
         report: ImportReport,
+        *,
         on_file: Callable[[ImportReport], None],
+        on_reading: Callable[[Reading], None],
     ) -> None:
         self._request = request
         self._root = root
         self._clock = clock
         self._report = report
         self._on_file = on_file
+        self._on_reading = on_reading
         self._cameras = ImportCameras(
             site=request.site,
             time_zone=request.time_zone,
@@ -147,7 +168,15 @@ class _Import:
         self._write(new, earlier)
 
     def _identity(self, found: Found) -> SourceIdentity | None:
-        """None, and told, where the path leads to no regular file."""
+        """None, and told, where the path leads to no regular file, or to one that is passed over by its type."""
+        if (
+            found.problem is None
+            and not self._request.every_type
+            and (ending := ending_beside_videos(found.relative_path))
+        ):
+            self._report.passed_over[ending] += 1
+            self._looked()
+            return None
         try:
             return _identity_of(found, self._root)
         except FileProblem as problem:
@@ -181,9 +210,15 @@ class _Import:
             )
             facts = probe(source, file_name)
             if source.identity_now() != source.identity:
-                raise FileChanged(f"{path!r} changed while it was looked at")
+                raise FileProblem(f"{path!r} changed while it was looked at", code=Reason.FILE_NOT_SETTLED)
             identity = source.identity
-        started_at = _started_at(match, facts, identity, self._cameras.zone(camera.site))
+        zone = self._cameras.zone(camera.site)
+        started_at, time_from = _started_at(match, facts, identity, zone)
+        if match.unread and not self._request.time_from_file:
+            self._report.not_read(path, match.unread)
+        self._on_reading(
+            Reading(path, camera.site.name, camera.name, started_at.astimezone(zone), started_at, time_from)
+        )
         duration = facts.duration_seconds
         return Recording(
             camera=camera,
@@ -205,12 +240,15 @@ class _Import:
 
     def _owner_of(self, path: str) -> tuple[PathMatch, Camera]:
         request = self._request
-        match: PathMatch | None = PathMatch()
-        if request.template is not None:
-            below = path.removeprefix(f"{request.folder}/") if request.folder else path
+        below = path.removeprefix(f"{request.folder}/") if request.folder else path
+        if request.template is None:
+            match: PathMatch | None = PathMatch(unread=looks_like_a_time(below))
+        else:
             match = request.template.match(below)
         if match is None:
             raise FileProblem(f"{path!r} does not match the template", code=Reason.PATH_NOT_MATCHED)
+        if match.unclear:
+            raise FileProblem(f"{path!r}: {match.unclear}", code=Reason.TIME_UNCLEAR)
         return match, self._cameras.camera(match.camera or request.camera, match.site)
 
     def _write(self, new: list[Recording], earlier: dict[str, list[_Earlier]]) -> None:
@@ -260,13 +298,30 @@ def _is_known(identity: SourceIdentity, earlier: list[_Earlier]) -> bool:
     return bool(same_time)
 
 
-def _started_at(match: PathMatch, facts: MediaFacts, identity: SourceIdentity, zone: ZoneInfo) -> datetime:
-    """The path's time, else the container's, else the time of the last write less the duration."""
+def _started_at(
+    match: PathMatch, facts: MediaFacts, identity: SourceIdentity, zone: ZoneInfo
+) -> tuple[datetime, TimeFrom]:
+    """The path's time, else the container's, else the time of the last write less the duration.
+
+    Raises FileProblem TIME_UNCLEAR where the path tells the end and nothing tells the duration.
+    """
     written_at = datetime.fromtimestamp(identity.mtime_ns / 1e9, tz=UTC)
     own = facts.started_at if facts.started_at and facts.started_at <= written_at + CLOCK_SLACK else None
-    by_file = own or written_at - timedelta(seconds=facts.duration_seconds or 0)
-    if match.start is not None:
-        return match.start
-    if match.local_start is not None:
-        return utc_of(match.local_start, zone, evidence=by_file)
-    return by_file
+    lasts = timedelta(seconds=facts.duration_seconds or 0)
+    by_file = own or written_at - lasts
+    if match.start is None and match.local_start is None:
+        return by_file, TimeFrom.FILE if own else TimeFrom.LAST_WRITE
+    if not match.is_end:
+        lasts = timedelta()
+    elif facts.duration_seconds is None:
+        raise FileProblem("its name tells its end, and nothing how long it is", code=Reason.TIME_UNCLEAR)
+    told = match.start
+    if told is None and match.local_start is not None:
+        told = utc_of(match.local_start, zone, evidence=by_file + lasts)
+    return (told or by_file) - lasts, TimeFrom.NAME
+
+
+def ending_beside_videos(path: str) -> str:
+    """The ending of a name that is no video's but of what recorders keep beside them; empty for all others."""
+    ending = path[path.rfind(".") :].lower() if "." in path.rpartition("/")[2] else ""
+    return ending if ending in BESIDE_VIDEOS else ""

@@ -41,13 +41,13 @@ def test_some_refused_is_status_3_and_says_why(media_root: Path, command: Comman
     make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
     make_unfinished_clip(media_root / "Gate/2026-11-22/12-31-00.mp4")
     for number in range(25):
-        (media_root / f"Gate/{number:02}\n.txt").touch()
+        (media_root / f"Gate/{number:02}\n.doc").touch()
 
     outcome = command("import_recordings", media_root, "--template", TEMPLATE, "--create-cameras")
 
     assert outcome.status == 3
     assert "Refused, path_not_matched: 25 (The path does not match" in outcome.out
-    assert "  Gate/00\\n.txt: " in outcome.out
+    assert "  Gate/00\\n.doc: " in outcome.out
     assert "… and 5 more; --json tells all" in outcome.out
     assert "Refused, file_not_playable: 1" in outcome.out
     assert last_line(outcome).endswith("0 known already, 26 refused")
@@ -56,8 +56,8 @@ def test_some_refused_is_status_3_and_says_why(media_root: Path, command: Comman
 def test_json_tells_every_refused_file_and_nothing_else(media_root: Path, command: Command) -> None:
     make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
     for number in range(25):
-        (media_root / f"{number:02}.txt").touch()
-    (media_root / os.fsdecode(b"\xff\n.txt")).touch()
+        (media_root / f"{number:02}.doc").touch()
+    (media_root / os.fsdecode(b"\xff\n.doc")).touch()
 
     outcome = command("import_recordings", media_root, "--template", TEMPLATE, "--create-cameras", "--json")
 
@@ -74,7 +74,7 @@ def test_json_tells_every_refused_file_and_nothing_else(media_root: Path, comman
         ("path_not_matched", 25, 25),
         ("name_not_utf8", 1, 1),
     ]
-    assert report["reasons"][1]["files"][0]["path"] == "\\xff\\n.txt"
+    assert report["reasons"][1]["files"][0]["path"] == "\\xff\\n.doc"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,116 @@ def test_a_time_with_an_offset_needs_no_time_zone(text: str, hour: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "hour"),
+    [
+        ("12-30-05 AM", 0),
+        ("01-30-05 am", 1),
+        ("11-30-05 a.m.", 11),
+        ("12-30-05 PM", 12),
+        ("01-30-05 pm", 13),
+        ("11-30-05 P.M.", 23),
+    ],
+)
+def test_a_clock_of_twelve_hours_is_read_with_its_half(text: str, hour: int) -> None:
+    found = PathTemplate("{camera}/{date}/{time} {ampm}.mp4").match(f"a/2026-11-22/{text}.mp4")
+
+    assert found is not None
+    assert found.local_start == NOON.replace(hour=hour)
+
+
+@pytest.mark.parametrize(("yy", "year"), [("26", 2026), ("00", 2000), ("68", 2068), ("70", 1970), ("99", 1999)])
+def test_a_year_of_two_digits_is_read(yy: str, year: int) -> None:
+    found = PathTemplate("{camera}/{yy}-{month}-{day}_{time}.mp4").match(f"a/{yy}-11-22_12-30-05.mp4")
+
+    assert found is not None
+    assert found.local_start == NOON.replace(year=year)
+
+
+@pytest.mark.parametrize(
+    ("offset", "hour"),
+    [
+        ("Z", 12), ("UTC", 12), ("GMT", 12), ("+01:00", 11), ("+0100", 11), ("+01", 11), ("-05", 17),
+        ("GMT+1", 11), ("GMT-3", 15), ("UTC+01:00", 11), ("UTC-10", 22),
+    ],
+)  # fmt: skip
+def test_an_offset_means_ahead_of_utc_where_it_is_plus_as_in_iso_8601_and_not_in_posix(offset: str, hour: int) -> None:
+    found = PathTemplate("{camera}/{date}/{time} {offset}.mp4").match(f"a/2026-11-22/12-30-05 {offset}.mp4")
+
+    assert found is not None
+    assert found.start == datetime(2026, 11, 22, hour, 30, 5, tzinfo=UTC)
+
+
+def test_an_offset_of_half_hours_is_read() -> None:
+    found = PathTemplate("{camera}/{datetime}.mp4").match("a/2026-11-22 12-30-05 GMT+5:30.mp4")
+
+    assert found is not None
+    assert found.start == datetime(2026, 11, 22, 7, 0, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "said"),
+    [
+        ("{camera}/{date}/{time}{any}", "a/2026-11-22/02-00-00 PM.mp4", "{ampm}"),
+        ("{camera}/{date}/{time}{any}", "a/2026-11-22/02-00-00pm.mp4", "{ampm}"),
+        ("{camera}/{date}/{any}{time}.mp4", "a/2026-11-22/PM 02-00-00.mp4", "{ampm}"),
+        ("{camera}/{datetime}{any}", "a/2026-11-22T02-00-00 a.m.mp4", "{ampm}"),
+        ("{camera}/{date}/{time}{any}", "a/2026-11-22/02-00-00Z.mp4", "{offset}"),
+        ("{camera}/{date}/{time}{any}", "a/2026-11-22/02-00-00+0100.mp4", "{offset}"),
+        ("{camera}/{date}/{time}{any}", "a/2026-11-22/02-00-00 GMT+1.mp4", "{offset}"),
+        ("{camera}/{datetime}{any}", "a/2026-11-22T02-00-00+01.mp4", "{offset}"),
+    ],
+)
+def test_what_stands_beside_the_time_and_changes_it_makes_it_unclear(template: str, path: str, said: str) -> None:
+    found = PathTemplate(template).match(path)
+
+    assert found is not None
+    assert said in found.unclear
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("{camera}/{date}/{time}{any}", "a/2026-11-22/12-00-00-12-10-00.mp4"),
+        ("{camera}/{date}/{time}-{any}", "a/2026-11-22/1200-1210.mp4"),
+        ("{camera}/{date}/{time}{any}", "a/2026-11-22/12-00-00_Pump.mp4"),
+        ("{camera}/{date}/{time}{any}", "a/2026-11-22/12-00-00_CAM1.mp4"),
+        ("{camera}/{date}/{time}{any}", "a/2026-11-22/12-00-00_Zoom.mp4"),
+        ("{any}/{camera}/{date}/{time}{any}", "PM/a/2026-11-22/12-00-00.mp4"),
+        ("{camera}_{datetime}{any}", "PM_2026-11-22T12-00-00.mp4"),
+    ],
+)
+def test_what_stands_beside_the_time_and_does_not_change_it_leaves_it_clear(template: str, path: str) -> None:
+    found = PathTemplate(template).match(path)
+
+    assert found is not None
+    assert found.local_start is not None
+    assert found.unclear == ""
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("{camera}/{date}/{time} {ampm}.mp4", "a/2026-11-22/13-00-00 PM.mp4"),
+        ("{camera}/{date}/{time} {ampm}.mp4", "a/2026-11-22/00-00-00 AM.mp4"),
+        ("{camera}/{date}/{time} {offset}.mp4", "a/2026-11-22/12-00-00 +15.mp4"),
+        ("{camera}/{date}/{time} {offset}.mp4", "a/2026-11-22/12-00-00 +01:75.mp4"),
+        ("{camera}/{epoch}.mp4", "a/179535060.mp4"),
+        ("{camera}/{epoch}.mp4", "a/1795350605123.mp4"),
+        ("{camera}/{epoch}-{epoch_ms}.mp4", "a/1795350605-1795350606000.mp4"),
+        ("{camera}/{epoch}.mp4", "a/9999999999.mp4"),
+    ],
+)
+def test_a_time_of_the_new_kinds_that_cannot_be_does_not_match(template: str, path: str) -> None:
+    assert PathTemplate(template).match(path) is None
+
+
+def test_the_mark_of_the_end_matches_nothing_and_is_told() -> None:
+    found = PathTemplate("{camera}/{end}{date}/{time}.mp4").match("a/2026-11-22/12-30-05.mp4")
+
+    assert found == PathMatch("a", None, NOON, is_end=True)
+
+
+@pytest.mark.parametrize(
     ("template", "path"),
     [
         ("{camera}/{date}/{time}.mp4", "a/2026-11-22/12-30-05.avi"),
@@ -85,6 +195,11 @@ def test_a_path_that_tells_something_else_does_not_match(template: str, path: st
         ("{camera.mp4", "write {{ for a brace"),
         ("{camera}{any}.mp4", "nothing tells where {camera} ends and {any} begins"),
         ("{any}_{any}_{any}_{camera}.mp4", "at most 3"),
+        ("{camera}/{date}/{time} PM.mp4", "write {ampm}"),
+        ("{camera}/{ampm}.mp4", "without an hour"),
+        ("{camera}/{end}.mp4", "without a time"),
+        ("{camera}/{year}{yy}.mp4", "either {year} or {yy}"),
+        ("{camera}/{datetime}_{epoch}.mp4", "write {any} for one of them"),
     ],
 )
 def test_a_template_that_makes_no_sense_is_refused_with_what_is_wanted(template: str, said: str) -> None:
@@ -121,4 +236,22 @@ def test_a_hostile_name_is_refused_before_anybody_notices() -> None:
     before = time.process_time()
 
     assert template.match(path) is None
+    assert time.process_time() - before < 20
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{any}_{any}_{camera}",
+        "{any}{date}{any}{time}{any}{offset}",
+        "{any}{epoch}{any}{epoch_ms}{any}",
+        "{any}{yy}{month}{day}{any}{hour}{minute}{ampm}{any}",
+    ],
+)
+@pytest.mark.parametrize("letter", ["_", "1", "2", "12-", "a.m.", "+01", "20261122"])
+def test_a_hostile_name_costs_little_with_every_placeholder(template: str, letter: str) -> None:
+    before = time.process_time()
+
+    PathTemplate(template).match((letter * 255)[:255])
+
     assert time.process_time() - before < 20

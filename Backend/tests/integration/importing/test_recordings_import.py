@@ -152,6 +152,7 @@ def test_what_cannot_be_taken_is_refused_with_its_reason_and_stops_nothing(
     outside = make_clip(tmp_path / "outside.mp4")
     (folder / "12-04-00.mp4").symlink_to(outside)
     os.mkfifo(folder / "12-05-00.mp4")
+    make_clip(folder / "notes.avi")
     make_clip(folder / "notes.txt")
     make_clip(Path(os.fsdecode(os.fsencode(folder) + b"/12-06-\xff.mp4")))
     make_clip(media_root / ".coldreel-trash" / "12-07-00.mp4")
@@ -163,7 +164,6 @@ def test_what_cannot_be_taken_is_refused_with_its_reason_and_stops_nothing(
 
     assert report.registered == 1
     assert report.refused == {
-        Reason.FILE_NOT_SETTLED: 1,
         Reason.FILE_NOT_PLAYABLE: 1,
         Reason.FILE_EMPTY: 1,
         Reason.FILE_IS_LINK: 2,
@@ -171,23 +171,25 @@ def test_what_cannot_be_taken_is_refused_with_its_reason_and_stops_nothing(
         Reason.PATH_NOT_MATCHED: 1,
         Reason.NAME_NOT_UTF8: 1,
     }
-    assert report.looked_at == 9
+    assert (report.later, report.passed_over) == (1, {".txt": 1})
+    assert report.looked_at == 10
     assert Recording.objects.get().name == "12-00-00.mp4"
     assert "no index" in report.refusals[Reason.FILE_NOT_PLAYABLE][0].detail
 
 
-def test_a_file_that_is_still_written_to_is_refused_and_taken_once_it_has_settled(
+def test_a_file_that_is_still_written_to_is_left_for_later_and_taken_once_it_has_settled(
     media_root: Path, run_import: Import
 ) -> None:
     path = make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4", age_seconds=5)
 
-    assert run_import(settle_seconds=3600).refused == {Reason.FILE_NOT_SETTLED: 1}
+    report = run_import(settle_seconds=3600)
+    assert (report.later, report.refused_count, report.is_whole) == (1, 0, True)
 
     os.utime(path, (time.time() - 7200,) * 2)
     assert run_import(settle_seconds=3600).registered == 1
 
 
-def test_a_file_that_changes_while_it_is_looked_at_is_refused(media_root: Path, run_import: Import) -> None:
+def test_a_file_that_changes_while_it_is_looked_at_is_left_for_later(media_root: Path, run_import: Import) -> None:
     path = make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
 
     class Disturbing(SystemClock):
@@ -204,7 +206,7 @@ def test_a_file_that_changes_while_it_is_looked_at_is_refused(media_root: Path, 
 
     report = run_import(clock=Disturbing())
 
-    assert report.refused == {Reason.FILE_CHANGED: 1}
+    assert (report.later, report.refused_count) == (1, 0)
     assert not Recording.objects.exists()
 
 
@@ -439,12 +441,12 @@ def test_pages_are_small_transactions_and_few_queries(media_root: Path, run_impo
 
 def test_only_some_of_many_refusals_are_kept_but_all_are_counted(media_root: Path, run_import: Import) -> None:
     for number in range(30):
-        (media_root / f"{number:02}.txt").touch()
+        (media_root / f"{number:02}.doc").touch()
 
     report = run_import()
 
     assert report.refused == {Reason.PATH_NOT_MATCHED: 30}
-    assert [refusal.path for refusal in report.refusals[Reason.PATH_NOT_MATCHED]] == [f"{n:02}.txt" for n in range(20)]
+    assert [refusal.path for refusal in report.refusals[Reason.PATH_NOT_MATCHED]] == [f"{n:02}.doc" for n in range(20)]
 
 
 def test_hostile_names_are_shown_on_one_line_and_harmlessly() -> None:

@@ -17,11 +17,11 @@ from django.db import DatabaseError
 from apps.cctv.path_template import PathTemplate, TemplateError
 from apps.cctv.services import ServiceError
 from apps.cctv.services.import_cameras import zone_of
-from apps.cctv.services.import_report import EXAMPLES, ImportReport, shown
+from apps.cctv.services.import_report import EXAMPLES, ImportReport, Reading, shown
 from apps.cctv.services.recordings import ImportRequest, recordings_import
 from apps.cctv.wiring import media_root
 from offload.clock import SystemClock
-from offload.errors import FileProblem
+from offload.errors import FileProblem, Reason
 from offload.reasons import MEANING
 from offload.source import MediaRoot
 from offload.walk import walk
@@ -37,7 +37,8 @@ OnFile = Callable[[ImportReport], None]
 class Command(BaseCommand):
     help = (
         "Register the recordings below FOLDER, a folder inside MEDIA_ROOT. Repeat it as often as you like: a file is "
-        "registered once. Exit status: 0 all registered, 1 could not run, 2 bad usage, 3 some files were refused."
+        "registered once. Exit status: 0 all registered, known, still written to, or passed over by their type; 1 "
+        "could not run; 2 bad usage; 3 some files were refused, or have a time in their names that was not read."
     )
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
 
@@ -52,24 +53,38 @@ class Command(BaseCommand):
             metavar="PATH",
             default="",
             help="how paths below FOLDER are made, '{camera}/{date}/{time}.mp4' say; placeholders: {camera} {site} "
-            "{date} {time} {datetime} {year} {month} {day} {hour} {minute} {second} {any}",
+            "{date} {time} {datetime} {year} {yy} {month} {day} {hour} {minute} {second} {ampm} {offset} {epoch} "
+            "{epoch_ms} {end} {any}",
         )
         parser.add_argument(
             "--time-zone", metavar="NAME", default="", help="the zone of times in paths (default: the site's)"
         )
         parser.add_argument("--create-cameras", action="store_true", help="make cameras and sites that are missing")
-        parser.add_argument("--dry-run", action="store_true", help="look at everything, write nothing")
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="look at everything, write nothing, and say for each new file its camera, its local and its UTC time",
+        )
+        parser.add_argument(
+            "--every-type", action="store_true", help="look at .jpg, .txt, .tmp and the like too, not at videos alone"
+        )
+        parser.add_argument(
+            "--time-from-file",
+            action="store_true",
+            help="names hold no time of their start: what looks like one in them is nothing to tell",
+        )
         parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
         parser.add_argument(
             "--settle-seconds",
             type=float,
             metavar="N",
-            help="refuse files written to within N seconds (default: COLDREEL_SETTLE_SECONDS)",
+            help="leave files written to within N seconds to a later run (default: COLDREEL_SETTLE_SECONDS)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         root = media_root()
         request = _request(options, root)
+        readings: list[Reading] = []
         try:
             with self._progress(root, request, as_json=options["json"]) as on_file:
                 report = recordings_import(
@@ -77,6 +92,7 @@ class Command(BaseCommand):
                     root=root,
                     clock=SystemClock(),
                     on_file=on_file,
+                    on_reading=self._reader(readings, dry_run=request.dry_run, as_json=options["json"]),
                     examples_per_reason=None if options["json"] else EXAMPLES,
                 )
         except (ServiceError, FileProblem) as error:
@@ -90,18 +106,30 @@ class Command(BaseCommand):
                 "Stopped. What was registered stays; run it again to go on.", returncode=INTERRUPTED
             ) from error
         if options["json"]:
-            self.stdout.write(json.dumps(_as_json(report), indent=2))
+            self.stdout.write(json.dumps(_as_json(report, readings), indent=2))
         else:
             self._tell(report)
-        if report.refused_count:
+        if not report.is_whole:
             sys.exit(SOME_REFUSED)
+
+    def _reader(self, readings: list[Reading], *, dry_run: bool, as_json: bool) -> Callable[[Reading], None]:
+        """A dry run shows what it read: a wrong time is seen before it is in the database."""
+        if not dry_run:
+            return lambda _: None
+        return readings.append if as_json else self._tell_reading
+
+    def _tell_reading(self, reading: Reading) -> None:
+        self.stdout.write(
+            f"{shown(reading.path)}: {shown(reading.site)}, {shown(reading.camera)}, "
+            f"{reading.local:%Y-%m-%d %H:%M:%S %Z}, {reading.utc:%Y-%m-%d %H:%M:%S} UTC, from the {reading.time_from}"
+        )
 
     @contextlib.contextmanager
     def _progress(self, root: MediaRoot, request: ImportRequest, *, as_json: bool) -> Iterator[OnFile]:
         """A bar on a terminal, a line now and then elsewhere, nothing in the way of JSON."""
         if as_json:
             yield lambda _: None
-        elif self.stdout.isatty():
+        elif self.stdout.isatty() and not request.dry_run:
             with _bar(root, request) as on_file:
                 yield on_file
         else:
@@ -118,6 +146,10 @@ class Command(BaseCommand):
             self._line(f"{replaced.path}: takes the place of recording {replaced.recording_id}, never uploaded", report)
         if report.replaced > len(report.replacements):
             self.stdout.write(f"  … and {report.replaced - len(report.replacements)} more")
+        if report.passed_over:
+            kinds = ", ".join(f"{ending} {count}" for ending, count in sorted(report.passed_over.items()))
+            self.stdout.write(f"Passed over by their type: {kinds}")
+        self._tell_unread(report)
         for code, count in report.refused.most_common():
             self.stdout.write(f"Refused, {code}: {count} ({MEANING[code]})")
             for refusal in report.refusals[code]:
@@ -125,11 +157,26 @@ class Command(BaseCommand):
             if count > len(report.refusals[code]):
                 self.stdout.write(f"  … and {count - len(report.refusals[code])} more; --json tells all")
         recordings = "recording" if report.registered == 1 else "recordings"
-        self._line(
-            f"{report.registered} {recordings} registered ({report.registered_bytes / 2**20:.1f} MiB), "
-            f"{report.known} known already, {report.refused_count} refused",
-            report,
+        words = [
+            f"{report.registered} {recordings} registered ({report.registered_bytes / 2**20:.1f} MiB)",
+            f"{report.known} known already",
+        ]
+        words += [f"{report.later} later (still written to)"] if report.later else []
+        words += [f"{report.passed_over.total()} passed over"] if report.passed_over else []
+        self._line(", ".join([*words, f"{report.refused_count} refused"]), report)
+
+    def _tell_unread(self, report: ImportReport) -> None:
+        if not report.time_unread:
+            return
+        self.stdout.write(
+            f"Time not read, {Reason.TIME_UNREAD}: {report.time_unread} ({MEANING[Reason.TIME_UNREAD]} "
+            "Write it into --template, or say --time-from-file.)"
         )
+        for example in report.time_unread_examples:
+            self.stdout.write(f"  {example.path}: {example.detail}")
+        if report.time_unread > len(report.time_unread_examples):
+            more = report.time_unread - len(report.time_unread_examples)
+            self.stdout.write(f"  … and {more} more; --json tells all")
 
     def _line(self, text: str, report: ImportReport) -> None:
         self.stdout.write(f"Would be: {text}" if report.dry_run else text)
@@ -156,6 +203,8 @@ def _request(options: dict[str, Any], root: MediaRoot) -> ImportRequest:
         site=options["site"],
         time_zone=options["time_zone"],
         create_cameras=options["create_cameras"],
+        every_type=options["every_type"],
+        time_from_file=options["time_from_file"],
         dry_run=options["dry_run"],
         settle_seconds=settings.COLDREEL_SETTLE_SECONDS if settle_seconds is None else settle_seconds,
     )
@@ -199,13 +248,17 @@ def _bar(root: MediaRoot, request: ImportRequest) -> Iterator[OnFile]:
         yield on_file
 
 
-def _as_json(report: ImportReport) -> dict[str, Any]:
+def _as_json(report: ImportReport, readings: list[Reading]) -> dict[str, Any]:
     return {
         "dry_run": report.dry_run,
         "looked_at": report.looked_at,
         "registered": report.registered,
         "registered_bytes": report.registered_bytes,
         "known": report.known,
+        "later": report.later,
+        "passed_over": dict(sorted(report.passed_over.items())),
+        "time_unread": report.time_unread,
+        "time_unread_files": [{"path": one.path, "detail": one.detail} for one in report.time_unread_examples],
         "refused": report.refused_count,
         "reasons": [
             {
@@ -217,4 +270,15 @@ def _as_json(report: ImportReport) -> dict[str, Any]:
         ],
         "replaced": [{"path": one.path, "recording_id": str(one.recording_id)} for one in report.replacements],
         "cameras_created": sorted(report.cameras_created),
+        "readings": [
+            {
+                "path": shown(one.path),
+                "site": one.site,
+                "camera": one.camera,
+                "local": one.local.isoformat(),
+                "utc": one.utc.isoformat(),
+                "time_from": one.time_from,
+            }
+            for one in readings
+        ],
     }
