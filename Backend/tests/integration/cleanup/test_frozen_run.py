@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from apps.cctv.leases import claim_cleanup
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import hold_set
 from offload.states import State
@@ -129,3 +132,67 @@ def test_file_that_another_put_back_before_a_hold_called_it_off_has_its_receipt_
     assert footage.is_whole
     assert footage.status == State.COMPLETED
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+
+
+def test_file_that_vanished_from_the_trash_is_no_reason_to_leave_the_line(yard: Yard, settings: Any) -> None:
+    """Neither in the trash nor at its path: the receipt is no `put_back`, and the next run closes it."""
+
+    class Vanishes(Trash):
+        def find(self, key: str) -> Any:
+            looks.append(key)
+            if len(looks) == 2:
+                (yard.folder / ".coldreel-trash" / key).unlink()
+            return super().find(key)
+
+    looks: list[str] = []
+    footage = yard.add()
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    yard.clean()
+    hold(yard, footage)
+    assert yard.clean(trash=Vanishes(yard.root)).report.failed == 1
+    assert footage.status == State.CLEANUP_PENDING
+    assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
+    yard.clean(transfer_id=footage.transfer_id)
+    assert footage.status == State.CLEANUP_COMPLETED
+    assert [receipt.outcome for receipt in footage.receipts] == ["deleted"]
+
+
+def test_lease_lost_while_a_file_is_put_back_closes_no_receipt(yard: Yard, settings: Any) -> None:
+    """The receipt belongs to the run that has the lease now, which finds the file in its place and closes it."""
+
+    class LosesTheLease(Trash):
+        def put_back(self, key: str, relative_path: str) -> None:
+            super().put_back(key, relative_path)
+            yard.leases_run_out()
+            claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=yard.clock.now(), lease_seconds=40)
+
+    footage = yard.add()
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    yard.clean()
+    hold(yard, footage)
+    yard.clean(trash=LosesTheLease(yard.root))
+    assert footage.is_whole
+    assert footage.status == State.CLEANUP_PENDING
+    assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
+    yard.leases_run_out()
+    yard.clean()
+    assert footage.status == State.COMPLETED
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+
+
+def test_lease_lost_while_a_put_back_is_finished_closes_no_receipt(yard: Yard, settings: Any) -> None:
+    """An interrupted put-back left the file under both names; the run that finishes it loses its lease there."""
+
+    class LosesTheLease(Trash):
+        def put_back(self, key: str, relative_path: str) -> None:
+            super().put_back(key, relative_path)
+            yard.leases_run_out()
+            claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=yard.clock.now(), lease_seconds=40)
+
+    footage = yard.add()
+    settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
+    yard.clean()
+    os.link(yard.folder / ".coldreel-trash" / str(footage.transfer_id), footage.path)
+    assert yard.clean(trash=LosesTheLease(yard.root)).report.cleaned == 0
+    assert footage.is_whole
+    assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]

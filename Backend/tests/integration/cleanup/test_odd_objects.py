@@ -29,6 +29,7 @@ class OddStore:
         self.lists: OffloadError | None = None
         self.listed = 5
         self.asked: list[str] = []
+        self.gone: set[str] = set()
 
     def get(self, bucket: str, name: str, *, generation: int | None = None) -> ObjectInfo | None:
         self.asked.append(name)
@@ -44,6 +45,8 @@ class OddStore:
             yield info
 
     def bucket_time(self, bucket: str) -> datetime:
+        if bucket in self.gone:
+            raise StopAndTell(f"bucket {bucket} does not exist", code=Reason.BUCKET_NOT_FOUND)
         return self._store.bucket_time(bucket)
 
     def probe(self, bucket: str) -> BucketReport:
@@ -182,14 +185,19 @@ def test_reset_connection_of_one_object_postpones_it_without_alarm(yard: Yard, o
     assert yard.alarms() == set()
 
 
-def test_former_bucket_that_is_gone_keeps_its_own_files_and_no_others(yard: Yard, settings: Any) -> None:
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_former_bucket_that_is_gone_keeps_its_own_files_and_no_others(
+    yard: Yard, odd: OddStore, settings: Any, from_the_start: bool
+) -> None:
     settings.GCP_STORAGE_FORMER_BUCKETS = ["a-former-bucket"]
     yard.store.add_bucket("a-former-bucket")
     here = yard.many(3)
     yard.bucket = "a-former-bucket"
     there = [yard.add(f"there-{n}.mp4", gcp_bucket="a-former-bucket") for n in range(2)]
     yard.store.remove_bucket("a-former-bucket")
-    run = yard.clean()
+    if from_the_start:
+        odd.gone.add("a-former-bucket")
+    run = yard.clean(store=odd)
     assert run.report.stopped is Reason.BUCKET_NOT_FOUND
     assert run.report.cleaned == 3
     assert not any(each.path.exists() for each in here)
