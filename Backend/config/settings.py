@@ -140,6 +140,14 @@ TEMPLATES = [
 ]
 
 
+def _seconds_of_sqlite(timeout: Any) -> float:
+    """How long a statement waits for another's write lock: `?timeout=` of the address."""
+    try:
+        return max(0.0, float(timeout))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"DATABASE_URL: timeout={timeout} is invalid: expected seconds.") from error
+
+
 def _database(url: str) -> dict[str, Any]:
     """The default database. SQLite gets the settings that keep many writers from failing."""
     try:
@@ -154,7 +162,7 @@ def _database(url: str) -> dict[str, Any]:
         found["CONN_MAX_AGE"] = 0
         found["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
-            "timeout": 30,
+            "timeout": _seconds_of_sqlite(found.get("OPTIONS", {}).get("timeout", 30)),
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
         }
     elif found["ENGINE"] != "django.db.backends.postgresql":

@@ -47,6 +47,15 @@ class Claim:
     actor: str = SYSTEM
 
 
+@dataclass(frozen=True, slots=True)
+class JobLease:
+    """A periodic job that a process runs at this moment."""
+
+    name: str
+    owner_id: UUID
+    number: int
+
+
 def lease_time(now: datetime) -> datetime:
     """The moment that leases are measured by: `now`, or the database's clock on PostgreSQL."""
     if connection.vendor != "postgresql":
@@ -117,6 +126,14 @@ def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> di
             if GCPVideoTransfer.objects.held_by_lease(lease, now).update(lease_expires_at=expires_at) == 1:
                 kept[lease.transfer_id] = replace(lease, expires_at=expires_at)
     return kept
+
+
+def renew_jobs(*, leases: Iterable[JobLease], now: datetime, lease_seconds: float) -> None:
+    """Prolong the leases of those jobs; one that another worker has taken meanwhile stays as it is."""
+    expires_at = lease_time(now) + timedelta(seconds=lease_seconds)
+    for lease in leases:
+        held = PeriodicJob.objects.filter(name=lease.name, lease_owner=lease.owner_id, lease_number=lease.number)
+        held.update(lease_expires_at=expires_at)
 
 
 # --- Leases that nobody holds any more ----------------------------------------------------------------

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-import structlog
 from django.db import Error, connection
 
 from apps.cctv.leases import lease_time
 from apps.cctv.services.bandwidth import limits_in_force, line_take
+from apps.cctv.worker.crashes import survive
 from offload.clock import Clock
 from offload.pace import Pace, SharedPace
-
-log = structlog.get_logger("coldreel.worker")
 
 READ_SECONDS = 1.0
 """How often the limits are read while something uploads."""
@@ -109,12 +107,9 @@ class Bandwidth:
     def _run(self) -> None:
         while not self._finished.is_set():
             self._called.clear()
-            try:
-                seconds = self.step()
-            except Exception as error:  # noqa: BLE001 - uploads under a limit would wait for this thread for ever
-                log.warning("worker.bandwidth_waits", error=type(error).__name__)
-                connection.close()
+            if not survive(self._step_and_wait, "worker.bandwidth_waits"):  # uploads under a limit wait for it
                 self._finished.wait(_AFTER_ERROR_SECONDS)
-            else:
-                self._called.wait(seconds)
         connection.close()
+
+    def _step_and_wait(self) -> None:
+        self._called.wait(self.step())

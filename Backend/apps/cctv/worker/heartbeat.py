@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from datetime import timedelta
 
-from django.db import Error, connection
+from django.db import connection
 
-from apps.cctv.leases import Owner, lease_time, renew
-from apps.cctv.models import PeriodicJob, WorkerProcess
+from apps.cctv.leases import JobLease, Owner, renew, renew_jobs
+from apps.cctv.models import WorkerProcess
 from apps.cctv.worker.attempt import Attempt
-from apps.cctv.worker.crashes import log_crash
+from apps.cctv.worker.crashes import survive
 from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
 
 
 class Heartbeat(threading.Thread):
-    """Beats until `finish`, on a database connection of its own."""
+    """Beats until `finish`, on a database connection of its own.
+
+    It renews what goes on in this process at this moment, and no more: a lease that could not be given back ends.
+    """
 
     def __init__(
-        self, owner: Owner, attempts: Callable[[], Collection[Attempt]], *, clock: Clock, timings: Timings
+        self,
+        owner: Owner,
+        attempts: Callable[[], Collection[Attempt]],
+        *,
+        jobs: Callable[[], Collection[JobLease]] = tuple,
+        clock: Clock,
+        timings: Timings,
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._owner = owner
         self._attempts = attempts
+        self._jobs = jobs
         self._clock = clock
         self._timings = timings
         self._finished = threading.Event()
 
     def run(self) -> None:
         while not self._finished.wait(self._timings.heartbeat_seconds):
-            try:
-                self.beat()
-            except Error as error:
-                log_crash("worker.heartbeat_missed", error)
-                connection.close()
+            survive(self.beat, "worker.heartbeat_missed")
         connection.close()
 
     def finish(self) -> None:
@@ -54,8 +59,7 @@ class Heartbeat(threading.Thread):
                 attempt.renewed(begun + self._timings.lease_seconds)
             else:
                 attempt.lose()
-        until = lease_time(now) + timedelta(seconds=self._timings.lease_seconds)
-        PeriodicJob.objects.filter(lease_owner=self._owner.id).update(lease_expires_at=until)
+        renew_jobs(leases=self._jobs(), now=now, lease_seconds=self._timings.lease_seconds)
         WorkerProcess.objects.filter(pk=self._owner.id).update(heartbeat_at=now)
 
 

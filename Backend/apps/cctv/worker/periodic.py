@@ -10,13 +10,13 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from django.db import Error, connection
-from django.db.models import F, Q
+from django.db import connection
+from django.db.models import F
 
-from apps.cctv.leases import lease_time
+from apps.cctv.leases import JobLease, lease_time
 from apps.cctv.models import SYSTEM, PeriodicJob
 from apps.cctv.worker.attempt import Tools
-from apps.cctv.worker.crashes import log_crash
+from apps.cctv.worker.crashes import log_crash, survive
 from apps.cctv.worker.timings import Timings
 from offload.errors import OffloadError
 
@@ -77,6 +77,15 @@ PERIODIC = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a run ended, kept until it is in the row."""
+
+    lease_number: int
+    finished_at: datetime
+    result: str
+
+
 class PeriodicThread(threading.Thread):
     """Runs one job whenever it is due, until the worker stops."""
 
@@ -88,57 +97,88 @@ class PeriodicThread(threading.Thread):
         # A worker of one site reaches that site's disk only: each site has its own row.
         self._name = job.name if worker.site_id is None else f"{job.name}@{worker.site_id}"
         self._every = timedelta(seconds=job.every_seconds(worker.tools.timings))
+        self._lease_seconds = worker.tools.timings.lease_seconds
+        self._is_known = False
+        self._running: int | None = None
+        self._end: _End | None = None
 
     def run(self) -> None:
-        known = False
         while not self._tools.stopping.wait(self._tools.timings.poll_seconds):
-            try:
-                known = known or self._make_known()
-                self.run_if_due()
-            except Error as error:
-                log_crash("periodic.missed", error, job=self._name)
-                connection.close()
+            survive(self.step, "periodic.missed", job=self._name)
+        survive(self._write_end, "periodic.missed", job=self._name)
         connection.close()
 
-    def _make_known(self) -> bool:
-        """The row is there, and runs no later than the interval of today's settings."""
-        latest = self._now() + self._every
-        row, created = PeriodicJob.objects.get_or_create(name=self._name, defaults={"next_run_at": self._now()})
-        if not created and row.next_run_at > latest:
-            PeriodicJob.objects.filter(pk=row.pk).update(next_run_at=latest)
-        return True
+    def lease(self) -> JobLease | None:
+        """The lease of the run that goes on in this process at this moment."""
+        number = self._running
+        return None if number is None else JobLease(self._name, self._worker.owner_id, number)
+
+    def step(self) -> None:
+        """One look. What it raises costs that look only."""
+        if not self._is_known:
+            PeriodicJob.objects.get_or_create(name=self._name, defaults={"next_run_at": self._now()})
+            self._is_known = True
+        self.run_if_due()
 
     def run_if_due(self) -> bool:
-        """Take the job if it is due and nobody has it, run it, note how it ended. True where it ran."""
-        number = self._take(self._now())
+        """Take the job if it is due and nobody has it, run it, note how it ended. True where it ran.
+
+        An end that could not be written, because the database was away or busy, is written by the next call.
+        """
+        self._write_end()
+        number = self._take()
         if number is None:
             return False
-        result = self._result()
-        now = self._now()
-        mine = PeriodicJob.objects.filter(name=self._name, lease_owner=self._worker.owner_id, lease_number=number)
-        mine.update(
-            next_run_at=now + self._every,
-            last_finished_at=now,
-            last_result=result,
+        self._running = number
+        try:
+            result = self._result()
+        finally:
+            self._running = None  # from here on the heartbeat leaves the lease to its end
+        self._end = _End(number, self._tools.clock.now(), result)
+        self._write_end()
+        return True
+
+    def _write_end(self) -> None:
+        """By its lease number: another worker may have taken the job meanwhile."""
+        end = self._end
+        if end is None:
+            return
+        since = max(timedelta(), self._tools.clock.now() - end.finished_at)
+        finished_at = self._now() - since
+        PeriodicJob.objects.filter(
+            name=self._name, lease_owner=self._worker.owner_id, lease_number=end.lease_number
+        ).update(
+            next_run_at=finished_at + self._every,
+            last_finished_at=finished_at,
+            last_result=end.result,
             lease_owner=None,
             lease_expires_at=None,
         )
-        return True
+        self._end = None
 
-    def _take(self, now: datetime) -> int | None:
-        free = PeriodicJob.objects.filter(
-            Q(lease_owner__isnull=True) | Q(lease_expires_at__lte=now), name=self._name, next_run_at__lte=now
-        )
-        number = free.values_list("lease_number", flat=True).first()
-        if number is None:
+    def _take(self) -> int | None:
+        """The row first, then the clock: what another worker wrote into it a moment ago is no time too far ahead."""
+        job = PeriodicJob.objects.filter(name=self._name).first()
+        now = self._now()
+        if job is None or not self._is_free(job, now) or not self._is_due(job, now):
             return None
-        taken = free.filter(lease_number=number).update(
+        taken = PeriodicJob.objects.filter(name=self._name, lease_number=job.lease_number).update(
             lease_number=F("lease_number") + 1,
             lease_owner=self._worker.owner_id,
-            lease_expires_at=now + timedelta(seconds=self._tools.timings.lease_seconds),
+            lease_expires_at=now + timedelta(seconds=self._lease_seconds),
             last_started_at=now,
         )
-        return number + 1 if taken else None
+        return job.lease_number + 1 if taken else None
+
+    def _is_free(self, job: PeriodicJob, now: datetime) -> bool:
+        """A lease of this process's own is one that it could not give back: its only thread for the job is here."""
+        if job.lease_owner in {None, self._worker.owner_id} or job.lease_expires_at is None:
+            return True
+        return job.lease_expires_at <= now
+
+    def _is_due(self, job: PeriodicJob, now: datetime) -> bool:
+        """Further away than the interval is a time that a wrong clock left, or a longer interval of before."""
+        return not now < job.next_run_at <= now + self._every
 
     def _result(self) -> str:
         try:

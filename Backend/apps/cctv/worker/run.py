@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random as randomness
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from apps.cctv.leases import Owner, free_dead_owners
+from apps.cctv.leases import JobLease, Owner, free_dead_owners
 from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.worker.attempt import Tools
@@ -70,11 +71,15 @@ def run_worker(
         with StopSignals(tools.stopping, waker):
             free_dead_owners(home=home, now=clock.now())
             dispatcher = Dispatcher(owner, tools, waker, site_id=site.pk if site else None, uploads=uploads)
-            heartbeat = Heartbeat(owner, dispatcher.running, clock=clock, timings=timings)
+            here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site.pk if site else None)
+            jobs = [PeriodicThread(job, here) for job in PERIODIC] if periodic else []
+            heartbeat = Heartbeat(
+                owner, dispatcher.running, jobs=partial(_running_jobs, jobs), clock=clock, timings=timings
+            )
             heartbeat.start()
             tools.bandwidth.start()
-            here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site.pk if site else None)
-            jobs = _start_jobs(here) if periodic else []
+            for job in jobs:
+                job.start()
             dispatcher.run(until_idle=until_idle)
             heartbeat.finish()
             tools.bandwidth.finish()
@@ -92,8 +97,5 @@ def _stopped_by_an_alarm() -> bool:
     return Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
 
 
-def _start_jobs(worker: Worker) -> list[PeriodicThread]:
-    threads = [PeriodicThread(job, worker) for job in PERIODIC]
-    for thread in threads:
-        thread.start()
-    return threads
+def _running_jobs(jobs: Sequence[PeriodicThread]) -> list[JobLease]:
+    return [lease for job in jobs if (lease := job.lease()) is not None]

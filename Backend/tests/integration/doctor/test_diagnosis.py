@@ -523,7 +523,24 @@ def test_a_periodic_job_that_nobody_runs_is_warned_of(look: Diagnose, worker: Wo
     assert "cleanup should have run 5 h ago" in look().of("periodic jobs").detail
 
     PeriodicJob.objects.update(lease_expires_at=now + timedelta(seconds=30))
+    assert "should have ended a run 5 h ago; a worker is at it" in look().of("periodic jobs").detail
+
+
+def test_a_periodic_job_is_judged_by_when_it_last_ended(look: Diagnose, worker: WorkerProcess, now: datetime) -> None:
+    """Not by a lease that a heartbeat renews for ever, nor by a time for its next run that a wrong clock wrote."""
+    PeriodicJob.objects.create(
+        name="sweep",
+        next_run_at=now + timedelta(days=3650),
+        last_finished_at=now - timedelta(hours=3),
+        lease_expires_at=now + timedelta(seconds=30),
+    )
+    assert "sweep should have ended a run 3 h ago" in look().of("periodic jobs").detail
+
+    PeriodicJob.objects.update(last_finished_at=now)
     assert "periodic jobs" not in look().worse()
+
+    PeriodicJob.objects.update(last_finished_at=now + timedelta(hours=6), lease_expires_at=None)
+    assert "the clock was set back" in look().of("periodic jobs").detail
 
 
 # --- transfers ------------------------------------------------------------------------------------

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connections
+from django.db import Error, connection, connections
+from django.db.models import F
 
+from apps.cctv import leases
 from apps.cctv.models import PeriodicJob
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.bandwidth import Bandwidth
@@ -23,6 +26,7 @@ from offload.source import MediaRoot
 from offload.testing import FakeClock, MemoryStore
 from offload.uploader import UploadSettings
 from tests.integration.db.rows import NOW
+from tests.integration.work.outage import outage
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bucket")]
 
@@ -64,7 +68,7 @@ def test_job_runs_when_due_and_says_how_it_ended(worker: Worker) -> None:
 
 
 def test_job_that_is_not_due_waits(worker: Worker) -> None:
-    PeriodicJob.objects.create(name="count", next_run_at=NOW + timedelta(days=4000))
+    PeriodicJob.objects.create(name="count", next_run_at=leases.lease_time(NOW) + timedelta(seconds=50))
     assert not thread_of(worker, lambda _: 1 / 0).run_if_due()
 
 
@@ -115,18 +119,123 @@ def test_job_that_fails_is_tried_next_time(worker: Worker, error: Exception, sai
     assert job.next_run_at == job.last_finished_at + timedelta(seconds=60)
 
 
-def test_interval_made_shorter_does_not_wait_for_the_old_one(worker: Worker) -> None:
-    PeriodicJob.objects.create(name="count", next_run_at=NOW + timedelta(days=4000))
-    thread = thread_of(worker, lambda _: "done")
-    thread._make_known()
-    assert PeriodicJob.objects.get().next_run_at < NOW + timedelta(days=3999)
+def test_time_further_away_than_the_interval_is_not_waited_for(worker: Worker) -> None:
+    """A clock that stood in 2036 left it, or one that went back since, or an interval that is shorter now."""
+    PeriodicJob.objects.create(name="count", next_run_at=leases.lease_time(NOW) + timedelta(hours=6))
+    assert thread_of(worker, lambda _: "done").run_if_due()
+    job = PeriodicJob.objects.get()
+    assert job.last_finished_at is not None
+    assert job.next_run_at == job.last_finished_at + timedelta(seconds=60)
 
 
 def test_worker_of_a_site_runs_that_sites_jobs(worker: Worker) -> None:
     site_id = uuid.uuid4()
     here = Worker(tools=worker.tools, home=worker.home, owner_id=worker.owner_id, site_id=site_id)
-    thread_of(here, lambda _: "done")._make_known()
+    thread_of(here, lambda _: "done").step()
     assert PeriodicJob.objects.get().name == f"count@{site_id}"
+
+
+# --- a database that is lost, or locked, in the middle ---
+
+
+def in_time(worker: Worker) -> PeriodicJob:
+    """The job is due again."""
+    PeriodicJob.objects.update(next_run_at=NOW)
+    return PeriodicJob.objects.get()
+
+
+def beat(worker: Worker, *threads: PeriodicThread) -> None:
+    """As the worker's heartbeat does, over and over."""
+    running = [lease for thread in threads if (lease := thread.lease()) is not None]
+    leases.renew_jobs(leases=running, now=worker.tools.clock.now(), lease_seconds=40)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_job_whose_database_was_lost_in_the_middle_ends_in_its_row_and_runs_again(worker: Worker) -> None:
+    due()
+    with outage() as begin:
+
+        def run(_: Worker) -> str:
+            begin()
+            return "3 files"
+
+        thread = thread_of(worker, run)
+        with pytest.raises(Error):
+            thread.run_if_due()
+    beat(worker, thread)
+    assert PeriodicJob.objects.get().last_result == ""
+
+    assert not thread.run_if_due()
+    job = PeriodicJob.objects.get()
+    assert (job.last_result, job.lease_owner) == ("3 files", None)
+    in_time(worker)
+    assert thread_of(worker, lambda _: "4 files").run_if_due()
+    assert PeriodicJob.objects.get().last_result == "4 files"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_job_whose_end_was_never_written_is_taken_by_another_worker_in_time(worker: Worker, clock: FakeClock) -> None:
+    due()
+    with outage() as begin:
+        thread = thread_of(worker, lambda _: begin())
+        with pytest.raises(Error):
+            thread.run_if_due()
+    clock.advance(30)
+    beat(worker, thread)
+    clock.advance(30)
+    if connection.vendor == "postgresql":  # it measures by its own clock
+        PeriodicJob.objects.update(lease_expires_at=F("lease_expires_at") - timedelta(seconds=60))
+    other = Worker(tools=worker.tools, home=worker.home, owner_id=uuid.uuid4(), site_id=None)
+    assert thread_of(other, lambda _: "done").run_if_due()
+    thread.run_if_due()
+    job = PeriodicJob.objects.get()
+    assert (job.last_result, job.lease_number) == ("done", 2)
+
+
+def test_job_of_which_this_process_has_a_lease_and_no_run_is_taken_again(worker: Worker) -> None:
+    PeriodicJob.objects.create(
+        name="count", next_run_at=NOW, lease_owner=worker.owner_id, lease_expires_at=NOW + timedelta(days=4000)
+    )
+    assert thread_of(worker, lambda _: "done").run_if_due()
+    assert PeriodicJob.objects.get().last_result == "done"
+
+
+def test_job_that_runs_keeps_its_lease(worker: Worker) -> None:
+    due()
+    seen: list[datetime | None] = []
+
+    def run(_: Worker) -> None:
+        seen.append(PeriodicJob.objects.get().lease_expires_at)
+        leases.renew_jobs(leases=[found], now=NOW, lease_seconds=4000) if (found := thread.lease()) else None
+        seen.append(PeriodicJob.objects.get().lease_expires_at)
+
+    thread = thread_of(worker, run)
+    thread.run_if_due()
+    first, second = seen
+    assert first is not None
+    assert second is not None
+    assert second > first + timedelta(seconds=3000)
+    assert thread.lease() is None
+
+
+def test_thread_of_a_job_goes_on_after_an_error_of_any_kind(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    """No memory for one look is no reason never to look again."""
+
+    class Exhausted(FakeClock):
+        looks = 0
+
+        def now(self) -> datetime:
+            self.looks += 1
+            if self.looks == 3:
+                worker.tools.stopping.set()
+            raise MemoryError
+
+    clock = Exhausted()
+    tools = replace(worker.tools, clock=clock)
+    here = Worker(tools=tools, home=worker.home, owner_id=worker.owner_id, site_id=None)
+    thread_of(here, lambda _: None).run()
+    assert clock.looks == 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
 
 
 @pytest.mark.django_db(transaction=True)

@@ -19,7 +19,7 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from apps.cctv import wiring
-from apps.cctv.leases import Owner
+from apps.cctv.leases import JobLease, Owner
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.services import NotConfigured
 from apps.cctv.worker import Timings, run_worker
@@ -208,18 +208,41 @@ def test_heartbeat_renews_what_is_held_and_tells_what_is_lost(tmp_path: Path, ma
         claims = rows.claim_many(2, owner_id=owner.id, now=timezone.now(), lease_seconds=10)
         told = [Told(claim) for claim in claims]
         GCPVideoTransfer.objects.filter(pk=told[1].id).update(lease_number=7)
-        job = PeriodicJob.objects.create(
-            name="sweep", next_run_at=timezone.now(), lease_owner=owner.id, lease_expires_at=timezone.now()
-        )
+        for name in ("sweep", "cleanup"):
+            PeriodicJob.objects.create(
+                name=name, next_run_at=timezone.now(), lease_owner=owner.id, lease_expires_at=timezone.now()
+            )
+        running = [JobLease("sweep", owner.id, 0)]
         clock = SystemClock()
         before = clock.monotonic()
-        Heartbeat(owner, lambda: told, clock=clock, timings=Timings(lease_seconds=100)).beat()
-        job.refresh_from_db()
+        Heartbeat(owner, lambda: told, jobs=lambda: running, clock=clock, timings=Timings(lease_seconds=100)).beat()
+        ends = dict(PeriodicJob.objects.values_list("name", "lease_expires_at"))
     assert before + 100 <= told[0].until <= clock.monotonic() + 100
     assert [one.lost for one in told] == [False, True]
-    assert job.lease_expires_at is not None
-    assert job.lease_expires_at > timezone.now() + timedelta(seconds=60)
+    assert ends["sweep"] > timezone.now() + timedelta(seconds=60)
+    assert ends["cleanup"] <= timezone.now()
     connection.close()
+
+
+def test_heartbeat_goes_on_after_an_error_of_any_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No memory for one beat must not cost every lease that this process will ever hold."""
+    beats: list[int] = []
+
+    def attempts() -> tuple[()]:
+        beats.append(1)
+        if len(beats) == 1:
+            raise MemoryError
+        if len(beats) == 3:
+            ended.set()
+        return ()
+
+    ended = threading.Event()
+    with Owner.start(tmp_path, None, timezone.now()) as owner:
+        heartbeat = Heartbeat(owner, attempts, clock=SystemClock(), timings=Timings(heartbeat_seconds=0.01))
+        heartbeat.start()
+        assert ended.wait(30)
+        heartbeat.finish()
+    assert "worker.heartbeat_missed" in caplog.text
 
 
 def test_upload_longer_than_its_lease_keeps_it(

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import Q
 
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
 from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
@@ -19,6 +18,7 @@ from offload.states import State
 
 HEARTBEATS_MISSED = 3
 JOB_LATE = timedelta(hours=1)
+CLOCK_SLACK = timedelta(minutes=5)
 _START = "Start one: `manage.py run_worker`, best as a systemd service."
 
 
@@ -50,13 +50,38 @@ def _none_alive() -> Finding:
 
 
 def _late_jobs(now: datetime) -> Iterator[Finding]:
-    idle = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lte=now)
-    for job in PeriodicJob.objects.filter(idle, next_run_at__lt=now - JOB_LATE):
-        yield warning(
-            "periodic jobs",
-            f"{job.name} should have run {_age(now - job.next_run_at)} ago.",
-            "Run one worker without --no-periodic.",
-        )
+    """By when each job last ended: a lease only says that a worker believes to be at it."""
+    for job in PeriodicJob.objects.order_by("name"):
+        every = _interval(job.name)
+        due_at = job.next_run_at if job.last_finished_at is None else job.last_finished_at + every
+        if due_at > now + every + CLOCK_SLACK:
+            yield warning(
+                "periodic jobs",
+                f"{job.name} last ended {_age(due_at - every - now)} from now: the clock was set back since.",
+                "See that the machine's clock is right; the job runs all the same.",
+            )
+        elif due_at < now - JOB_LATE and _has_lease(job, now):
+            yield warning(
+                "periodic jobs",
+                f"{job.name} should have ended a run {_age(now - due_at)} ago; a worker is at it.",
+                "A first cleanup of many files takes hours. Else see the worker's log, and restart it.",
+            )
+        elif due_at < now - JOB_LATE:
+            yield warning(
+                "periodic jobs",
+                f"{job.name} should have run {_age(now - due_at)} ago.",
+                "Run one worker without --no-periodic.",
+            )
+
+
+def _interval(name: str) -> timedelta:
+    """Of a job, or of a site's own one (`sweep@…`)."""
+    seconds = {"sweep": settings.COLDREEL_SWEEP_SECONDS, "cleanup": settings.COLDREEL_CLEANUP_SECONDS}
+    return timedelta(seconds=seconds.get(name.partition("@")[0], 0))
+
+
+def _has_lease(job: PeriodicJob, now: datetime) -> bool:
+    return job.lease_expires_at is not None and job.lease_expires_at > now
 
 
 def _is_alive(row: WorkerProcess, home: Path, now: datetime) -> bool:
