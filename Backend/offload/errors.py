@@ -81,6 +81,7 @@ class Reason(StrEnum):
     LEASE_EXPIRED = "lease_expired"
     LEASE_RETURNED = "lease_returned"
     OWNER_DIED = "owner_died"
+    OWNER_OF_ANOTHER_USER = "owner_of_another_user"
     RETRIES_EXHAUSTED = "retries_exhausted"
     STOPPED = "stopped"
     CANCELLED = "cancelled"

@@ -47,6 +47,7 @@ MEANING: dict[Reason, str] = {
     R.LEASE_EXPIRED: "The worker did not renew its lease in time. Another try begins at once.",
     R.LEASE_RETURNED: "The worker was asked to stop and gave the transfer back.",
     R.OWNER_DIED: "The worker ended without a word. Another try begins at once.",
+    R.OWNER_OF_ANOTHER_USER: "Another user's worker left its lock file. Run all workers as one user, then remove it.",
     R.RETRIES_EXHAUSTED: "It failed too often for too long without any progress. Mend the cause, then retry.",
     R.STOPPED: "The worker was asked to stop.",
     R.CANCELLED: "A person cancelled it. A retry starts it again.",

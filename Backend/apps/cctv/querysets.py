@@ -158,14 +158,16 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
     ) -> set[UUID]:
         """Make one move that needs no lease for those of at most 1,000 rows whose status allows it: which ones.
 
-        One UPDATE for all of them, their events in the same transaction.
+        One UPDATE for all of them, their events in the same transaction. The rows are locked in the order of their
+        keys, as everybody locks many.
         """
         rule = MOVES[move]
         if rule.needs_lease:
             raise LeaseLost(f"{move.value} needs the current lease of each transfer")
         columns = {**_NO_LEASE, **(changes or {})}
         with transaction.atomic():
-            free = self.filter(pk__in=transfer_ids, transfer_status__in=rule.sources).select_for_update()
+            free = self.filter(pk__in=transfer_ids, transfer_status__in=rule.sources)
+            free = free.order_by("pk").select_for_update()
             found = dict(free.values_list("pk", "transfer_status"))
             self.filter(pk__in=found, transfer_status__in=rule.sources).update(transfer_status=rule.target, **columns)
             self._append_events(found, move, actor=actor, now=now, reason=reason, detail=detail)

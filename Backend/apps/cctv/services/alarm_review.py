@@ -47,6 +47,7 @@ class About(StrEnum):
     FAILING = "SITE"
     TRANSFER = "the transfer's id"
     TRASH = "trash TRANSFER"
+    OWNERS = "owners on HOST"
     OTHER = "anything else"
 
 
@@ -57,6 +58,7 @@ RAISED_IN: Mapping[str, frozenset[About]] = {
     "services/cleanup/telling.py": frozenset({About.RUN, About.FILES, About.FAILING, About.TRANSFER}),
     "services/cleanup/trash.py": frozenset({About.TRASH}),
     "services/silence.py": frozenset({About.ALL}),
+    "services/sweep.py": frozenset({About.OWNERS}),
 }
 
 
@@ -122,6 +124,7 @@ def about(alarm: Alarm) -> About:
 
 
 _STARTS = (
+    ("owners on ", About.OWNERS),
     ("trash ", About.TRASH),
     ("holds in ", About.HOLDS),
     ("cleanup of ", About.FILES),
@@ -215,6 +218,7 @@ def transfer_is_over(transfer_id: str, code: str) -> bool:
 OVER: Mapping[About, Over] = {
     About.ALL: _told_by_its_own_look,
     About.TRASH: _told_by_its_own_look,
+    About.OWNERS: _told_by_its_own_look,
     About.OTHER: _told_by_its_own_look,
     About.BUCKET: _bucket_is_over,
     About.LINE: _line_is_over,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,14 +12,16 @@ import structlog
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
-from apps.cctv.leases import expire_leases, free_dead_owners
+from apps.cctv.leases import expire_leases, free_dead_owners, locks_of_others
 from apps.cctv.models import SYSTEM, DeletionReceipt, GCPVideoTransfer, WorkerProcess
 from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.services.alarm_review import alarms_review
+from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.reachability import bucket_look
 from apps.cctv.services.silence import silence_tell
+from apps.cctv.wakeup import OWNERS_FOLDER
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot
@@ -69,6 +72,7 @@ def sweep(
     now = clock.now()
     owners_leases = free_dead_owners(home=home, now=now)
     expired_leases = expire_leases(now=now)
+    _tell_of_other_users(home, now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
     silence_tell(now)
     cleanups_scheduled = _schedule_cleanups(now) if settings.GCP_STORAGE_CLEANUP_LOCAL else 0
@@ -88,6 +92,20 @@ def sweep(
     if str(report) != str(SweepReport()):
         log.info("sweep.done", **{name: getattr(report, name) for name in report.__slots__})
     return report
+
+
+def _tell_of_other_users(home: Path, now: datetime) -> None:
+    """Lock files that a worker of another user (root, once) left here, by one alarm a machine."""
+    subject = f"owners on {socket.gethostname()}"
+    names = locks_of_others(home)
+    if not names:
+        alarm_clear(code=Reason.OWNER_OF_ANOTHER_USER, subject=subject, now=now)
+        return
+    detail = (
+        f"Below {OWNERS_FOLDER} in COLDREEL_HOME another user's worker left {', '.join(names)}. What it held is free "
+        "only when its leases run out. Run all workers as one user; remove the file when no worker of that user runs."
+    )
+    alarm_raise(code=Reason.OWNER_OF_ANOTHER_USER, subject=subject, detail=detail, now=now)
 
 
 # --- Cleanup switched on or off -----------------------------------------------------------------------

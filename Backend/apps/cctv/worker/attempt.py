@@ -108,6 +108,10 @@ class Attempt:
         finally:
             connections.close_all()  # this thread's own, if anything had to ask after all
 
+    def give_back(self) -> None:
+        """Instead of `run`, where the worker stops before this attempt had a thread."""
+        self._fail(Stopped("the worker was asked to stop"))
+
     def _upload(self) -> UploadResult:
         tools = self._tools
         with tools.bandwidth.of(self.claim.transfer.site_id) as pace:

@@ -60,13 +60,20 @@ class Dispatcher:
                     self._line.look_again()
             if self._tools.stopping.is_set():
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
-                self._senders.let_all_in()
+                self._give_back_what_waits()
             while self.running():
                 self._tools.ledger.write()
                 self._waker.wait(self._tools.timings.poll_seconds)
         finally:
             self._tools.ledger.close()
             self._senders.close()
+
+    def _give_back_what_waits(self) -> None:
+        """What has no thread yet needs none to be given back, and may never get one."""
+        waiting = self._senders.take_back()
+        for attempt in self.running():
+            if attempt.run in waiting:
+                attempt.give_back()
 
     def _patience_seconds(self) -> float:
         look_in, poll = self._senders.look(), self._tools.timings.poll_seconds

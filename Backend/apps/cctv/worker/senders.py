@@ -57,6 +57,7 @@ class Senders:
         self._seen_at, self._seen_seconds = monotonic(), process_seconds()
         self._watch_seconds = LOOK_SECONDS
         self._closed = False
+        self._is_refused = False
 
     def submit(self, job: Job) -> None:
         with self._changed:
@@ -89,11 +90,12 @@ class Senders:
                 self._watch(min(self._watch_seconds * 2, LONGEST_LOOK_SECONDS))
             return self._watch_seconds
 
-    def let_all_in(self) -> None:
-        """All that wait may begin, because they will end at once."""
+    def take_back(self) -> list[Job]:
+        """The jobs that have not begun, which will not begin any more."""
         with self._changed:
-            self._allowed = self._most
-            self._call()
+            jobs = list(self._jobs)
+            self._jobs.clear()
+            return jobs
 
     def close(self) -> None:
         """Wait until every job is done; then no thread is left."""
@@ -117,9 +119,12 @@ class Senders:
             thread = threading.Thread(target=self._work, name=f"upload_{len(self._threads)}")
             try:
                 thread.start()
-            except RuntimeError as error:  # no memory for one more, or a limit: the job waits for the next look
-                log_crash("worker.thread_refused", error)
+            except (RuntimeError, MemoryError) as error:  # or a limit: the job waits for the next look
+                if not self._is_refused:  # told once, not at every look
+                    log_crash("worker.thread_refused", error)
+                self._is_refused = True
             else:
+                self._is_refused = False
                 self._threads.append(thread)
 
     def _work(self) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from datetime import timedelta
+from typing import Any
 
+import psycopg
 import pytest
 from django.db import IntegrityError, connection
 from django.db.models import Q
 
+from apps.cctv.leases import expire_leases
 from apps.cctv.models import GCPVideoTransfer, Lease, MoveRefused, TransferEvent
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, UPLOADED, Move, State
@@ -160,6 +164,51 @@ def test_two_threads_racing_for_one_move_have_one_winner() -> None:
         assert len(winners) == 1
         assert [event.actor for event in TransferEvent.objects.filter(transfer_id=transfer_id)] == winners
     assert len(outcomes) == contenders * rounds
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no rows")
+@pytest.mark.parametrize("change", ["moved together", "leases that ran out"])
+def test_rows_are_locked_in_the_order_of_their_keys(change: str) -> None:
+    """Two who lock many in different orders would wait in a circle. The rows lie in the table the other way round."""
+    past = rows.NOW - timedelta(days=1)
+    ids = [uuid.UUID(int=number) for number in range(9, 0, -1)]
+    for pk in ids:
+        rows.transfer(State.CLEANUP_PENDING, id=pk, lease_owner=rows.OWNER, lease_expires_at=past)
+    waiting = threading.Event()
+
+    def change_all() -> None:
+        waiting.set()
+        if change == "moved together":
+            T.move_many(ids, Move.UNSCHEDULE_CLEANUP, actor="ada", now=rows.NOW, reason=Reason.CLEANUP_OFF)
+        else:
+            expire_leases(now=rows.NOW)
+        connection.close()
+
+    with psycopg.connect(**_parameters()) as first, psycopg.connect(**_parameters()) as look:
+        first.execute("SELECT 1 FROM cctv_gcpvideotransfer WHERE id = %s FOR UPDATE", [min(ids)])
+        thread = threading.Thread(target=change_all)
+        thread.start()
+        while not _waits_for_a_lock(look):
+            assert thread.is_alive()
+        look.execute("SELECT 1 FROM cctv_gcpvideotransfer WHERE id = %s FOR UPDATE NOWAIT", [max(ids)])
+        look.rollback()
+        first.rollback()
+        thread.join(timeout=60)
+    assert not T.filter(lease_owner__isnull=False).exists()
+
+
+def _parameters() -> dict[str, Any]:
+    found = {name: value for name, value in connection.get_connection_params().items() if name in {"dbname", "host"}}
+    return found | {"user": connection.settings_dict["USER"], "autocommit": False}
+
+
+def _waits_for_a_lock(look: psycopg.Connection[Any]) -> bool:
+    found = look.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    ).fetchone()
+    look.rollback()
+    return found is not None
 
 
 @pytest.mark.django_db

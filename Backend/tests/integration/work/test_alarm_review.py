@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -62,6 +63,7 @@ def subject_of(kind: About, site: Site) -> str:
         About.FILES: "cleanup of footage at Depot",
         About.FAILING: "Depot",
         About.TRANSFER: str(rows.transfer(State.CLEANUP_COMPLETED).pk),
+        About.OWNERS: f"owners on {socket.gethostname()}",
         About.TRASH: f"trash {rows.transfer(State.CLEANUP_COMPLETED).pk}",
     }[kind]
 
@@ -73,6 +75,7 @@ CODES = {
     About.HOLDS: sorted(STOP_CODES),
     About.SITE: [Reason.MEDIA_ROOT_NOT_MOUNTED],
     About.FAILING: [Reason.CLEANUP_FAILED],
+    About.OWNERS: [Reason.OWNER_OF_ANOTHER_USER],
 }
 """The rest may carry any code but that of a failing site: what stopped a run is whatever it was."""
 

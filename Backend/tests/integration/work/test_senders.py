@@ -90,6 +90,12 @@ def submit(senders: Senders, uploads: Uploads, count: int) -> None:
         senders.submit(uploads.job)
 
 
+def let_all_in(senders: Senders, processor: Processor) -> None:
+    """The processor idles until no more may be let in."""
+    while senders.look() is not None:
+        processor.run(LONGEST_LOOK_SECONDS, busy_cores=0)
+
+
 def test_few_begin_where_they_keep_the_processor_busy(senders: Senders, uploads: Uploads, processor: Processor) -> None:
     submit(senders, uploads, MOST)
     uploads.wait_for(FEWEST)
@@ -187,7 +193,7 @@ def test_nobody_looks_where_nothing_waits_or_all_may_run(
 
 def test_few_begin_again_after_a_lull(senders: Senders, uploads: Uploads, processor: Processor) -> None:
     submit(senders, uploads, MOST)
-    senders.let_all_in()
+    let_all_in(senders, processor)
     uploads.wait_for(MOST)
     uploads.let_go(MOST)
     wait_until(lambda: senders._running == 0)
@@ -214,11 +220,13 @@ def test_threads_of_before_a_lull_and_new_ones_run_side_by_side(
     uploads.wait_for(2 * MOST)
 
 
-def test_all_may_run_when_they_are_to_end_at_once(senders: Senders, uploads: Uploads) -> None:
+def test_jobs_that_have_not_begun_are_taken_back(senders: Senders, uploads: Uploads) -> None:
     submit(senders, uploads, MOST)
     uploads.wait_for(FEWEST)
-    senders.let_all_in()
-    uploads.wait_for(MOST)
+    assert senders.take_back() == [uploads.job] * (MOST - FEWEST)
+    uploads.let_go(MOST)
+    senders.close()
+    assert uploads.begun == FEWEST
 
 
 def test_more_jobs_are_asked_for_before_none_is_left(senders: Senders, uploads: Uploads, wakes: Wakes) -> None:
@@ -242,11 +250,13 @@ def test_close_waits_for_every_job_and_leaves_no_thread(processor: Processor, up
     assert threading.active_count() == before
 
 
-def test_close_ends_threads_that_had_to_wait_for_others(uploads: Uploads, wakes: Wakes) -> None:
+def test_close_ends_threads_that_had_to_wait_for_others(processor: Processor, uploads: Uploads, wakes: Wakes) -> None:
     before = threading.active_count()
-    senders = Senders(most=MOST, wake=wakes, process_seconds=time.monotonic)
+    senders = Senders(
+        most=MOST, wake=wakes, monotonic=lambda: processor.now, process_seconds=lambda: processor.taken, cores=4
+    )
     submit(senders, uploads, MOST)
-    senders.let_all_in()
+    let_all_in(senders, processor)
     uploads.let_go(MOST)
     wait_until(lambda: senders._idle == MOST)
     submit(senders, uploads, MOST)

@@ -387,6 +387,31 @@ def test_first_signal_finishes_the_chunk_and_gives_the_lease_back(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_worker_that_gets_no_thread_ends_at_the_first_signal_and_gives_its_leases_back(
+    work: RunWorker, make_transfer: MakeTransfer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses every thread for an upload, as at a limit of processes."""
+    start, refused = threading.Thread.start, []
+
+    def refuse_uploads(thread: threading.Thread) -> None:
+        if not thread.name.startswith("upload_"):
+            start(thread)
+            return
+        refused.append(thread)
+        if len(refused) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_uploads)
+    make_transfer("one.ts")
+    make_transfer("two.ts")
+    work(until_idle=False)
+    assert statuses() == {"pending": 2}
+    assert not GCPVideoTransfer.objects.filter(lease_owner__isnull=False).exists()
+    assert [row.events.last().reason for row in GCPVideoTransfer.objects.all()] == ["lease_returned"] * 2
+    assert WorkerProcess.objects.get().stopped_at is not None
+
+
 def test_what_waits_for_a_thread_is_given_back_at_the_first_signal(
     work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
