@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ keep_umask()  # here, because every process comes by: commands, workers and the 
 COLDREEL_HOME = env.folder("COLDREEL_HOME", BASE_DIR.parent / "var")
 MEDIA_ROOT = env.folder("MEDIA_ROOT", COLDREEL_HOME / "media")
 COLDREEL_INSTALLATION_ID = env.text("COLDREEL_INSTALLATION_ID")
+COLDREEL_RESERVE_BYTES = env.whole("COLDREEL_RESERVE_BYTES", 64 * 2**20, least=0, most=2**40)
 
 # --- Google Cloud Storage -------------------------------------------------------------------------
 GCP_STORAGE_USE_GCS = env.flag("GCP_STORAGE_USE_GCS", default=False)
@@ -195,6 +197,9 @@ NINJA_JWT = {
     "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
     "ALGORITHM": "HS256",
 }
+
+# SQLite sorts much in files: on the disk that has the reserve, and where others cannot read.
+os.environ.setdefault("SQLITE_TMPDIR", str(COLDREEL_HOME))
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

@@ -12,6 +12,8 @@ if "COLDREEL_HOME" not in os.environ:
     # Those who inherit the variable do not come here, and forked children end without this.
     atexit.register(shutil.rmtree, home, ignore_errors=True)
 
+os.environ.setdefault("COLDREEL_RESERVE_BYTES", "0")  # thousands of homes are made; tests of it make their own
+
 from config.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

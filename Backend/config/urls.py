@@ -10,3 +10,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v0/", routes_of(api)),
 ]
+
+handler400 = "apps.cctv.problems.bad_request"
+handler500 = "apps.cctv.problems.server_error"

@@ -118,6 +118,7 @@ class Reason(StrEnum):
     CLEANUP_FAILED = "cleanup_failed"
     NOT_CONFIGURED = "not_configured"
     SILENCE = "silence"
+    HOME_DISK_LOW = "home_disk_low"
 
 
 class OffloadError(Exception):

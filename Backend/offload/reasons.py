@@ -82,5 +82,6 @@ MEANING: dict[Reason, str] = {
     R.DISK_PRESSURE: "The disk is fuller than its high-water mark: the waiting period was shortened.",
     R.CLEANUP_FAILED: "The cleanup of this file failed and is tried again. The file is still there.",
     R.NOT_CONFIGURED: "Google Cloud Storage is not configured.",
+    R.HOME_DISK_LOW: "The disk of COLDREEL_HOME is nearly full, and the database needs room to write. Make room on it.",
     R.SILENCE: "Transfers wait and nothing arrives, though nothing failed. Look for a worker, and at the line.",
 }

@@ -116,6 +116,12 @@ def release_cleanup(lease: Lease, now: datetime) -> bool:
     return held.update(lease_owner=None, lease_expires_at=None) == 1
 
 
+def release_owned(owner_id: UUID, transfer_id: UUID) -> None:
+    """Give back the lease of a cleanup that this owner broke off, where it could not be given back then."""
+    rows = GCPVideoTransfer.objects.filter(pk=transfer_id, lease_owner=owner_id, transfer_status=State.CLEANUP_PENDING)
+    rows.update(lease_owner=None, lease_expires_at=None)
+
+
 def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> dict[UUID, Lease]:
     """Prolong those leases that are still held, in one transaction; the others are not in the answer."""
     kept: dict[UUID, Lease] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
@@ -11,12 +12,15 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
 from django.urls import URLPattern, re_path
+from django.views.defaults import bad_request as standard_bad_request
+from django.views.defaults import server_error as standard_server_error
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from apps.cctv.querysets import MoveRefused
 from apps.cctv.selectors import CursorRefused
 from apps.cctv.services import Conflict, NotConfigured, NotFound
+from apps.cctv.services.disk_reserve import told_as_disk_full
 from apps.users.login import LoginDelayed, LoginRefused
 from apps.users.tokens import TokenRefused
 
@@ -34,8 +38,12 @@ MEANING: dict[int, str] = {
     422: "The body or a parameter is malformed: `detail` lists the fields.",
     429: "Too many attempts to log in: `Retry-After` says for how many seconds.",
     500: "A fault of Coldreel; the log has it.",
+    503: "The disk of this installation is full: nothing can be written.",
 }
 """What each status of an error says, for the OpenAPI document."""
+
+DISK_FULL = "The disk is full, so nothing can be written. What is uploaded is cleaned up first; try again in a moment."
+DISK_FULL_HEADERS = {"Retry-After": "10"}
 
 Detail = str | Sequence[Mapping[str, Any]]
 Answer = Callable[[HttpRequest, Any], HttpResponse]
@@ -107,6 +115,8 @@ def _framework(_request: HttpRequest, error: HttpError) -> HttpResponse:
 
 
 def _fault(request: HttpRequest, error: Exception) -> HttpResponse:
+    if told_as_disk_full("request_failed", error, path=request.path):
+        return problem(503, DISK_FULL, DISK_FULL_HEADERS)
     log.error("request_failed", method=request.method, path=request.path, exc_info=error)
     return problem(500, "Internal error")
 
@@ -130,6 +140,32 @@ _ANSWERS: dict[type[Exception], Answer] = {
     UnreadablePostError: lambda _request, _error: problem(400, "The body ended early."),
     Exception: _fault,
 }
+
+
+# --- What a page could not answer ------------------------------------------------------------------
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's page for whatever a view raised; a full disk has one of its own, which asks the database nothing."""
+    error = sys.exc_info()[1]
+    return (error and _disk_full_page(request, error)) or standard_server_error(request)
+
+
+def bad_request(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Django takes a session that cannot be written for one that was deleted, and the request for a bad one."""
+    return _disk_full_page(request, error) or standard_bad_request(request, error)
+
+
+def _disk_full_page(request: HttpRequest, error: BaseException) -> HttpResponse | None:
+    if not told_as_disk_full("request_failed", error, path=request.path):
+        return None
+    return HttpResponse(_DISK_FULL_PAGE, status=503, headers=DISK_FULL_HEADERS)
+
+
+_DISK_FULL_PAGE = f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>The disk is full</title></head>
+<body><h1>The disk is full</h1><p>{DISK_FULL}</p><p><a href="">Try again</a></p></body>
+</html>
+"""
 
 
 # --- What no route answers ------------------------------------------------------------------------

@@ -46,6 +46,7 @@ TWENTIETH = {
     "COLDREEL_RETRY_BASE_SECONDS": "0.1",
     "COLDREEL_RETRY_CAP_SECONDS": "2.25",
     "COLDREEL_STALL_SECONDS": "2",
+    "COLDREEL_RESERVE_BYTES": "0",
 }
 """The default timings divided by twenty."""
 
@@ -95,8 +96,11 @@ class Running:
         self.send(signal.SIGKILL)
         self.wait()
 
+    def lines(self) -> list[str]:
+        return self._log.read_text(errors="replace").splitlines()
+
     def tail(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-25:])
+        return "\n".join(self.lines()[-25:])
 
     def peak_bytes(self) -> int:
         """The most memory that it ever had resident."""
@@ -117,6 +121,7 @@ class World:
         """`settings` are environment variables of every process."""
         self.home = folder / "home"
         self.media = self.home / "media"
+        self.logs = self.home
         self.emulator = EmulatorProcess(folder / "bucket", buckets=[BUCKET])
         self._settings = settings
         self._patience_seconds = patience_seconds
@@ -233,7 +238,7 @@ class World:
         return [process for process in self._started if process.poll() is None]
 
     def _next_log(self) -> Path:
-        log = self.home / f"process-{len(list(self.home.glob('process-*')))}.log"
+        log = self.logs / f"process-{len(list(self.logs.glob('process-*')))}.log"
         log.touch()
         return log
 
@@ -342,7 +347,7 @@ class World:
 
     def check_no_key_was_told(self) -> None:
         """P10: a session URI stands in its own column, and in no log, event, error message or alarm."""
-        texts = [path.read_text(errors="replace") for path in self.home.glob("*.log")]
+        texts = [path.read_text(errors="replace") for path in self.logs.glob("*.log")]
         for query in (
             "SELECT detail AS text FROM cctv_transferevent",
             "SELECT error_message AS text FROM cctv_gcpvideotransfer",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
@@ -50,6 +50,8 @@ class Tools:
     bandwidth: Bandwidth
     ledger: Ledger
     stopping: threading.Event
+    cleanup_first: threading.Event = field(default_factory=threading.Event)
+    """Set while the disk is full and a cleanup is asked for: nothing else is begun."""
 
 
 class Attempt:

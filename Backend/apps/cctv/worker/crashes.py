@@ -10,13 +10,20 @@ from contextlib import suppress
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
+from apps.cctv.services.disk_reserve import told_as_disk_full
+
 log = structlog.get_logger("coldreel.upload")
 
 _STDERR = 2
 
 
 def log_crash(event: str, error: BaseException, **fields: object) -> None:
-    """Where it happened, not what it said: a foreign library's message may hold a session URI (P10)."""
+    """Where it happened, not what it said: a foreign library's message may hold a session URI (P10).
+
+    A full disk is no fault to trace: it is told in one line, once a minute.
+    """
+    if told_as_disk_full(event, error, **fields):
+        return
     trace = "".join(traceback.format_tb(error.__traceback__))
     log.error(event, error=type(error).__name__, trace=trace, **fields)
 
@@ -43,6 +50,8 @@ def survive(step: Callable[[], object], event: str, **fields: object) -> bool:
 
 
 def _tell(event: str, error: BaseException, **fields: object) -> None:
+    if told_as_disk_full(event, error, **fields):
+        return
     if isinstance(error, (OperationalError, InterfaceError)):
         log.warning(event, error=type(error).__name__, **fields)
     else:

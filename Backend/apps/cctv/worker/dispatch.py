@@ -98,7 +98,7 @@ class Dispatcher:
     def _claim(self, ending: Collection[Claim]) -> list[Claim]:
         """As many as there is room for, once the `ending` attempts are over, and as the gate allows."""
         room = self._tools.gate.room(self._uploads - len(self.running()) + len(ending))
-        if not room or self._tools.stopping.is_set():
+        if not room or self._tools.stopping.is_set() or self._tools.cleanup_first.is_set():
             return []
         # Before the database is asked: however long it takes, the uploads know no longer leases than the rows.
         self._claimed_at, now = self._tools.clock.monotonic(), self._tools.clock.now()

@@ -18,6 +18,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.cctv.leases import Claim, lease_time
 from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.services.disk_reserve import told_as_disk_full
 from apps.cctv.services.uploads import Uploaded, uploads_record
 from apps.cctv.worker.crashes import log_crash
 from offload.clock import Clock
@@ -192,7 +193,8 @@ class Ledger:
 
     def _later(self, entries: Sequence[Entry], error: Exception) -> None:
         """Back to the head of the queue, those whose lease lives."""
-        log.warning("upload.database_busy", waiting=len(entries), error=type(error).__name__)
+        if not told_as_disk_full("upload.not_yet_recorded", error, waiting=len(entries)):
+            log.warning("upload.database_busy", waiting=len(entries), error=type(error).__name__)
         connection.close()
         self._clock.sleep(_WRITE_AGAIN_SECONDS)
         alive: list[Entry] = []

@@ -10,11 +10,12 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from django.db import connection
+from django.db import Error, connection
 from django.db.models import F
 
 from apps.cctv.leases import JobLease, lease_time
 from apps.cctv.models import SYSTEM, PeriodicJob
+from apps.cctv.services.disk_reserve import make_room
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.crashes import log_crash, survive
 from apps.cctv.worker.timings import Timings
@@ -40,6 +41,7 @@ class Periodic:
     name: str
     every_seconds: Callable[[Timings], float]
     run: Callable[[Worker], object]
+    frees_disk: bool = False
 
 
 def _sweep(worker: Worker) -> object:
@@ -73,7 +75,7 @@ def _cleanup(worker: Worker) -> object:
 
 PERIODIC = (
     Periodic("sweep", lambda timings: timings.sweep_seconds, _sweep),
-    Periodic("cleanup", lambda timings: timings.cleanup_seconds, _cleanup),
+    Periodic("cleanup", lambda timings: timings.cleanup_seconds, _cleanup, frees_disk=True),
 )
 
 
@@ -104,7 +106,8 @@ class PeriodicThread(threading.Thread):
 
     def run(self) -> None:
         while not self._tools.stopping.wait(self._tools.timings.poll_seconds):
-            survive(self.step, "periodic.missed", job=self._name)
+            if self._is_urgent() or not self._tools.cleanup_first.is_set():
+                survive(self.step, "periodic.missed", job=self._name)
         survive(self._write_end, "periodic.missed", job=self._name)
         connection.close()
 
@@ -115,10 +118,15 @@ class PeriodicThread(threading.Thread):
 
     def step(self) -> None:
         """One look. What it raises costs that look only."""
-        if not self._is_known:
-            PeriodicJob.objects.get_or_create(name=self._name, defaults={"next_run_at": self._now()})
-            self._is_known = True
-        self.run_if_due()
+        try:
+            if not self._is_known:
+                PeriodicJob.objects.get_or_create(name=self._name, defaults={"next_run_at": self._now()})
+                self._is_known = True
+            self.run_if_due()
+        except Error as error:
+            if self._is_urgent():
+                make_room(error, for_cleanup=True)
+            raise
 
     def run_if_due(self) -> bool:
         """Take the job if it is due and nobody has it, run it, note how it ended. True where it ran.
@@ -133,6 +141,8 @@ class PeriodicThread(threading.Thread):
         try:
             result = self._result()
         finally:
+            if self._job.frees_disk:
+                self._tools.cleanup_first.clear()
             self._running = None  # from here on the heartbeat leaves the lease to its end
         self._end = _End(number, self._tools.clock.now(), result)
         self._write_end()
@@ -160,7 +170,7 @@ class PeriodicThread(threading.Thread):
         """The row first, then the clock: what another worker wrote into it a moment ago is no time too far ahead."""
         job = PeriodicJob.objects.filter(name=self._name).first()
         now = self._now()
-        if job is None or not self._is_free(job, now) or not self._is_due(job, now):
+        if job is None or not self._is_free(job, now) or not (self._is_urgent() or self._is_due(job, now)):
             return None
         taken = PeriodicJob.objects.filter(name=self._name, lease_number=job.lease_number).update(
             lease_number=F("lease_number") + 1,
@@ -175,6 +185,10 @@ class PeriodicThread(threading.Thread):
         if job.lease_owner in {None, self._worker.owner_id} or job.lease_expires_at is None:
             return True
         return job.lease_expires_at <= now
+
+    def _is_urgent(self) -> bool:
+        """The disk is full: a cleanup is due now, whenever the next one was to be."""
+        return self._job.frees_disk and self._tools.cleanup_first.is_set()
 
     def _is_due(self, job: PeriodicJob, now: datetime) -> bool:
         """Further away than the interval is a time that a wrong clock left, or a longer interval of before."""

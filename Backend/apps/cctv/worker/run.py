@@ -15,6 +15,7 @@ from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.bandwidth import Bandwidth
+from apps.cctv.worker.disk import DiskGuard
 from apps.cctv.worker.dispatch import Dispatcher
 from apps.cctv.worker.gate import Gate
 from apps.cctv.worker.heartbeat import Heartbeat
@@ -73,19 +74,20 @@ def run_worker(
             dispatcher = Dispatcher(owner, tools, waker, site_id=site.pk if site else None, uploads=uploads)
             here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site.pk if site else None)
             jobs = [PeriodicThread(job, here) for job in PERIODIC] if periodic else []
+            guards = [DiskGuard(tools, home, here.site_id)] if periodic else []
             heartbeat = Heartbeat(
                 owner, dispatcher.running, jobs=partial(_running_jobs, jobs), clock=clock, timings=timings
             )
             heartbeat.start()
             tools.bandwidth.start()
-            for job in jobs:
-                job.start()
+            for thread in (*jobs, *guards):
+                thread.start()
             dispatcher.run(until_idle=until_idle)
             heartbeat.finish()
             tools.bandwidth.finish()
             tools.stopping.set()
-            for job in jobs:
-                job.join(_LAST_JOB_SECONDS)
+            for thread in (*jobs, *guards):
+                thread.join(_LAST_JOB_SECONDS)
     finally:
         tools.stopping.set()
         owner.stop(clock.now())

@@ -25,6 +25,7 @@ from apps.cctv.models import (
 )
 from apps.cctv.services.diagnosis import Finding, Level, diagnose
 from apps.cctv.services.diagnosis.disk import space_finding
+from apps.cctv.services.disk_reserve import Reserve
 from offload.errors import LineDown, Reason, StopAndTell
 from offload.places import Places
 from offload.source import MediaRoot
@@ -75,6 +76,8 @@ def home(tmp_path: Path, settings: Any) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     settings.COLDREEL_HOME = folder
+    settings.COLDREEL_RESERVE_BYTES = 4096
+    assert Reserve(folder, 4096).refill()
     settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
     return folder
 
@@ -649,3 +652,18 @@ def test_times_are_told_in_utc(look: Diagnose, site: Site, now: datetime) -> Non
     Alarm.objects.create(code="line_down", detail="x", raised_at=now.astimezone(UTC), last_seen_at=now)
 
     assert "2026-11-20 12:00 UTC" in look().of("alarm").detail
+
+
+# --- the reserve ------------------------------------------------------------------------------------
+def test_a_reserve_that_was_given_up_is_told_until_it_is_whole(look: Diagnose, home: Path) -> None:
+    assert look().of("reserve").level is Level.OK
+
+    Reserve(home, 4096).give_up(for_cleanup=True)
+
+    assert look().of("reserve").level is Level.WARNING
+
+
+def test_an_installation_without_a_reserve_is_told_what_that_means(look: Diagnose, settings: Any) -> None:
+    settings.COLDREEL_RESERVE_BYTES = 0
+
+    assert "nothing is cleaned up" in look().of("reserve").detail

@@ -29,6 +29,7 @@ from apps.cctv import wiring
 from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured, NotFound
 from apps.cctv.services.cleanup import CleanupReport, FileReport, Outcome, cleanup_run
+from apps.cctv.services.disk_reserve import Reserve, making_room, says_disk_full
 from offload.clock import SystemClock
 from offload.errors import Reason
 from offload.reasons import MEANING
@@ -92,29 +93,41 @@ class Command(BaseCommand):
 
 
 def _run(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
-    site = _site(options["site"])
     try:
-        return cleanup_run(
-            store=wiring.object_store(),
-            root=wiring.media_root(),
-            clock=SystemClock(),
-            actor=_actor(),
-            dry_run=options["dry_run"],
-            force=options["force"],
-            transfer_id=options["transfer_id"],
-            batch_size=options["batch_size"],
-            on_file=output.file,
-            on_start=output.start,
-            should_stop=stop.asked,
-            site_id=site.pk if site else None,
-            accept_missing=options["accept_missing"],
-        )
+        return making_room(lambda: _cleanup(output, stop, options))
     except NotFound as error:
         raise CommandError(f"--transfer-id: {error.detail}", returncode=BAD_USAGE) from error
     except NotConfigured as error:
         return _not_run(options, Reason.NOT_CONFIGURED, error.detail)
     except DatabaseError as error:
-        raise CommandError(f"The database does not answer: {error}", returncode=COULD_NOT_RUN) from error
+        raise CommandError(_database_error(error), returncode=COULD_NOT_RUN) from error
+    finally:
+        Reserve.of_settings().refill()
+
+
+def _cleanup(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
+    site = _site(options["site"])
+    return cleanup_run(
+        store=wiring.object_store(),
+        root=wiring.media_root(),
+        clock=SystemClock(),
+        actor=_actor(),
+        dry_run=options["dry_run"],
+        force=options["force"],
+        transfer_id=options["transfer_id"],
+        batch_size=options["batch_size"],
+        on_file=output.file,
+        on_start=output.start,
+        should_stop=stop.asked,
+        site_id=site.pk if site else None,
+        accept_missing=options["accept_missing"],
+    )
+
+
+def _database_error(error: DatabaseError) -> str:
+    if says_disk_full(error):
+        return "The database's disk is full and no reserve is left: make a few MiB of room on it, then run this again."
+    return f"The database does not answer: {error}"
 
 
 def _not_run(options: dict[str, Any], reason: Reason, detail: str) -> CleanupReport:
@@ -204,7 +217,12 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self.line(_file_line(file))
 
     def line(self, text: str) -> None:
-        self._write(text)
+        try:
+            self._write(text)
+        except OSError as error:
+            # A log file on a full disk must not keep the cleanup from making room.
+            if not says_disk_full(error):
+                raise
 
     def summary(self, report: CleanupReport) -> None:
         for line in _summary_lines(report):

@@ -12,6 +12,7 @@ from apps.cctv import wiring
 from apps.cctv.installation import InstallationUnknown
 from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured
+from apps.cctv.services.disk_reserve import making_room
 from apps.cctv.worker import run_worker
 
 
@@ -36,19 +37,24 @@ class Command(BaseCommand):
         if not 1 <= options["uploads"] <= 64:  # noqa: PLR2004 - the bounds of COLDREEL_WORKER_UPLOADS
             raise CommandError("--uploads: a whole number from 1 to 64 is wanted.", returncode=2)
         try:
-            run_worker(
-                store=wiring.object_store(),
-                root=wiring.media_root(),
-                home=Path(settings.COLDREEL_HOME),
-                upload_settings=wiring.upload_settings(),
-                timings=wiring.timings(),
-                uploads=options["uploads"],
-                site=_site(options["site"]),
-                until_idle=options["until_idle"],
-                periodic=not options["no_periodic"],
-            )
+            # On a full disk even a worker's start needs room, and its cleanup is what makes more.
+            making_room(lambda: _run(options))
         except (NotConfigured, InstallationUnknown) as error:
             raise CommandError(error.detail) from error
+
+
+def _run(options: dict[str, Any]) -> None:
+    run_worker(
+        store=wiring.object_store(),
+        root=wiring.media_root(),
+        home=Path(settings.COLDREEL_HOME),
+        upload_settings=wiring.upload_settings(),
+        timings=wiring.timings(),
+        uploads=options["uploads"],
+        site=_site(options["site"]),
+        until_idle=options["until_idle"],
+        periodic=not options["no_periodic"],
+    )
 
 
 def _site(name: str | None) -> Site | None:

@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 
 from apps.cctv.installation import InstallationUnknown, installation_id
-from apps.cctv.leases import free_dead_owners, lock_owner
+from apps.cctv.leases import free_dead_owners, lock_owner, release_owned
 from apps.cctv.models import Site
 from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup.context import Run
@@ -35,6 +35,7 @@ from apps.cctv.services.cleanup.rules import Waiver
 from apps.cctv.services.cleanup.second_look import objects_check
 from apps.cctv.services.cleanup.steps import file_clean
 from apps.cctv.services.cleanup.telling import files_clear, files_tell, run_clear, run_note, stop_tell
+from apps.cctv.services.disk_reserve import making_room
 from apps.cctv.services.media_root import media_root_expected, media_root_seen
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
@@ -148,7 +149,7 @@ class _Work:
             report.interrupted = True
         report.finished_at = self._run.clock.now()
         if not report.dry_run:
-            self._tell(whole=chosen is None)
+            making_room(lambda: self._tell(whole=chosen is None))
         log.info("cleanup.summary", actor=self._run.actor, **report.as_json())
         return report
 
@@ -230,7 +231,10 @@ class _Work:
     def _clean_one(self, row: DueRow, waiver: Waiver | None) -> int:
         if self._caller.should_stop():
             raise _Interrupted
-        file = file_clean(self._run, row.transfer_id, waiver=waiver)
+        file = making_room(
+            lambda: file_clean(self._run, row.transfer_id, waiver=waiver),
+            before_again=lambda: release_owned(self._run.owner_id, row.transfer_id),
+        )
         self._report.add(file)
         self._caller.on_file(file)
         self._demand_line()

@@ -19,6 +19,7 @@ from apps.cctv.services.cleanup.guards import RunStopped
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Refused, Waiver, bucket_time_check, object_check, row_check, time_check
 from apps.cctv.services.cleanup.second_look import refusal_of_bucket
+from apps.cctv.services.disk_reserve import make_room
 from offload.errors import FileProblem, LeaseLost, ObjectProblem, OffloadError, Reason, StopAndTell
 from offload.states import State
 
@@ -88,7 +89,7 @@ def _attempt(attempt: Attempt) -> FileReport:
 
 def _clean_or_say_why(attempt: Attempt) -> FileReport:
     try:
-        return _clean(attempt)
+        return _clean_although_full(attempt)
     except Refused as refused:
         return refuse(attempt, refused)
     except LeaseLost:
@@ -101,6 +102,16 @@ def _clean_or_say_why(attempt: Attempt) -> FileReport:
             attempt.run.refuse(attempt.row.gcp_bucket, refusal)
         is_odd = refusal is None and isinstance(error, (ObjectProblem, StopAndTell))
         return postpone(attempt, error, needs_attention=is_odd)
+
+
+def _clean_although_full(attempt: Attempt) -> FileReport:
+    """On a disk that is full to the last byte even the trash folder cannot be made."""
+    try:
+        return _clean(attempt)
+    except FileProblem as problem:
+        if attempt.dry_run or not make_room(problem, for_cleanup=True):
+            raise
+        return _clean(attempt)
 
 
 def _clean(attempt: Attempt) -> FileReport:

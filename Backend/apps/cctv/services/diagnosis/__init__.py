@@ -13,12 +13,13 @@ from django.db import connection
 
 from apps.cctv.services.diagnosis.bucket import bucket_findings, unknown_bucket_finding
 from apps.cctv.services.diagnosis.database import database_findings
-from apps.cctv.services.diagnosis.disk import home_findings, media_root_findings, private_findings
+from apps.cctv.services.diagnosis.disk import home_findings, media_root_findings, private_findings, reserve_findings
 from apps.cctv.services.diagnosis.finding import Finding, Level, worst
 from apps.cctv.services.diagnosis.settings import settings_findings
 from apps.cctv.services.diagnosis.sites import site_findings
 from apps.cctv.services.diagnosis.transfers import transfer_findings
 from apps.cctv.services.diagnosis.workers import worker_findings
+from apps.cctv.services.disk_reserve import Reserve
 from config.private import sqlite_file
 from offload.clock import Clock
 from offload.source import MediaRoot
@@ -44,8 +45,10 @@ def diagnose(
     """
     now = clock.now()
     yield from settings_findings()
-    yield from home_findings(home=home)
-    yield from private_findings(home=home, media_root=root.path, database=sqlite_file(connection.settings_dict))
+    yield from home_findings(home=home, media_root=root.path)
+    database_file = sqlite_file(connection.settings_dict)
+    yield from reserve_findings(home=home, size_bytes=Reserve.of_settings().size_bytes, database=database_file)
+    yield from private_findings(home=home, media_root=root.path, database=database_file)
     database = list(database_findings())
     yield from database
     usable = worst(database) is not Level.PROBLEM

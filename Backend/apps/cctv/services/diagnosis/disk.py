@@ -9,19 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from apps.cctv.services.disk_reserve import Reserve, is_disk_full
 from apps.cctv.services.media_root import media_root_expected
 from config.private import OTHERS, home_mode, own_paths
 from offload.linux import stamps_by_our_clock
 from offload.places import Places
 from offload.source import MARKER_NAME, MediaRoot
 
+MIB = 2**20
 GIB = 2**30
+FILES_LEAST = 100
 HOME_LEAST_BYTES = GIB
 LITTLE_SHARE = 0.10
 HARDLY_ANY_SHARE = 0.02
 
 
-def home_findings(*, home: Path) -> Iterator[Finding]:
+def home_findings(*, home: Path, media_root: Path) -> Iterator[Finding]:
     if not _is_usable(home):
         yield problem(
             "home",
@@ -30,14 +33,60 @@ def home_findings(*, home: Path) -> Iterator[Finding]:
         )
         return
     free_bytes = shutil.disk_usage(home).free
-    if free_bytes < HOME_LEAST_BYTES:
+    shared = media_root.is_dir() and home.stat().st_dev == media_root.stat().st_dev
+    also = " Recordings lie on the same disk, so the recorder fills it too." if shared else ""
+    if is_disk_full(home):
+        yield problem(
+            "home",
+            f"The disk of COLDREEL_HOME is full: the database cannot be written.{also}",
+            "Make some MiB of room on it. A running worker cleans up what is due before anything else.",
+        )
+    elif free_bytes < HOME_LEAST_BYTES:
         yield warning(
             "home",
-            f"COLDREEL_HOME has {_gib(free_bytes)} left; the database needs room to write.",
+            f"COLDREEL_HOME has {_gib(free_bytes)} left; the database needs room to write.{also}",
             "Make room on its disk.",
         )
     else:
-        yield ok("home", f"COLDREEL_HOME={str(home)!r} can be written to, {_gib(free_bytes)} are free.")
+        yield ok("home", f"COLDREEL_HOME={str(home)!r} can be written to, {_gib(free_bytes)} are free.{also}")
+    yield from _files_left(home)
+
+
+def _files_left(home: Path) -> Iterator[Finding]:
+    found = os.statvfs(home)
+    if found.f_files and found.f_favail < FILES_LEAST:
+        yield warning(
+            "home",
+            f"The disk of COLDREEL_HOME has room for {found.f_favail} more files only (inodes).",
+            "Remove small files from it.",
+        )
+
+
+def reserve_findings(*, home: Path, size_bytes: int, database: Path | None) -> Iterator[Finding]:
+    """The file that is given up when the disk is full, so that cleanup can still write to the database."""
+    if not home.is_dir():
+        return
+    kept_bytes = Reserve(home, size_bytes).kept_bytes()
+    if not size_bytes:
+        yield warning(
+            "reserve",
+            "There is none (COLDREEL_RESERVE_BYTES=0): on a full disk nothing is written, so nothing is cleaned up.",
+            "Remove the setting, or keep recordings off the disk of COLDREEL_HOME.",
+        )
+    elif kept_bytes < size_bytes:
+        yield warning(
+            "reserve",
+            f"{kept_bytes / MIB:.0f} of {size_bytes / MIB:.0f} MiB are kept for the day when the disk is full.",
+            f"A running worker makes the rest once {2 * size_bytes / MIB:.0f} MiB are free.",
+        )
+    elif database is not None and database.exists() and database.stat().st_dev != home.stat().st_dev:
+        yield warning(
+            "reserve",
+            f"The database {database} lies on another disk than COLDREEL_HOME, whose reserve is of no use to it.",
+            "Keep an SQLite database in COLDREEL_HOME.",
+        )
+    else:
+        yield ok("reserve", f"{size_bytes / MIB:.0f} MiB are kept for the day when the disk is full.")
 
 
 def private_findings(*, home: Path, media_root: Path, database: Path | None) -> Iterator[Finding]:

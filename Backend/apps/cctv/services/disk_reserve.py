@@ -1,0 +1,308 @@
+"""The reserve: a file in COLDREEL_HOME that is given up when its disk is full, so that the database can be written.
+
+Without it a full disk is a deadlock: cleanup frees the disk, and needs the database, which needs the disk. The file is
+given up a quarter at a time, because a recorder that fills the disk takes what is given up as well. The last quarter
+is for cleanup alone, the one thing that makes room.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from config.private import give_to_owner_of, sqlite_file
+
+log = structlog.get_logger("coldreel.disk")
+
+T = TypeVar("T")
+
+FILE_NAME = "reserve"
+QUARTERS = 4
+FULL_BYTES = 2**20
+"""Where less than that can be written, a disk counts as full: SQLite needs some pages for its write-ahead log."""
+GENERAL_PAUSE_SECONDS = 30.0
+"""Between two quarters that are not given up for cleanup: a recorder takes each within seconds."""
+
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PERHAPS_FULL = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+"""What SQLite says where it cannot make or extend the files beside its database."""
+_POSTGRESQL_DISK_FULL = "53100"
+_LOW_MOST_BYTES = 2**30
+_LOW_PART = 20
+_CERTAINLY_ENOUGH_BYTES = 2**26
+_WRITE_BYTES = 2**20
+_FOR_OTHERS_BYTES = 2**18
+"""Of a quarter: for a new folder, the shared memory of SQLite, the bookkeeping of the file system."""
+_KEEP_SIZE = 1
+"""FALLOC_FL_KEEP_SIZE: linux/falloc.h."""
+_BLOCK_BYTES = 512
+"""The unit of `st_blocks`, whatever the file system's own is: stat(2)."""
+_TELL_AGAIN_SECONDS = 60.0
+
+
+class Reserve:
+    """The file ``<home>/reserve`` of `size_bytes`; none where that is 0. No method raises OSError."""
+
+    def __init__(self, home: Path, size_bytes: int, *, now: Callable[[], float] = time.time) -> None:
+        """`now` is in seconds since the epoch, as the file's mtime is."""
+        self._home = home
+        self._path = home / FILE_NAME
+        self.size_bytes = size_bytes
+        self._now = now
+
+    @classmethod
+    def of_settings(cls) -> Reserve:
+        return cls(Path(settings.COLDREEL_HOME), settings.COLDREEL_RESERVE_BYTES)
+
+    def kept_bytes(self) -> int:
+        """How much of it is on the disk."""
+        try:
+            return _allocated_bytes(self._path.stat())
+        except OSError:
+            return 0
+
+    def free_bytes(self) -> int:
+        """What this user may still write to the home's disk."""
+        return free_bytes(self._home)
+
+    def give_up(self, *, for_cleanup: bool) -> int:
+        """Give a quarter of it to the disk; how many bytes those were: 0 where none is to be had."""
+        try:
+            found = self._path.stat()
+            quarter = max(self.size_bytes // QUARTERS, 1)
+            left = max(0, (found.st_size - 1) // quarter) * quarter
+            if not for_cleanup and (left == 0 or self._was_asked_just_now(found)):
+                return 0
+            os.truncate(self._path, left)
+            _hand_to_database(found.st_size - left - _FOR_OTHERS_BYTES)
+            if left == 0:
+                self._path.unlink()
+        except OSError:
+            return 0
+        log.warning("disk.reserve_given_up", size_bytes=found.st_size - left, left_bytes=left, for_cleanup=for_cleanup)
+        return found.st_size - left
+
+    def _was_asked_just_now(self, found: os.stat_result) -> bool:
+        return found.st_size < self.size_bytes and 0 <= self._now() - found.st_mtime < GENERAL_PAUSE_SECONDS
+
+    def refill(self) -> bool:
+        """Make it, or what lacks of it, where as much is free afterwards. True where it is whole."""
+        missing_bytes = self.size_bytes - self.kept_bytes()
+        if missing_bytes > 0 and self.free_bytes() - missing_bytes < self.size_bytes:
+            return False
+        try:
+            if self.size_bytes == 0:
+                self._path.unlink(missing_ok=True)
+            elif missing_bytes != 0 or self._path.stat().st_size != self.size_bytes:
+                self._make()
+                log.info("disk.reserve_made", size_bytes=self.kept_bytes())
+        except OSError as error:
+            log.warning("disk.reserve_not_made", error=os.strerror(error.errno or 0))
+            return False
+        return True
+
+    def _make(self) -> None:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with suppress(BlockingIOError):  # another process makes it in this moment
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                give_to_owner_of(self._home, descriptor)
+                self._allocate(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _allocate(self, descriptor: int) -> None:
+        before = os.fstat(descriptor).st_size
+        try:
+            os.ftruncate(descriptor, min(before, self.size_bytes))
+            os.posix_fallocate(descriptor, 0, self.size_bytes)
+            if _allocated_bytes(os.fstat(descriptor)) < self.size_bytes:
+                _write_all(descriptor, self.size_bytes)
+            os.fsync(descriptor)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(descriptor, before)
+            raise
+
+
+def free_bytes(folder: Path) -> int:
+    """What this user may still write to the disk of `folder`; very much where it cannot be asked."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 2**62
+    return found.f_frsize * (found.f_bfree if os.geteuid() == 0 else found.f_bavail)
+
+
+def is_disk_full(folder: Path) -> bool:
+    """Whether less than `FULL_BYTES` can be written to the disk of `folder`.
+
+    What statvfs calls free is not all to be had: ext4 keeps up to 4096 blocks back for its own use. So it is tried.
+    """
+    free = free_bytes(folder)
+    if not FULL_BYTES <= free < _CERTAINLY_ENOUGH_BYTES:
+        return free < FULL_BYTES
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, FULL_BYTES)
+    except OSError as error:
+        return error.errno in _DISK_FULL
+    return False
+
+
+def low_mark_bytes(folder: Path, reserve_bytes: int) -> int:
+    """With less than that free an alarm is due: a twentieth of the disk, 1 GiB at most, twice the reserve at least."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0
+    return max(2 * reserve_bytes, FULL_BYTES, min(_LOW_MOST_BYTES, found.f_blocks * found.f_frsize // _LOW_PART))
+
+
+def _allocated_bytes(found: os.stat_result) -> int:
+    return min(found.st_size, found.st_blocks * _BLOCK_BYTES)
+
+
+def _write_all(descriptor: int, size_bytes: int) -> None:
+    """For file systems that only promise the space (ZFS), with bytes that no compression makes smaller."""
+    for offset in range(0, size_bytes, _WRITE_BYTES):
+        os.pwrite(descriptor, os.urandom(min(_WRITE_BYTES, size_bytes - offset)), offset)
+
+
+def _hand_to_database(size_bytes: int) -> None:
+    """Let SQLite's write-ahead log have those bytes before a recorder takes them: space behind its end.
+
+    The log alone is opened: closing the database's own file would end the locks that this process has on it.
+    """
+    database = sqlite_file(connection.settings_dict)
+    if database is None or size_bytes <= 0:
+        return
+    with suppress(OSError):
+        log_file = os.open(f"{database}-wal", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _allocate_behind_the_end(log_file, size_bytes)
+        finally:
+            os.close(log_file)
+
+
+def _allocate_behind_the_end(descriptor: int, size_bytes: int) -> None:
+    """fallocate(2), which the standard library does not have, without a change of the file's size."""
+    with suppress(AttributeError, OSError):  # no Linux
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        libc.fallocate(descriptor, _KEEP_SIZE, os.fstat(descriptor).st_size, size_bytes)
+
+
+# --- Errors that say so -------------------------------------------------------------------------------
+
+
+def says_disk_full(error: BaseException) -> bool:
+    """Whether a full disk is behind the error: of a file, of SQLite, or of PostgreSQL's server."""
+    return any(_says_it_itself(one) for one in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
+
+
+def _says_it_itself(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _DISK_FULL
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return code == sqlite3.SQLITE_FULL or (code in _PERHAPS_FULL and _is_database_disk_full())
+    return getattr(error, "sqlstate", None) == _POSTGRESQL_DISK_FULL
+
+
+def _is_database_disk_full() -> bool:
+    database = sqlite_file(connection.settings_dict)
+    return database is not None and is_disk_full(database.parent)
+
+
+# --- What is done about it ----------------------------------------------------------------------------
+
+
+def make_room(error: BaseException, *, for_cleanup: bool = False) -> bool:
+    """After an error of a full disk: give up a part of the reserve. True where another try may succeed."""
+    if not says_disk_full(error):
+        return False
+    reserve = Reserve.of_settings()
+    over_quota = any(isinstance(one, OSError) and one.errno == errno.EDQUOT for one in _causes(error))
+    if not over_quota and not is_disk_full(Path(settings.COLDREEL_HOME)):
+        return True  # made meanwhile, or it is another disk: then the next try says so
+    return reserve.give_up(for_cleanup=for_cleanup) > 0
+
+
+def making_room(work: Callable[[], T], *, before_again: Callable[[], object] = lambda: None) -> T:
+    """Do a part of a cleanup; where the disk is full, give up the reserve for it, a quarter at a time.
+
+    `work` is called again from its beginning, after `before_again`. Raises what `work` raises.
+    """
+    for _ in range(QUARTERS):
+        try:
+            return work()
+        except (DatabaseError, OSError) as error:
+            if connection.in_atomic_block or not make_room(error, for_cleanup=True):
+                raise
+            _begin_afresh()
+            before_again()
+    return work()
+
+
+def _begin_afresh() -> None:
+    """SQLite's last connection would take the write-ahead log with it, and the room that was just handed to it."""
+    if connection.vendor != "sqlite":
+        connection.close()
+
+
+class Seldom:
+    """Says yes to a subject once in `seconds`."""
+
+    def __init__(self, seconds: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._said: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, subject: str) -> bool:
+        with self._lock:
+            now = self._monotonic()
+            if now - self._said.get(subject, -self._seconds) < self._seconds:
+                return False
+            self._said[subject] = now
+            return True
+
+
+_seldom = Seldom(_TELL_AGAIN_SECONDS)
+
+
+def told_as_disk_full(event: str, error: BaseException, **fields: object) -> bool:
+    """Where a full disk is behind `error`: one line a minute for each event instead of a trace, and room is made.
+
+    False where it is another error, which the caller tells.
+    """
+    if not says_disk_full(error):
+        return False
+    make_room(error)
+    if _seldom(event):
+        log.error("disk.full", at=event, free_bytes=Reserve.of_settings().free_bytes(), **fields)
+    return True

@@ -1,0 +1,110 @@
+"""The guard of the home's disk: an alarm before it is full, cleanup first when it is, the reserve made again after."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from django.db import connection
+
+from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.services.cleanup.due import is_anything_due
+from apps.cctv.services.disk_reserve import FULL_BYTES, Reserve, low_mark_bytes
+from apps.cctv.worker.attempt import Tools
+from apps.cctv.worker.crashes import survive
+from offload.errors import FileProblem, Reason
+from offload.source import TRASH_NAME
+
+ASK_AGAIN_SECONDS = 60.0
+"""How often cleanup is asked for while the disk stays full and something is due."""
+NOTHING_ELSE_SECONDS = 30.0
+"""How long all other work waits for such a cleanup at most: more uploads are what frees the disk next."""
+RAISE_AGAIN = timedelta(minutes=10)
+ENOUGH = 1.25
+"""So many times the mark has to be free before the alarm ends."""
+
+
+class DiskGuard(threading.Thread):
+    """Looks once a poll, by one call of the operating system; the database is asked only while room is short."""
+
+    def __init__(self, tools: Tools, home: Path, site_id: UUID | None, reserve: Reserve | None = None) -> None:
+        super().__init__(name="disk-guard", daemon=True)
+        self._tools = tools
+        self._home = home
+        self._site_id = site_id
+        self._reserve = reserve or Reserve.of_settings()
+        self._asked_at = tools.clock.monotonic() - ASK_AGAIN_SECONDS
+        self._has_trash = False
+        self._told = ""
+        self._told_at: datetime | None = None
+
+    def run(self) -> None:
+        while True:
+            survive(self.look, "disk.not_told")
+            connection.close()  # none is needed for hours
+            if self._tools.stopping.wait(self._tools.timings.poll_seconds):
+                break
+
+    def look(self) -> None:
+        free_bytes = self._reserve.free_bytes()
+        if free_bytes >= max(self._reserve.size_bytes, FULL_BYTES):
+            self._tools.cleanup_first.clear()
+            self._reserve.refill()
+            self._make_trash()
+        else:
+            self._ask_for_cleanup()
+        self._tell(free_bytes)
+
+    def _make_trash(self) -> None:
+        """While there is room: on a full disk a new folder may not find the block that it needs."""
+        if not self._has_trash and self._tools.root.has_marker():
+            with suppress(FileProblem), self._tools.root.folder((TRASH_NAME,), create=True, mode=0o700):
+                self._has_trash = True
+
+    def _ask_for_cleanup(self) -> None:
+        waited = self._tools.clock.monotonic() - self._asked_at
+        if waited >= NOTHING_ELSE_SECONDS:
+            self._tools.cleanup_first.clear()
+        if waited >= ASK_AGAIN_SECONDS and is_anything_due(self._site_id, self._tools.clock.now()):
+            self._asked_at = self._tools.clock.monotonic()
+            self._tools.cleanup_first.set()
+
+    def _tell(self, free_bytes: int) -> None:
+        """Where the state is another than the last one told, or was told long ago."""
+        now = self._tools.clock.now()
+        state = self._state(free_bytes)
+        lately = self._told_at is not None and self._told_at <= now < self._told_at + RAISE_AGAIN
+        if state == self._told and (state == "well" or lately):
+            return
+        subject = socket.gethostname()
+        if state == "well":
+            alarm_clear(code=Reason.HOME_DISK_LOW, subject=subject, now=now)
+        else:
+            alarm_raise(code=Reason.HOME_DISK_LOW, subject=subject, detail=self._detail(state, free_bytes), now=now)
+        self._told, self._told_at = state, now
+
+    def _state(self, free_bytes: int) -> str:
+        mark = low_mark_bytes(self._home, self._reserve.size_bytes)
+        if free_bytes < max(self._reserve.size_bytes, FULL_BYTES):
+            return "full"
+        if free_bytes < mark or (self._told not in {"", "well"} and free_bytes < ENOUGH * mark):
+            return "low"
+        return "well"
+
+    def _detail(self, state: str, free_bytes: int) -> str:
+        shared = " Recordings lie on it too, so the recorder fills it." if self._is_shared() else ""
+        first = " What is due is cleaned up before anything else." if state == "full" else ""
+        return (
+            f"The disk of COLDREEL_HOME is {'full' if state == 'full' else 'nearly full'}: "
+            f"{free_bytes / 2**20:.0f} MiB are free.{shared}{first}"
+        )
+
+    def _is_shared(self) -> bool:
+        try:
+            return self._home.stat().st_dev == self._tools.root.path.stat().st_dev
+        except OSError:
+            return False

@@ -1,0 +1,35 @@
+"""What `doctor` says of a disk that is nearly or quite full, on real small disks."""
+
+from __future__ import annotations
+
+from apps.cctv.services.diagnosis import Level
+from apps.cctv.services.diagnosis.disk import home_findings, reserve_findings
+from apps.cctv.services.disk_reserve import Reserve
+
+MIB = 2**20
+
+
+def test_a_full_disk_is_a_problem_and_says_that_the_recorder_fills_it_too(disk):
+    (disk.path / "media").mkdir()
+    disk.fill()
+
+    (found,) = home_findings(home=disk.path, media_root=disk.path / "media")
+
+    assert found.level is Level.PROBLEM
+    assert "the recorder fills it too" in found.detail
+
+
+def test_a_disk_with_little_room_is_warned_of_also_where_recordings_lie_elsewhere(disk, tmp_path):
+    (found,) = home_findings(home=disk.path, media_root=tmp_path)
+
+    assert (found.level, "recorder" in found.detail) == (Level.WARNING, False)
+
+
+def test_a_database_on_another_disk_gets_nothing_of_the_reserve_and_that_is_told(disk, tmp_path):
+    Reserve(disk.path, MIB).refill()
+    (tmp_path / "tables.sqlite3").touch()
+
+    (found,) = reserve_findings(home=disk.path, size_bytes=MIB, database=tmp_path / "tables.sqlite3")
+
+    assert found.level is Level.WARNING
+    assert "another disk" in found.detail
