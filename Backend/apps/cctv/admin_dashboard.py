@@ -17,12 +17,15 @@ from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
 from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.selectors import recordings_visible_to, site_list, transfers_visible_to, unrequested
 from apps.cctv.services.bandwidth import limit_of
+from apps.cctv.services.footage import CUT_SHORT, unknown_in
+from apps.cctv.services.footage import JOB as LOOK_JOB
 from apps.users.models import User
 from offload.states import State
 
 ROWS = 5
 DISK_TIGHT_PERCENT = 5
 CLEANUP_JOB = "cleanup"
+LOOK_IS_OLD = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Dashboard:
     jobs: list[tuple[PeriodicJob, str, str]]
     last_cleanup: PeriodicJob | None
     last_cleanup_ago: str
+    looks: list[tuple[PeriodicJob, str]]
+    was_looked_at: bool
     oldest_pending: GCPVideoTransfer | None
     oldest_pending_age: str
     uploading: list[GCPVideoTransfer]
@@ -83,12 +88,12 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
     shown_alarms = [(alarm, meaning(alarm.code), span(now - alarm.raised_at)) for alarm in alarms[:ROWS]]
     disk, workers = _disk(), _workers(now)
     to_request_count, to_request_bytes = _to_request(user)
-    cleanup = _last_cleanup()
+    cleanup, looks = _last_cleanup(), _looks(now)
     oldest = _rows(transfers.filter(transfer_status=State.PENDING)).order_by("created_at", "id").first()
     uploading = _rows(transfers.filter(transfer_status=State.UPLOADING)).order_by("upload_started_at", "id")
     failed = _rows(transfers.filter(transfer_status=State.FAILED)).order_by("-created_at", "-id")[:ROWS]
     return Dashboard(
-        worries=_worries(by_status, disk, workers, to_request_count),
+        worries=_worries(by_status, disk, workers, to_request_count) + _unknown_footage(looks),
         alarms=shown_alarms,
         alarm_count=alarms.count(),
         counts=_counts(by_status),
@@ -102,6 +107,8 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         jobs=[_job(job, now) for job in PeriodicJob.objects.order_by("name")],
         last_cleanup=cleanup,
         last_cleanup_ago=_ago(cleanup.last_finished_at if cleanup else None, now),
+        looks=[(look, _ago(look.last_finished_at, now)) for look in looks],
+        was_looked_at=bool(looks) and not any(look.last_result.endswith(CUT_SHORT) for look in looks),
         oldest_pending=oldest,
         oldest_pending_age=span(now - oldest.created_at) if oldest else "",
         uploading=list(uploading[:ROWS]),
@@ -133,6 +140,17 @@ def _last_cleanup() -> PeriodicJob | None:
     """The newest finished run, of whichever site, by a worker or by the command."""
     runs = PeriodicJob.objects.filter(Q(name=CLEANUP_JOB) | Q(name__startswith=f"{CLEANUP_JOB}@"))
     return runs.filter(last_finished_at__isnull=False).order_by("-last_finished_at").first()
+
+
+def _looks(now: datetime) -> list[PeriodicJob]:
+    """What the workers found when they last looked for footage that was never imported, where that is not long ago."""
+    rows = PeriodicJob.objects.filter(Q(name=LOOK_JOB) | Q(name__startswith=f"{LOOK_JOB}@"))
+    return list(rows.filter(last_finished_at__gt=now - LOOK_IS_OLD).order_by("name"))
+
+
+def _unknown_footage(looks: list[PeriodicJob]) -> list[str]:
+    count = sum(unknown_in(look.last_result) for look in looks)
+    return [f"{_many(count, 'file')} on the disk for an import: no recording is known of them."] if count else []
 
 
 def _disk() -> Disk | None:

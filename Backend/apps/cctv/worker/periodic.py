@@ -19,7 +19,7 @@ from apps.cctv.services.disk_reserve import make_room
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.crashes import log_crash, survive
 from apps.cctv.worker.timings import Timings
-from offload.errors import OffloadError
+from offload.errors import FileProblem, OffloadError
 
 log = structlog.get_logger("coldreel.worker")
 
@@ -62,7 +62,7 @@ def _cleanup(worker: Worker) -> object:
     from apps.cctv.services.cleanup import cleanup_run
 
     tools = worker.tools
-    return cleanup_run(
+    report = cleanup_run(
         store=tools.store,
         root=tools.root,
         clock=tools.clock,
@@ -71,6 +71,22 @@ def _cleanup(worker: Worker) -> object:
         site_id=worker.site_id,
         owner_id=worker.owner_id,
     )
+    _look(worker)
+    return report
+
+
+def _look(worker: Worker) -> None:
+    """After each cleanup: is there footage that was never imported?"""
+    from apps.cctv.services.footage import footage_look, footage_tell
+
+    tools = worker.tools
+    try:
+        look = footage_look(root=tools.root, clock=tools.clock, should_stop=tools.stopping.is_set)
+    except FileProblem as problem:  # no media root here: the cleanup has told it
+        log.info("footage.not_looked", reason=problem.code)
+        return
+    if not tools.stopping.is_set():
+        footage_tell(look, site_id=worker.site_id, now=tools.clock.now())
 
 
 PERIODIC = (

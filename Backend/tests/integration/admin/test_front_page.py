@@ -31,6 +31,11 @@ def page(client: Client) -> str:
     return str(client.get(pages.FRONT).content.decode())
 
 
+def looked(result: str = "0 of 24 files are no recording", *, hours_ago: float = 1, name: str = "look") -> None:
+    at = timezone.now() - timedelta(hours=hours_ago)
+    PeriodicJob.objects.create(name=name, next_run_at=at, last_finished_at=at, last_result=result)
+
+
 def counts_on(text: str) -> dict[str, int]:
     return {name: int(n) for name, n in re.findall(r'data-status="([a-z ]+)" href="[^"]+"><b>(\d+)</b>', text)}
 
@@ -78,6 +83,7 @@ def test_a_media_root_that_is_gone_is_the_worry(client: Client, settings: Any, t
 
 def test_all_is_well_when_it_is(client: Client) -> None:
     alive()
+    looked()
     rows.transfer(State.PENDING)
     assert "All is well." in page(client)
 
@@ -107,6 +113,7 @@ def test_failed_transfers_are_named_with_the_reason(client: Client) -> None:
 
 def test_open_alarms_are_named_and_cleared_ones_are_not(client: Client) -> None:
     alive()
+    looked()
     alarm = scene.alarm()
     text = page(client)
     assert "1 open alarm" in text
@@ -169,3 +176,29 @@ def test_the_last_cleanup_is_the_newest_one_of_all_sites(client: Client) -> None
     PeriodicJob.objects.create(name="cleanup@never", next_run_at=now)
     found = client.get(pages.FRONT).context["dashboard"]
     assert (found.last_cleanup.last_result, found.last_cleanup_ago) == ("new run", "1 h ago")
+
+
+def test_files_that_are_no_recording_are_the_worry(client: Client) -> None:
+    alive()
+    looked("1316 of 1400 files are no recording")
+    looked("4 of 9 files are no recording", name="look@some-site")
+    text = page(client)
+    assert "1320 files wait on the disk for an import: no recording is known of them." in text
+    assert "All is well." not in text
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        None,
+        {"hours_ago": 25},
+        {"result": "0 of 24 files are no recording; not all of the disk was looked at"},
+    ],
+)
+def test_all_is_well_is_not_said_of_a_disk_that_was_not_looked_at(client: Client, look: dict[str, Any] | None) -> None:
+    alive()
+    if look is not None:
+        looked(**look)
+    text = page(client)
+    assert "All is well." not in text
+    assert "not all of the disk was looked at" in text

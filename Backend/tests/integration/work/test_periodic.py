@@ -264,3 +264,4 @@ def test_jobs_of_the_product_run(worker: Worker) -> None:
     results = dict(PeriodicJob.objects.values_list("name", "last_result"))
     assert results["sweep"] == "nothing to do"
     assert not results["cleanup"].startswith("failed")
+    assert results["look"] == "0 of 0 files are no recording"

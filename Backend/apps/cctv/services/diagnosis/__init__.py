@@ -15,6 +15,7 @@ from apps.cctv.services.diagnosis.bucket import bucket_findings, unknown_bucket_
 from apps.cctv.services.diagnosis.database import database_findings
 from apps.cctv.services.diagnosis.disk import home_findings, media_root_findings, private_findings, reserve_findings
 from apps.cctv.services.diagnosis.finding import Finding, Level, worst
+from apps.cctv.services.diagnosis.footage import footage_findings, request_findings
 from apps.cctv.services.diagnosis.settings import settings_findings
 from apps.cctv.services.diagnosis.sites import site_findings
 from apps.cctv.services.diagnosis.transfers import transfer_findings
@@ -60,4 +61,6 @@ def diagnose(
     if usable:
         yield from site_findings(now=now)
         yield from worker_findings(home=home, now=now)
+        yield from footage_findings(root=root, clock=clock)
+        yield from request_findings(now=now)
         yield from transfer_findings(now=now)

@@ -46,7 +46,7 @@ def _none_alive() -> Finding:
     ).count()
     if waiting:
         return problem("worker", f"No worker runs. Transfers that wait for one: {waiting}.", _START)
-    return warning("worker", "No worker runs. Nothing waits for one now.", _START)
+    return warning("worker", "No worker runs. No transfer waits for one now.", _START)
 
 
 def _late_jobs(now: datetime) -> Iterator[Finding]:
@@ -75,8 +75,9 @@ def _late_jobs(now: datetime) -> Iterator[Finding]:
 
 
 def _interval(name: str) -> timedelta:
-    """Of a job, or of a site's own one (`sweep@…`)."""
-    seconds = {"sweep": settings.COLDREEL_SWEEP_SECONDS, "cleanup": settings.COLDREEL_CLEANUP_SECONDS}
+    """Of a job, or of a site's own one (`sweep@…`). The disk is looked at after a cleanup, the bucket in a sweep."""
+    sweep_seconds, cleanup_seconds = settings.COLDREEL_SWEEP_SECONDS, settings.COLDREEL_CLEANUP_SECONDS
+    seconds = {"sweep": sweep_seconds, "bucket": sweep_seconds, "cleanup": cleanup_seconds, "look": cleanup_seconds}
     return timedelta(seconds=seconds.get(name.partition("@")[0], 0))
 
 

@@ -1,0 +1,88 @@
+"""Footage that waits for a person: never imported, or imported and never asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Min, Sum
+
+from apps.cctv.models import Recording
+from apps.cctv.selectors import unrequested
+from apps.cctv.services.diagnosis.finding import Finding, Level, ok, warning
+from apps.cctv.services.footage import Look, footage_look
+from apps.cctv.services.import_report import shown
+from offload.clock import Clock
+from offload.errors import FileProblem
+from offload.source import MediaRoot
+
+TOO_LONG = timedelta(hours=24)
+"""What waits for longer may be overwritten by its recorder: it is a problem, and before that a warning."""
+
+_FOLDERS = 5
+_IMPORT = "Import it: `manage.py import_recordings FOLDER --template … --dry-run`, see docs/guide/importing.md."
+_ASK = "Ask for their transfer: POST /api/v0/recordings/transfer-to-gcp/."
+
+
+def footage_findings(*, root: MediaRoot, clock: Clock) -> Iterator[Finding]:
+    try:
+        yield from _looked(footage_look(root=root, clock=clock), clock.now())
+    except FileProblem as problem:
+        yield warning(
+            "footage",
+            f"The media root was not looked at for footage that was never imported: {problem.detail}.",
+            "See the media root above, then run doctor again.",
+        )
+
+
+def request_findings(*, now: datetime) -> Iterator[Finding]:
+    found = unrequested(Recording.objects.all()).aggregate(
+        count=Count("pk"), size=Sum("file_size_bytes"), since=Min("created_at")
+    )
+    if found["count"]:
+        yield _aged(
+            "requests",
+            f"Recordings that wait for a request: {found['count']}, {found['size'] / 2**30:.1f} GiB, the oldest "
+            f"imported {found['since']:%Y-%m-%d %H:%M} UTC. No transfer of them was asked for.",
+            _ASK,
+            since=found["since"],
+            now=now,
+        )
+
+
+def _looked(look: Look, now: datetime) -> Iterator[Finding]:
+    bound = "" if look.is_whole else f" Not everything was looked at: {_why_not(look)}."
+    young = f" Younger than an hour, and perhaps still to be imported: {look.young}." if look.young else ""
+    if look.unknown_count and look.oldest_at is not None:
+        folders = ", ".join(f"{shown(name) or '.'} {count}" for name, count in look.unknown.most_common(_FOLDERS))
+        more = ", …" if len(look.unknown) > _FOLDERS else ""
+        names = ", ".join(shown(path) for path in look.sample)
+        yield _aged(
+            "footage",
+            f"Files below MEDIA_ROOT that are no recording: {look.unknown_count} of {look.looked_at}, in "
+            f"{folders}{more}; for example {names}.{young}{bound}",
+            _IMPORT,
+            since=look.oldest_at,
+            now=now,
+        )
+    elif not look.is_whole:
+        yield warning(
+            "footage",
+            f"The {look.looked_at} files that were looked at are known.{young}{bound}",
+            "Look yourself at the rest: `manage.py import_recordings FOLDER … --dry-run`.",
+        )
+    else:
+        yield ok(
+            "footage",
+            f"Looked at all {look.looked_at} files below MEDIA_ROOT: {look.registered} registered, {look.passed_over} "
+            f"passed over by their type, none that was never imported.{young}",
+        )
+
+
+def _why_not(look: Look) -> str:
+    reasons = ["there are too many files"] if look.was_cut_short else []
+    return ", ".join([*reasons, *([f"{look.unreadable} files or folders cannot be read"] if look.unreadable else [])])
+
+
+def _aged(check: str, detail: str, advice: str, *, since: datetime, now: datetime) -> Finding:
+    return Finding(check, Level.PROBLEM if now - since > TOO_LONG else Level.WARNING, detail, advice)

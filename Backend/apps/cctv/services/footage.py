@@ -1,0 +1,158 @@
+"""Footage that was never imported: files below the media root that are no recording, looked for and told (P12)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.cctv.models import PeriodicJob, Recording
+from apps.cctv.services.recordings import ending_beside_videos
+from offload.clock import Clock
+from offload.errors import FileProblem, Reason
+from offload.source import MediaRoot
+from offload.walk import Found, walk
+
+JOB = "look"
+"""The name of the periodic row that says what the newest look found, and when it was."""
+
+YOUNG = timedelta(hours=1)
+"""A file of that age may wait for the next import, which cron or a person starts."""
+
+CUT_SHORT = "not all of the disk was looked at"
+
+MOST_FILES = 200_000
+MOST_SECONDS = 60.0
+SAMPLE = 5
+_PAGE = 500
+
+
+@dataclass(slots=True)
+class Look:
+    """Counts of files. `unknown` are those older than `YOUNG`, by folder; `oldest_at` is the oldest one's last write.
+
+    `is_whole` is False where a bound, a stop or a folder that cannot be read kept it from looking at everything.
+    """
+
+    looked_at: int = 0
+    registered: int = 0
+    young: int = 0
+    passed_over: int = 0
+    unreadable: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+    sample: list[str] = field(default_factory=list)
+    oldest_at: datetime | None = None
+    was_cut_short: bool = False
+
+    @property
+    def unknown_count(self) -> int:
+        return self.unknown.total()
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.was_cut_short and not self.unreadable
+
+    def __str__(self) -> str:
+        """Without names: who may not see a camera may read this."""
+        words = [f"{self.unknown_count} of {self.looked_at} files are no recording"]
+        words += [f"{self.young} younger than an hour may still be imported"] if self.young else []
+        words += [] if self.is_whole else [CUT_SHORT]
+        return "; ".join(words)
+
+
+def footage_look(
+    *,
+    root: MediaRoot,
+    clock: Clock,
+    should_stop: Callable[[], bool] = lambda: False,
+    most_files: int = MOST_FILES,
+    most_seconds: float = MOST_SECONDS,
+) -> Look:
+    """Look at every file below the media root, or as many as the bounds let. Raises FileProblem where there is none."""
+    look, now, until = Look(), clock.now(), clock.monotonic() + most_seconds
+    for page in _pages(walk(root)):
+        known = _known([found.relative_path for found in page])
+        for found in page:
+            if look.looked_at >= most_files or clock.monotonic() >= until or should_stop():
+                look.was_cut_short = True
+                return look
+            _note(look, found, root, known, now)
+    return look
+
+
+def footage_tell(look: Look, *, site_id: UUID | None, now: datetime) -> None:
+    """Note what a look found where the overview reads."""
+    PeriodicJob.objects.update_or_create(
+        name=JOB if site_id is None else f"{JOB}@{site_id}",
+        defaults={
+            "next_run_at": now + timedelta(seconds=settings.COLDREEL_CLEANUP_SECONDS),
+            "last_started_at": now,
+            "last_finished_at": now,
+            "last_result": str(look),
+        },
+    )
+
+
+def unknown_in(result: str) -> int:
+    """How many files the noted result of a look names."""
+    first = result.partition(" ")[0]
+    return int(first) if first.isdecimal() else 0
+
+
+def _pages(found: Iterable[Found]) -> Iterator[list[Found]]:
+    files = iter(found)
+    while page := list(islice(files, _PAGE)):
+        yield page
+
+
+def _known(paths: list[str]) -> set[tuple[str, int | None]]:
+    """Paths with the mtime that they were registered with: another file under a known path is another recording."""
+    text = [path for path in paths if path.encode(errors="replace").decode() == path]
+    return set(Recording.objects.filter(local_path__in=text).values_list("local_path", "file_mtime_ns"))
+
+
+def _note(look: Look, found: Found, root: MediaRoot, known: set[tuple[str, int | None]], now: datetime) -> None:
+    look.looked_at += 1
+    path = found.relative_path
+    if found.problem is not None:
+        look.unreadable += 1
+        return
+    if ending_beside_videos(path):
+        look.passed_over += 1
+        return
+    try:
+        identity = root.stat(path)
+    except FileProblem as problem:
+        _note_problem(look, path, problem, now)
+        return
+    if (path, identity.mtime_ns) in known or (path, None) in known:
+        look.registered += 1
+        return
+    # A time to come is a recorder's wrong clock: the kernel's own tells its age then.
+    now_ns = int(now.timestamp() * 1e9)
+    touched_ns = identity.mtime_ns if identity.mtime_ns <= now_ns else identity.ctime_ns
+    if now_ns - touched_ns < YOUNG.total_seconds() * 1e9:
+        look.young += 1
+        return
+    _note_unknown(look, path, datetime.fromtimestamp(touched_ns / 1e9, tz=UTC))
+
+
+def _note_problem(look: Look, path: str, problem: FileProblem, now: datetime) -> None:
+    if problem.code is Reason.NAME_NOT_UTF8:
+        _note_unknown(look, path, now)  # an import refuses it until it is renamed
+    elif problem.code is Reason.FILE_UNREADABLE:
+        look.unreadable += 1
+    elif problem.code is not Reason.FILE_MISSING:
+        look.passed_over += 1  # a link, a pipe, a device
+
+
+def _note_unknown(look: Look, path: str, touched_at: datetime) -> None:
+    look.unknown[path.rpartition("/")[0]] += 1
+    if len(look.sample) < SAMPLE:
+        look.sample.append(path)
+    look.oldest_at = min(look.oldest_at or touched_at, touched_at)
