@@ -20,16 +20,18 @@ from typing import Self
 from uuid import UUID, uuid4
 
 import structlog
+from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from apps.cctv.installation import installation_id
-from apps.cctv.models import SYSTEM, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
+from apps.cctv.models import SYSTEM, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet
 from apps.cctv.wakeup import OWNERS_FOLDER, bell_path, hang_bell, ring
 from offload.clock import Clock
 from offload.errors import Reason
+from offload.retry import LONGEST_WAIT_SECONDS
 from offload.states import Move, State
 
 log = structlog.get_logger("coldreel.worker")
@@ -140,6 +142,39 @@ def renew_jobs(*, leases: Iterable[JobLease], now: datetime, lease_seconds: floa
     for lease in leases:
         held = PeriodicJob.objects.filter(name=lease.name, lease_owner=lease.owner_id, lease_number=lease.number)
         held.update(lease_expires_at=expires_at)
+
+
+# --- Times that a wrong clock left -------------------------------------------------------------------
+
+LONGEST_PAUSE = timedelta(seconds=LONGEST_WAIT_SECONDS + 60)
+"""No try is put off longer than the bucket may ask for, which is longer than any backoff; a minute for slow writes."""
+
+
+def pull_in_times(*, now: datetime) -> None:
+    """Bring near what lies further ahead than it can have been meant: next tries, and the ends of leases.
+
+    A clock that was ahead and is right again, or one that was set back, would park them until it gets there. A next
+    try becomes due. A lease ends when one taken now would: its holder renews it before, if it lives. Half of twice
+    the length is for workers whose settings say otherwise.
+    """
+    now = lease_time(now)
+    _pull_in_tries(now)
+    lease = timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
+    for leased in (GCPVideoTransfer.objects.all(), PeriodicJob.objects.all()):
+        far = leased.filter(lease_expires_at__gt=now + 2 * lease)
+        if far.exists():  # asked once a second by every worker: no write lock for nothing
+            count = far.update(lease_expires_at=now + lease)
+            log.warning("worker.leases_pulled_in", count=count)
+
+
+def _pull_in_tries(now: datetime) -> None:
+    """Batch by batch: that is how the index has them."""
+    parked = GCPVideoTransfer.objects.filter(transfer_status=State.PENDING, next_attempt_at__gt=now + LONGEST_PAUSE)
+    batches = TransferBatch.objects.filter(Exists(parked.filter(batch=OuterRef("pk")).order_by()))
+    found = list(batches.values_list("pk", flat=True))
+    if found:
+        count = parked.filter(batch__in=found).update(next_attempt_at=now)
+        log.warning("worker.tries_pulled_in", count=count)
 
 
 # --- Leases that nobody holds any more ----------------------------------------------------------------

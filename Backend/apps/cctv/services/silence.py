@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Max, Min
+from django.db.models import Case, DateTimeField, F, Max, Min, Value, When
 
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
@@ -31,12 +31,18 @@ class Silence:
 
 
 def silence_of(now: datetime) -> Silence | None:
-    """None where nothing waits, or something arrived within `NOTICED_AFTER`."""
+    """None where nothing waits, or something arrived within `NOTICED_AFTER`.
+
+    Times that lie ahead are a wrong clock's: an upload that ended then breaks no silence, and a transfer asked for
+    then waits since the first other thing that is known of it, or since now.
+    """
     waiting = GCPVideoTransfer.objects.filter(transfer_status__in=[State.PENDING, State.UPLOADING])
-    oldest = waiting.aggregate(at=Min("created_at"))["at"]
+    known = ("created_at", "failing_since", "next_attempt_at", "upload_started_at")
+    since = Case(*(When(**{f"{name}__lte": now, "then": F(name)}) for name in known), default=Value(now))
+    oldest = waiting.aggregate(at=Min(since, output_field=DateTimeField()))["at"]
     if oldest is None:
         return None
-    last = GCPVideoTransfer.objects.aggregate(at=Max("upload_completed_at"))["at"]
+    last = GCPVideoTransfer.objects.filter(upload_completed_at__lte=now).aggregate(at=Max("upload_completed_at"))["at"]
     lasted = now - max(oldest, last or oldest)
     if lasted < NOTICED_AFTER:
         return None

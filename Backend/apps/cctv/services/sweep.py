@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
-from apps.cctv.leases import expire_leases, free_dead_owners, locks_of_others
+from apps.cctv.leases import expire_leases, free_dead_owners, locks_of_others, pull_in_times
 from apps.cctv.models import SYSTEM, DeletionReceipt, GCPVideoTransfer, WorkerProcess
 from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.services.alarm_review import alarms_review
@@ -35,6 +35,7 @@ SESSION_MAX_AGE = timedelta(days=6)
 
 _ROWS_A_SWEEP = 1000
 _SESSIONS_A_SWEEP = 20  # each is a request to the bucket
+_LONGEST_WAITING_PERIOD = timedelta(days=366)  # a day more than the setting allows
 _FORGET_WORKERS_AFTER = timedelta(days=30)
 
 
@@ -71,6 +72,8 @@ def sweep(
     """
     now = clock.now()
     owners_leases = free_dead_owners(home=home, now=now)
+    pull_in_times(now=now)
+    _pull_in_cleanups(now)
     expired_leases = expire_leases(now=now)
     _tell_of_other_users(home, now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
@@ -121,6 +124,16 @@ def _schedule_cleanups(now: datetime) -> int:
     )
     cleanup_at = now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS)
     return _move_all(kept, Move.SCHEDULE_CLEANUP, Reason.CLEANUP_SCHEDULED, now, cleanup_at)
+
+
+def _pull_in_cleanups(now: datetime) -> None:
+    """A waiting period longer than the settings allow is a wrong clock's: a whole one begins now."""
+    parked = GCPVideoTransfer.objects.filter(
+        transfer_status=State.CLEANUP_PENDING, cleanup_scheduled_at__gt=now + _LONGEST_WAITING_PERIOD
+    )
+    if parked.exists():
+        count = parked.update(cleanup_scheduled_at=now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS))
+        log.warning("sweep.cleanups_pulled_in", count=count)
 
 
 def _call_off_cleanups(now: datetime) -> int:

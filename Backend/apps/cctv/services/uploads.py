@@ -289,7 +289,7 @@ def _retry(
     claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, random: Callable[[], float]
 ) -> None:
     failures = row.failures_in_row + 1
-    failing_since = row.failing_since or now
+    failing_since = min(row.failing_since or now, now)  # a clock that was ahead must not keep it from ever failing
     long_enough = now - failing_since >= timedelta(hours=settings.COLDREEL_RETRY_HOURS)
     columns = {"failures_in_row": failures, "failing_since": failing_since}
     if failures >= settings.COLDREEL_RETRY_LIMIT and long_enough:

@@ -11,7 +11,7 @@ import structlog
 from django.db import Error, connection
 
 from apps.cctv.claims import Line
-from apps.cctv.leases import Claim, Owner, expire_leases, lease_time
+from apps.cctv.leases import Claim, Owner, expire_leases, lease_time, pull_in_times
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.crashes import log_crash
@@ -86,6 +86,7 @@ class Dispatcher:
         if now >= self._look_around_at:
             self._look_around_at = now + self._tools.timings.poll_seconds
             self._line.look_again()
+            pull_in_times(now=self._tools.clock.now())
             expire_leases(now=self._tools.clock.now())
             for attempt in self.running():
                 attempt.tell_slow_start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from apps.cctv.querysets import TransferQuerySet
 from offload.states import State
 
 ROWS_AT_A_TIME = 1000
+LONGEST_BACKOFF = timedelta(hours=25)
+"""An hour more than a file is put off that failed again and again."""
 
 
 class DueRow(NamedTuple):
@@ -40,8 +42,12 @@ class Scope:
 
 
 def due_rows(scope: Scope, now: datetime) -> list[DueRow]:
-    """Rows in line: due, or with a receipt that an earlier run left open; those in backoff are not."""
-    rows = _in_line(scope).filter(Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
+    """Rows in line: due, or with a receipt that an earlier run left open; those in backoff are not.
+
+    A next try further ahead than a day is a wrong clock's, and due.
+    """
+    tries = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=now + LONGEST_BACKOFF)
+    rows = _in_line(scope).filter(tries)
     if not scope.force:
         rows = rows.filter(Q(cleanup_scheduled_at__lte=now) | Q(has_open_receipt=True))
     return list(_described(rows))
