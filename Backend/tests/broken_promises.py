@@ -444,6 +444,27 @@ BREAKAGES = [
         "",
         "tests/integration/work/test_leases.py::test_upload_whose_lease_changed_while_it_was_found_late_stays_with_its_worker",
     ),
+    Breakage(
+        "P12",
+        "apps/cctv/services/footage.py",
+        "        return not self.was_cut_short and not self.unreadable",
+        "        return True",
+        "tests/integration/doctor/test_footage.py::test_a_look_that_was_cut_short_says_so",
+    ),
+    Breakage(
+        "P12",
+        "apps/cctv/services/media_root.py",
+        "    return _was_seen(root) or Recording.objects.exists()",
+        "    return Recording.objects.exists()",
+        "tests/integration/cleanup/test_telling.py::test_marker_that_a_run_saw_is_missed_by_the_next",
+    ),
+    Breakage(
+        "P12",
+        "apps/cctv/services/recordings.py",
+        "        if match.unclear:",
+        "        if False:",
+        "tests/integration/importing/test_names_and_types.py::test_half_of_a_day_that_is_not_read_is_refused_and_not_misread",
+    ),
 ]
 
 

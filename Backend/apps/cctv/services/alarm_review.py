@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db.models import F
 
-from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site
+from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.media_root import media_root_seen
@@ -27,6 +27,8 @@ from offload.states import UPLOADED, State
 
 RUN_AGAIN_AFTER = timedelta(minutes=5)
 """A cleanup that was stopped runs again after this, not an hour later: only a run can tell that its cause is gone."""
+
+MACHINE_IS_GONE = timedelta(days=1)
 
 _MOST = 100
 """Alarms looked at in one sweep, in no order: those that last keep no others from their turn."""
@@ -48,6 +50,7 @@ class About(StrEnum):
     TRANSFER = "the transfer's id"
     TRASH = "trash TRANSFER"
     OWNERS = "owners on HOST"
+    MACHINE = "HOST"
     OTHER = "anything else"
 
 
@@ -58,6 +61,7 @@ RAISED_IN: Mapping[str, frozenset[About]] = {
     "services/cleanup/telling.py": frozenset({About.RUN, About.FILES, About.FAILING, About.TRANSFER}),
     "services/cleanup/trash.py": frozenset({About.TRASH}),
     "services/silence.py": frozenset({About.ALL}),
+    "worker/disk.py": frozenset({About.MACHINE}),
     "services/sweep.py": frozenset({About.OWNERS}),
 }
 
@@ -109,8 +113,8 @@ def _close(alarm: Alarm, now: datetime) -> int:
 def about(alarm: Alarm) -> About:
     """By the subject; by the code as well where a subject is one word."""
     subject = alarm.subject
-    if alarm.code == Reason.CLEANUP_FAILED:
-        return About.FAILING
+    if alarm.code in _OF_ONE_WORD:
+        return _OF_ONE_WORD[Reason(alarm.code)]
     for start, kind in _STARTS:
         if subject == start.strip() or subject.startswith(start):
             return kind
@@ -123,6 +127,7 @@ def about(alarm: Alarm) -> About:
     return About.BUCKET if alarm.code in STOP_CODES else About.OTHER
 
 
+_OF_ONE_WORD = {Reason.CLEANUP_FAILED: About.FAILING, Reason.HOME_DISK_LOW: About.MACHINE}
 _STARTS = (
     ("owners on ", About.OWNERS),
     ("trash ", About.TRASH),
@@ -215,7 +220,15 @@ def transfer_is_over(transfer_id: str, code: str) -> bool:
     return not rows.exists() and not _disagreeing().filter(pk=transfer_id).exists()
 
 
+def _machine_is_over(case: Case) -> bool:
+    """A worker there ends it. A machine that has had none for so long that its rows are gone tells nothing more."""
+    if case.alarm.last_seen_at > case.look.now - MACHINE_IS_GONE:
+        return False
+    return not WorkerProcess.objects.filter(host=case.alarm.subject).exists()
+
+
 OVER: Mapping[About, Over] = {
+    About.MACHINE: _machine_is_over,
     About.ALL: _told_by_its_own_look,
     About.TRASH: _told_by_its_own_look,
     About.OWNERS: _told_by_its_own_look,

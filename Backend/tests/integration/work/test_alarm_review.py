@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from apps.cctv.models import Alarm, PeriodicJob, Recording, SeenMediaRoot, Site
+from apps.cctv.models import Alarm, PeriodicJob, Recording, SeenMediaRoot, Site, WorkerProcess
 from apps.cctv.services.alarm_review import OVER, RAISED_IN, About, about
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise
 from apps.cctv.services.cleanup import cleanup_run
@@ -62,6 +62,7 @@ def subject_of(kind: About, site: Site) -> str:
         About.RUN: "cleanup at Depot",
         About.FILES: "cleanup of footage at Depot",
         About.FAILING: "Depot",
+        About.MACHINE: "nvr-that-was-sold",
         About.TRANSFER: str(rows.transfer(State.CLEANUP_COMPLETED).pk),
         About.OWNERS: f"owners on {socket.gethostname()}",
         About.TRASH: f"trash {rows.transfer(State.CLEANUP_COMPLETED).pk}",
@@ -75,16 +76,20 @@ CODES = {
     About.HOLDS: sorted(STOP_CODES),
     About.SITE: [Reason.MEDIA_ROOT_NOT_MOUNTED],
     About.FAILING: [Reason.CLEANUP_FAILED],
+    About.MACHINE: [Reason.HOME_DISK_LOW],
     About.OWNERS: [Reason.OWNER_OF_ANOTHER_USER],
 }
-"""The rest may carry any code but that of a failing site: what stopped a run is whatever it was."""
+OF_ONE_KIND = {Reason.CLEANUP_FAILED, Reason.HOME_DISK_LOW}
+"""The other kinds may carry any code but these: what stopped a run is whatever it was."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in About if kind is not About.OTHER])
 def test_every_alarm_whose_cause_is_gone_is_closed_by_the_sweep(swept: Sweep, depot: Site, kind: About) -> None:
     subject = subject_of(kind, depot)
-    for code in CODES.get(kind, set(Reason) - {Reason.CLEANUP_FAILED}):
+    for code in CODES.get(kind, set(Reason) - OF_ONE_KIND):
         raised(code, subject)
+    if kind is About.MACHINE:
+        Alarm.objects.update(last_seen_at=NOW - timedelta(days=31))
     assert {about(alarm) for alarm in Alarm.objects.all()} == {kind}
     swept()
     assert still_open() == set()
@@ -100,6 +105,15 @@ def test_every_place_that_raises_alarms_says_what_they_are_about() -> None:
     assert raising == set(RAISED_IN)
     assert set(OVER) == set(About)
     assert set().union(*RAISED_IN.values()) == set(About) - {About.OTHER}
+
+
+@pytest.mark.parametrize("days", [0.5, 31])
+def test_alarm_of_a_machine_that_has_workers_is_left_to_them(swept: Sweep, days: float) -> None:
+    WorkerProcess.objects.create(host="nvr-1", pid=1, installation_id="i", started_at=NOW)
+    raised(Reason.HOME_DISK_LOW, "nvr-1")
+    Alarm.objects.update(last_seen_at=NOW - timedelta(days=days))
+    swept()
+    assert still_open() == {("home_disk_low", "nvr-1")}
 
 
 def test_alarm_that_nothing_here_knows_is_left_to_who_raised_it(swept: Sweep) -> None:
