@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 
 from offload.errors import FileProblem, LineDown, Reason, StopAndTell, TryAgain
 from offload.source import SourceIdentity, file_problem
@@ -193,3 +194,35 @@ def test_put_back_never_overwrites_what_lies_there_now(yard: Yard) -> None:
         assert source.read_at(0, 10_000) == footage.content
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
     assert footage.status == State.CLEANUP_PENDING
+
+
+class FailsOnce:
+    """The database refuses one statement, as a disk that is full for a moment does."""
+
+    def __init__(self, beginning: str) -> None:
+        self._beginning: str | None = beginning
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if self._beginning is not None and sql.startswith(self._beginning):
+            self._beginning = None
+            raise OperationalError("database or disk is full")
+        return execute(sql, params, many, context)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "receipts"),
+    [('INSERT INTO "cctv_deletionreceipt"', []), ('UPDATE "cctv_deletionreceipt"', ["put_back"])],
+    ids=["before_the_receipt", "after_the_receipt"],
+)
+def test_database_that_fails_for_a_moment_after_the_rename_leaves_the_file_in_its_place(
+    live_yard: Yard, beginning: str, receipts: list[str]
+) -> None:
+    yard = live_yard
+    footage = yard.add()
+    with connection.execute_wrapper(FailsOnce(beginning)), pytest.raises(OperationalError):
+        yard.clean()
+    assert footage.is_whole
+    assert yard.trash_files() == []
+    assert [receipt.outcome for receipt in footage.receipts] == receipts
+    assert footage.row.lease_owner is None
+    assert yard.clean().report.cleaned == 1

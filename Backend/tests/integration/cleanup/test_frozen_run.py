@@ -12,6 +12,7 @@ import pytest
 from apps.cctv.leases import claim_cleanup
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import hold_set
+from offload.source import SourceIdentity
 from offload.states import State
 from offload.trash import Trash
 from tests.integration.cleanup.hooks import Steps
@@ -196,3 +197,19 @@ def test_lease_lost_while_a_put_back_is_finished_closes_no_receipt(yard: Yard, s
     assert yard.clean(trash=LosesTheLease(yard.root)).report.cleaned == 0
     assert footage.is_whole
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
+
+
+def test_file_of_a_run_whose_lease_ran_out_is_back_at_once_where_nobody_took_it_over(yard: Yard) -> None:
+    """Without a worker that sweeps, the next command may be an hour away."""
+
+    class Slow(Trash):
+        def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
+            taken = super().take(relative_path, key, expected=expected)
+            yard.leases_run_out()
+            return taken
+
+    footage = yard.add()
+    assert yard.clean(trash=Slow(yard.root)).report.cleaned == 0
+    assert footage.is_whole
+    assert yard.trash_files() == []
+    assert footage.row.lease_owner is None

@@ -219,3 +219,16 @@ def test_batch_is_read_back_before_any_of_it_is_touched(yard: Yard) -> None:
     assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
     assert (run.report.cleaned, run.report.failed) == (60, 0)
     assert {each.status for each in footage[60:]} == {State.CLEANUP_PENDING}
+
+
+def test_objects_that_vanish_after_their_batch_was_read_back_stop_the_run_as_well(yard: Yard) -> None:
+    footage = yard.many(20)
+
+    def emptied(count: int) -> None:
+        remove_objects(yard, footage)
+
+    # The sample was read before; the batch is read back a minute later, file by file.
+    run = yard.clean(on_start=emptied, on_file=lambda file: yard.clock.advance(61))
+    assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
+    assert any(each.is_whole for each in footage)
+    assert sum(each.status == State.FAILED for each in footage) < 10

@@ -31,24 +31,30 @@ class RunStopped(Exception):
 
 @dataclass(slots=True)
 class MissingShare:
-    """Counts what is missing among what was looked at, each thing once. `accepted`: a person knows why."""
+    """Counts what is missing among what was looked at, each thing once, by the last look at it.
+
+    `accepted`: a person knows why.
+    """
 
     reason: Reason
     share: float
     what: str
     accepted: bool = False
     seen: set[object] = field(default_factory=set)
-    missing: int = 0
+    missing: set[object] = field(default_factory=set)
 
     def note(self, key: object, *, missing: bool) -> None:
-        if key not in self.seen:
-            self.seen.add(key)
-            self.missing += missing
+        self.seen.add(key)
+        if missing:
+            self.missing.add(key)
+        else:
+            self.missing.discard(key)
 
     def check(self) -> None:
         """Raises RunStopped where too much is missing to be a chance."""
-        if not self.accepted and self.missing >= LEAST_MISSING and self.missing > self.share * len(self.seen):
-            raise RunStopped(self.reason, f"{self.missing} of {len(self.seen)} {self.what} are missing")
+        missing = len(self.missing)
+        if not self.accepted and missing >= LEAST_MISSING and missing > self.share * len(self.seen):
+            raise RunStopped(self.reason, f"{missing} of {len(self.seen)} {self.what} are missing")
 
 
 @dataclass(frozen=True, slots=True)
