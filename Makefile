@@ -62,8 +62,7 @@ torture: setup-dev system-packages ## hours of attempts to break it (ARGS="--onl
 bench: setup-dev ## the benchmarks, side by side with the peers
 	@$(IN_BACKEND) "$(PY)" -m benchmarks $(ARGS)
 
-lock: setup-dev ## write the lock files anew from pyproject.toml
-	@"$(PY)" -m pip install -q uv
+lock: setup-dev ## write the lock files anew from pyproject.toml (by the uv that they name)
 	@$(IN_BACKEND) for group in "requirements.txt" "requirements-dev.txt --group dev"; do \
 	  "$(VENV)/bin/uv" pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.11 pyproject.toml -o $$group; done

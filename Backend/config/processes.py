@@ -22,6 +22,8 @@ class Child:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
+    keep_open: Sequence[int] = ()
+    """Files of ours that it inherits, by their numbers."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     pause_seconds: float = FIRST_RESTART_SECONDS
@@ -29,7 +31,9 @@ class Child:
 
     def start(self) -> None:
         # A session of its own: Ctrl-C reaches the supervisor alone, which ends its children in order.
-        self.process = subprocess.Popen(self.command, env=dict(self.environment), start_new_session=True)  # noqa: S603
+        self.process = subprocess.Popen(  # noqa: S603
+            self.command, env=dict(self.environment), start_new_session=True, pass_fds=self.keep_open
+        )
         self.started_at = time.monotonic()
 
     def alive(self) -> bool:

@@ -39,6 +39,7 @@ class _Api(NinjaAPI):
 
 
 api = _Api(
+    parser=schemas.BoundedJson(),
     title="Coldreel",
     version="0",
     description=(

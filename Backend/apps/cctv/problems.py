@@ -34,7 +34,7 @@ MEANING: dict[int, str] = {
     403: "The caller's role does not have the permission.",
     404: "It does not exist, or is not the caller's to see.",
     409: "The state of things forbids it.",
-    413: "The body is larger than 8 MiB.",
+    413: "The body is larger than 1 MiB.",
     422: "The body or a parameter is malformed: `detail` lists the fields.",
     429: "Too many attempts to log in: `Retry-After` says for how many seconds.",
     500: "A fault of Coldreel; the log has it.",
@@ -107,8 +107,10 @@ def _fields(_request: HttpRequest, error: ValidationError) -> HttpResponse:
     return problem(422, found)
 
 
-def _framework(_request: HttpRequest, error: HttpError) -> HttpResponse:
-    # The framework's only 400 is a body that is no JSON: malformed, so 422 here.
+def _framework(request: HttpRequest, error: HttpError) -> HttpResponse:
+    if isinstance(error.__cause__, ValidationError):  # the body was not even taken apart
+        return _fields(request, error.__cause__)
+    # The framework's only other 400 is a body that is no JSON: malformed, so 422 here.
     if error.status_code == 400:  # noqa: PLR2004
         return problem(422, [{"type": "json_invalid", "loc": ["body"], "msg": "The body is not valid JSON."}])
     return problem(error.status_code, error.message)

@@ -85,7 +85,7 @@ class Application:
 def _measured(place: Field, look: Look, home: Path, settings: dict[str, str]) -> Run:
     port = free_port()
     with (
-        _started(web_command("127.0.0.1", port), settings, home / "web.log") as web,
+        _started(web_command("--host", "127.0.0.1", "--port", str(port)), settings, home / "web.log") as web,
         _started([sys.executable, str(BACKEND / "manage.py"), "run_worker"], settings, home / "worker.log") as worker,
     ):
         token = _token_when_up(port, web, home)

@@ -111,14 +111,31 @@ def test_many_malformed_ids_are_answered_with_a_hundred_fields(admin, bucket):
     assert len(answer.json()["detail"]) == 100
 
 
-def test_more_than_100_000_ids_are_refused(admin, bucket):
-    answer = admin.post(START, {"recording_ids": [str(uuid.UUID(int=0))] * 100_001})
+def test_20_000_ids_are_taken(admin, bucket):
+    answer = admin.post(START, {"recording_ids": [str(uuid.UUID(int=number)) for number in range(20_000)]})
+
+    assert answer.status_code == 200
+    assert answer.json()["total_recordings"] == 20_000
+
+
+@pytest.mark.parametrize("count", [20_001, 25_000])
+def test_more_than_20_000_ids_are_refused(admin, bucket, count):
+    answer = admin.post(START, {"recording_ids": [str(uuid.UUID(int=0))] * count})
 
     assert answer.status_code == 422
+    assert "20000" in answer.text
 
 
-def test_a_body_above_8_mib_is_refused(admin, bucket):
-    answer = admin.post(START, b" " * (8 * 1024 * 1024 + 1))
+def test_body_of_very_many_values_is_refused_before_it_is_taken_apart(nobody):
+    """On the way to where nobody has signed in yet."""
+    answer = nobody.post("/token/", b"[" + b"{}," * 300_000 + b"{}]")
+
+    assert answer.status_code == 422
+    assert "more values" in answer.text
+
+
+def test_a_body_above_1_mib_is_refused(admin, bucket):
+    answer = admin.post(START, b" " * (1024 * 1024 + 1))
 
     assert answer.status_code == 413
     assert answer.json() == {"detail": "The body is too large."}
