@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import logging.config
 from collections.abc import MutableMapping
 from typing import Any
@@ -14,6 +15,15 @@ _SHARED: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+
+class _NoTraceOfRefusals(logging.Filter):
+    """A request that was refused is a line. Django adds the traceback of the exception with which it refuses."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.") and getattr(record, "status_code", 500) < 500:  # noqa: PLR2004
+            record.exc_info = None
+        return True
 
 
 class ConsoleLines:
@@ -70,8 +80,14 @@ def logging_config(log_format: str, *, level: str) -> None:
                     ],
                 }
             },
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+            "filters": {"refusals": {"()": _NoTraceOfRefusals}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["refusals"]}},
             "root": {"handlers": ["stderr"], "level": "WARNING"},
-            "loggers": {"coldreel": {"level": level}, "django.server": {"level": "WARNING"}},
+            "loggers": {
+                "coldreel": {"level": level},
+                "django.server": {"level": "WARNING"},
+                # It writes a line a request as soon as more wait than there are threads.
+                "waitress.queue": {"level": "ERROR"},
+            },
         }
     )

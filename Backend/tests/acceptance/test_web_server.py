@@ -154,6 +154,15 @@ def test_multipart_body_is_refused_before_it_is_read(served: Served) -> None:
     )
 
 
+def test_host_that_is_not_ours_is_refused_in_one_line(served: Served) -> None:
+    for path in (b"/admin/login/", b"/api/v0/recordings/"):
+        before = len(served.told().splitlines())
+        request = b"GET %b HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n" % path
+        assert served.exchange(request).startswith(b"HTTP/1.1 400 ")
+        (line,) = served.told().splitlines()[before:]
+        assert "evil.example" in line
+
+
 def test_connections_beyond_the_usual_limit_of_files_are_taken(served: Served) -> None:
     """Many systems let a process open 1,024 files unless it asks for more."""
     many = [served.connect() for _ in range(1100)]

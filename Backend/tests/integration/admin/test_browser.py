@@ -170,3 +170,28 @@ def test_the_front_page_of_who_was_signed_out_leads_to_the_login(operator: Opera
     page.context.clear_cookies()
     page.clock.fast_forward(16_000)
     page.wait_for_selector("#id_username")
+
+
+def test_no_page_asks_for_what_the_policy_forbids(operator: Operator) -> None:
+    """The browser tells each violation on its console, which `operator` watches. No form sends multipart either."""
+    page = operator.page
+    row = GCPVideoTransfer.objects.all()[0]
+    lists = [pages.list_of(model) for model in pages.models() if model.__name__ != "User"]
+    forms = [pages.page_of(row), pages.page_of(row.recording.camera), pages.verb_of(row, "hold")]
+    for address in [pages.FRONT, *lists, *forms, pages.FRONT + "password_change/"]:
+        operator.open(address)
+        page.wait_for_load_state("networkidle")
+        assert page.locator('form[enctype="multipart/form-data"]').count() == 0, address
+    operator.open("/api/v0/docs")
+    page.wait_for_selector(".opblock")
+
+
+def test_inline_script_of_a_page_outside_the_admin_is_not_run(operator: Operator) -> None:
+    page = operator.page
+    operator.open("/api/v0/docs")
+    page.evaluate(
+        "document.body.appendChild(Object.assign(document.createElement('script'), {text: 'window.struck = 1'}))"
+    )
+    assert page.evaluate("window.struck") is None
+    assert any("Content Security Policy" in line for line in operator.complaints)
+    operator.complaints.clear()
