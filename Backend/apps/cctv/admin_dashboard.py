@@ -13,9 +13,17 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from apps.cctv.admin_display import STATUS_COLOURS, human_size, meaning, span, status_name
-from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
+from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob
 from apps.cctv.querysets import TransferQuerySet
-from apps.cctv.selectors import recordings_visible_to, site_list, transfers_visible_to, unrequested
+from apps.cctv.selectors import (
+    jobs_visible_to,
+    recordings_visible_to,
+    sees_all_cameras,
+    site_list,
+    transfers_visible_to,
+    unrequested,
+    workers_visible_to,
+)
 from apps.cctv.services.bandwidth import limit_of
 from apps.cctv.services.footage import CUT_SHORT, unknown_in
 from apps.cctv.services.footage import JOB as LOOK_JOB
@@ -70,8 +78,9 @@ class Dashboard:
     lines: list[tuple[str, str]]
     jobs: list[tuple[PeriodicJob, str, str]]
     last_cleanup: PeriodicJob | None
+    last_cleanup_result: str
     last_cleanup_ago: str
-    looks: list[tuple[PeriodicJob, str]]
+    looks: list[tuple[str, str]]
     was_looked_at: bool
     oldest_pending: GCPVideoTransfer | None
     oldest_pending_age: str
@@ -85,10 +94,13 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
     transfers = transfers_visible_to(user)
     by_status = transfers.status_counts()
     alarms = Alarm.objects.filter(cleared_at__isnull=True)
-    shown_alarms = [(alarm, meaning(alarm.code), span(now - alarm.raised_at)) for alarm in alarms[:ROWS]]
-    disk, workers = _disk(), _workers(now)
+    sees_all = sees_all_cameras(user)
+    shown_alarms = [
+        (_shown(alarm, sees_all), meaning(alarm.code), span(now - alarm.raised_at)) for alarm in alarms[:ROWS]
+    ]
+    disk, workers = _disk(), _workers(user, now)
     to_request_count, to_request_bytes = _to_request(user)
-    cleanup, looks = _last_cleanup(), _looks(now)
+    cleanup, looks = _last_cleanup(user), _looks(user, now)
     oldest = _rows(transfers.filter(transfer_status=State.PENDING)).order_by("created_at", "id").first()
     uploading = _rows(transfers.filter(transfer_status=State.UPLOADING)).order_by("upload_started_at", "id")
     failed = _rows(transfers.filter(transfer_status=State.FAILED)).order_by("-created_at", "-id")[:ROWS]
@@ -104,10 +116,11 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         to_request=f"{to_request_count}, {human_size(to_request_bytes)}",
         workers=workers,
         lines=[(site.name, limit_of(site).told(now)) for site in site_list(user) if site.bandwidth_limit],
-        jobs=[_job(job, now) for job in PeriodicJob.objects.order_by("name")],
+        jobs=[_job(job, now) for job in jobs_visible_to(user).order_by("name")],
         last_cleanup=cleanup,
+        last_cleanup_result=_result(cleanup, sees_all),
         last_cleanup_ago=_ago(cleanup.last_finished_at if cleanup else None, now),
-        looks=[(look, _ago(look.last_finished_at, now)) for look in looks],
+        looks=[(look.last_result if sees_all else "", _ago(look.last_finished_at, now)) for look in looks],
         was_looked_at=bool(looks) and not any(look.last_result.endswith(CUT_SHORT) for look in looks),
         oldest_pending=oldest,
         oldest_pending_age=span(now - oldest.created_at) if oldest else "",
@@ -136,15 +149,28 @@ def _to_request(user: User) -> tuple[int, int]:
     return found["count"], int(found["size"] or 0)
 
 
-def _last_cleanup() -> PeriodicJob | None:
+def _shown(alarm: Alarm, sees_all: bool) -> Alarm:
+    """Without the words that may name what this person may not see."""
+    if not sees_all:
+        alarm.subject = alarm.detail = ""
+    return alarm
+
+
+def _result(cleanup: PeriodicJob | None, sees_all: bool) -> str:
+    if cleanup is None:
+        return "It has not run yet."
+    return cleanup.last_result if sees_all else "Its result may name any file: who sees all cameras may read it."
+
+
+def _last_cleanup(user: User) -> PeriodicJob | None:
     """The newest finished run, of whichever site, by a worker or by the command."""
-    runs = PeriodicJob.objects.filter(Q(name=CLEANUP_JOB) | Q(name__startswith=f"{CLEANUP_JOB}@"))
+    runs = jobs_visible_to(user).filter(Q(name=CLEANUP_JOB) | Q(name__startswith=f"{CLEANUP_JOB}@"))
     return runs.filter(last_finished_at__isnull=False).order_by("-last_finished_at").first()
 
 
-def _looks(now: datetime) -> list[PeriodicJob]:
+def _looks(user: User, now: datetime) -> list[PeriodicJob]:
     """What the workers found when they last looked for footage that was never imported, where that is not long ago."""
-    rows = PeriodicJob.objects.filter(Q(name=LOOK_JOB) | Q(name__startswith=f"{LOOK_JOB}@"))
+    rows = jobs_visible_to(user).filter(Q(name=LOOK_JOB) | Q(name__startswith=f"{LOOK_JOB}@"))
     return list(rows.filter(last_finished_at__gt=now - LOOK_IS_OLD).order_by("name"))
 
 
@@ -165,10 +191,11 @@ def _disk() -> Disk | None:
     )
 
 
-def _workers(now: datetime) -> list[Worker]:
+def _workers(user: User, now: datetime) -> list[Worker]:
     """Those that gave a sign of life within the length of a lease."""
     alive_since = now - timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
-    rows = WorkerProcess.objects.filter(stopped_at__isnull=True, heartbeat_at__gte=alive_since).select_related("site")
+    alive = workers_visible_to(user).filter(stopped_at__isnull=True, heartbeat_at__gte=alive_since)
+    rows = alive.select_related("site")
     return [Worker(str(row), row.site.name if row.site else "any site", span(now - row.heartbeat_at)) for row in rows]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import display
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -39,7 +39,13 @@ from apps.cctv.models import (
     TransferEvent,
     WorkerProcess,
 )
-from apps.cctv.selectors import transfers_visible_to
+from apps.cctv.selectors import (
+    batches_visible_to,
+    jobs_visible_to,
+    sees_all_cameras,
+    transfers_visible_to,
+    workers_visible_to,
+)
 
 OUTCOME_COLOURS: dict[str, str] = {
     DeletionReceipt.Outcome.DELETING: "warning",
@@ -156,6 +162,19 @@ class AlarmAdmin(ReadAdmin):
         ("seen_count", moment_of("cleared_at", "Cleared")),
     )
 
+    # Subject and detail are words that may name any camera, recording or site.
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [name for name in self.list_display if name != "subject" or sees_all_cameras(viewer(request))]
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        return self.search_fields if sees_all_cameras(viewer(request)) else ("code",)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Alarm | None:
+        row: Alarm | None = super().get_object(request, object_id, from_field)
+        if row is not None and not sees_all_cameras(viewer(request)):
+            row.subject = row.detail = ""
+        return row
+
     @display(description="State", ordering="cleared_at")
     def state(self, row: Alarm) -> SafeString:
         return badge("open", "danger") if row.cleared_at is None else badge("cleared", "success")
@@ -189,6 +208,9 @@ class WorkerProcessAdmin(ReadAdmin):
         ),
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WorkerProcess]:
+        return workers_visible_to(viewer(request))
+
     @display(description="Process")
     def process(self, row: WorkerProcess) -> str:
         return str(row)
@@ -216,6 +238,16 @@ class PeriodicJobAdmin(ReadAdmin):
         "last_result",
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicJob]:
+        return jobs_visible_to(viewer(request))
+
+    # A result may name what failed.
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [name for name in self.list_display if name != "last_result" or sees_all_cameras(viewer(request))]
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        return [name for name in self.fields if name != "last_result" or sees_all_cameras(viewer(request))]
+
     @display(description="Next run", ordering="next_run_at")
     def next_run(self, row: PeriodicJob) -> str | SafeString:
         return when(row.next_run_at)
@@ -236,7 +268,8 @@ class TransferBatchAdmin(ReadAdmin):
     ordering = ("-created_at",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TransferBatch]:
-        return TransferBatch.objects.annotate(transfer_count=count_of(transfers_visible_to(viewer(request)), "batch"))
+        user = viewer(request)
+        return batches_visible_to(user).annotate(transfer_count=count_of(transfers_visible_to(user), "batch"))
 
     @display(description="Created", ordering="created_at")
     def created(self, row: TransferBatch) -> str | SafeString:

@@ -13,9 +13,18 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.core import signing
-from django.db.models import Count, Model, Q, QuerySet, Sum
+from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet, Sum
 
-from apps.cctv.models import Camera, GCPVideoTransfer, OrphanedObject, Recording, Site
+from apps.cctv.models import (
+    Camera,
+    GCPVideoTransfer,
+    OrphanedObject,
+    PeriodicJob,
+    Recording,
+    Site,
+    TransferBatch,
+    WorkerProcess,
+)
 from apps.cctv.querysets import TransferQuerySet
 from apps.users.models import User
 from apps.users.permissions import Permission, may
@@ -84,6 +93,49 @@ def orphans_visible_to(user: User) -> QuerySet[OrphanedObject]:
     if may(user, Permission.VIEW):
         return orphans.filter(_open_or_granted(user, "transfer__recording__camera__"))
     return orphans.none()
+
+
+def sees_all_cameras(user: User) -> bool:
+    """Whether there is no camera that `user` may not see: only then are words that may name any of them shown."""
+    if may(user, Permission.MANAGE):
+        return True
+    seen = cameras_visible_to(user).order_by().values("pk")
+    return may(user, Permission.VIEW) and not Camera.objects.exclude(pk__in=seen).exists()
+
+
+def sites_visible_to(user: User) -> QuerySet[Site]:
+    """The sites of the cameras that `user` may see; all of them for who may manage."""
+    sites = Site.objects.all()
+    if may(user, Permission.MANAGE):
+        return sites
+    return sites.filter(pk__in=cameras_visible_to(user).order_by().values("site_id"))
+
+
+def workers_visible_to(user: User) -> QuerySet[WorkerProcess]:
+    """The workers of the sites that `user` may see, and those of no site."""
+    workers = WorkerProcess.objects.all()
+    if may(user, Permission.MANAGE):
+        return workers
+    return workers.filter(Q(site__isnull=True) | Q(site__in=sites_visible_to(user).order_by().values("pk")))
+
+
+def jobs_visible_to(user: User) -> QuerySet[PeriodicJob]:
+    """The jobs of the sites that `user` may see, named `job@site`, and those of no site."""
+    jobs = PeriodicJob.objects.all()
+    if may(user, Permission.MANAGE):
+        return jobs
+    condition = ~Q(name__contains="@")
+    for pk in sites_visible_to(user).values_list("pk", flat=True):
+        condition |= Q(name__endswith=f"@{pk}")
+    return jobs.filter(condition)
+
+
+def batches_visible_to(user: User) -> QuerySet[TransferBatch]:
+    """The batches with a transfer that `user` may see."""
+    batches = TransferBatch.objects.all()
+    if may(user, Permission.MANAGE):
+        return batches
+    return batches.filter(Exists(transfers_visible_to(user).filter(batch=OuterRef("pk"))))
 
 
 def _open_or_granted(user: User, prefix: str) -> Q:
@@ -289,11 +341,7 @@ def camera_detail(*, user: User, camera_id: UUID) -> Camera | None:
 
 
 def site_list(user: User) -> list[Site]:
-    """The sites of the cameras that `user` may see; all of them for who may manage."""
-    sites = Site.objects.order_by("name")
-    if not may(user, Permission.MANAGE):
-        sites = sites.filter(pk__in=cameras_visible_to(user).values("site_id"))
-    return list(sites)
+    return list(sites_visible_to(user).order_by("name"))
 
 
 # --- Pages ----------------------------------------------------------------------------------------

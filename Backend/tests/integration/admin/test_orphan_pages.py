@@ -112,4 +112,4 @@ def test_orphan_of_a_private_camera_is_not_there_for_who_may_not_see_it(orphan: 
     type(orphan.transfer.recording.camera).objects.update(is_private=True)
     dev = pages.signed_in(rows.user(Role.DEV))
     assert pages.rows_shown(dev.get(pages.list_of(OrphanedObject))) == []
-    assert dev.get(pages.page_of(orphan)).status_code == 302
+    assert dev.get(pages.page_of(orphan)).status_code == 404
