@@ -45,7 +45,7 @@ api = _Api(
     description=(
         "Moves recordings to Google Cloud Storage, proves that they arrived, then frees the local disk.\n\n"
         "Log in at `POST /api/v0/token/`, then send `Authorization: Bearer <access>`. "
-        'Every error is `{"detail": …}`. Times are UTC.'
+        'Every error is `{"detail": "a sentence"}`. Times are UTC.'
     ),
 )
 problems.install(api)

@@ -1,4 +1,4 @@
-"""Errors of the HTTP API: always ``{"detail": …}``, and never a trace, a path, a credential (P10)."""
+"""Errors of the HTTP API: always ``{"detail": "a sentence"}``, and never a trace, a path, a credential (P10)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from apps.users.tokens import TokenRefused
 log = structlog.get_logger("coldreel.api")
 
 MOST_FIELD_ERRORS = 100
+_OUTER_PLACES = frozenset({"body", "query", "path"})
+"""Where ninja found a field: of no use in a sentence."""
 
 MEANING: dict[int, str] = {
     400: "GCP storage is not configured.",
@@ -35,7 +37,7 @@ MEANING: dict[int, str] = {
     404: "It does not exist, or is not the caller's to see.",
     409: "The state of things forbids it.",
     413: "The body is larger than 1 MiB.",
-    422: "The body or a parameter is malformed: `detail` lists the fields.",
+    422: "The body or a parameter is malformed: `errors` lists the fields.",
     429: "Too many attempts to log in: `Retry-After` says for how many seconds.",
     500: "A fault of Coldreel; the log has it.",
     503: "The disk of this installation is full: nothing can be written.",
@@ -45,7 +47,6 @@ MEANING: dict[int, str] = {
 DISK_FULL = "The disk is full, so nothing can be written. What is uploaded is cleaned up first; try again in a moment."
 DISK_FULL_HEADERS = {"Retry-After": "10"}
 
-Detail = str | Sequence[Mapping[str, Any]]
 Answer = Callable[[HttpRequest, Any], HttpResponse]
 
 
@@ -57,8 +58,20 @@ class Forbidden(Exception):
     """The caller's role does not have the permission."""
 
 
-def problem(status: int, detail: Detail, headers: Mapping[str, str] | None = None) -> HttpResponse:
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
     return JsonResponse({"detail": detail}, status=status, headers=dict(headers or {}))
+
+
+def malformed(errors: Sequence[Mapping[str, Any]]) -> HttpResponse:
+    """422: the first field that is wrong in a sentence, and which fields beside it, at most `MOST_FIELD_ERRORS`.
+
+    Never what was sent: it may be a password.
+    """
+    shown = [{"type": e["type"], "loc": list(e["loc"]), "msg": e["msg"]} for e in errors[:MOST_FIELD_ERRORS]]
+    place = ".".join(str(part) for part in errors[0]["loc"] if part not in _OUTER_PLACES)
+    sentence = f"{place}: {errors[0]['msg']}" if place else str(errors[0]["msg"])
+    more = f" And {len(errors) - 1} more." if len(errors) > 1 else ""
+    return JsonResponse({"detail": f"{sentence.rstrip('.')}.{more}", "errors": shown}, status=422)
 
 
 def describe(document: dict[str, Any]) -> None:
@@ -98,13 +111,11 @@ def _login_delayed(_request: HttpRequest, error: LoginDelayed) -> HttpResponse:
 
 
 def _cursor_refused(_request: HttpRequest, error: CursorRefused) -> HttpResponse:
-    return problem(422, [{"type": "cursor", "loc": ["query", "cursor"], "msg": str(error)}])
+    return malformed([{"type": "cursor", "loc": ["query", "cursor"], "msg": str(error)}])
 
 
 def _fields(_request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """Which fields, and why; never what was sent, which may be a password."""
-    found = [{"type": e["type"], "loc": list(e["loc"]), "msg": e["msg"]} for e in error.errors[:MOST_FIELD_ERRORS]]
-    return problem(422, found)
+    return malformed(error.errors)
 
 
 def _framework(request: HttpRequest, error: HttpError) -> HttpResponse:
@@ -112,7 +123,7 @@ def _framework(request: HttpRequest, error: HttpError) -> HttpResponse:
         return _fields(request, error.__cause__)
     # The framework's only other 400 is a body that is no JSON: malformed, so 422 here.
     if error.status_code == 400:  # noqa: PLR2004
-        return problem(422, [{"type": "json_invalid", "loc": ["body"], "msg": "The body is not valid JSON."}])
+        return malformed([{"type": "json_invalid", "loc": ["body"], "msg": "The body is not valid JSON."}])
     return problem(error.status_code, error.message)
 
 

@@ -98,8 +98,8 @@ class FieldProblem(Schema):
     msg: str = Field(description="A sentence for people.", examples=["Input should be less than or equal to 20"])
 
 
-class MalformedProblem(Schema):
-    detail: list[FieldProblem] = Field(description="At most 100 fields that are wrong.")
+class MalformedProblem(Problem):
+    errors: list[FieldProblem] = Field(description="At most 100 fields that are wrong.")
 
 
 # --- Tokens ---------------------------------------------------------------------------------------
@@ -160,6 +160,8 @@ class TransferRequestOut(Schema):
 
     @staticmethod
     def resolve_message(report: RequestReport) -> str:
+        if not report.total_recordings:
+            return "Nothing to start: no recording that was asked for is local and ready."
         return (
             f"{report.initiated_transfers} of {report.total_recordings} transfers started, "
             f"{report.already_transferred} transferred already, {report.failed_initiations} could not be started."

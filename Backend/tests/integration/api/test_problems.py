@@ -88,3 +88,34 @@ def test_every_exception_of_the_services_has_an_answer():
     assert {kind for kind in raised if kind is not services.ServiceError} <= set(problems._ANSWERS)
     assert transfers.NotConfigured in problems._ANSWERS
     assert api_module.api._exception_handlers.keys() >= problems._ANSWERS.keys()
+
+
+@pytest.mark.parametrize(
+    ("body", "detail", "errors"),
+    [
+        ({"batch_size": 21}, "batch_size: Input should be less than or equal to 20.", 1),
+        ({"recording_ids": "all", "batch_size": 0}, "recording_ids: Input should be a valid list. And 1 more.", 2),
+        ({"recording_ids": ["x"] * 150}, None, 100),
+        (b"{", "The body is not valid JSON.", 1),
+    ],
+)
+def test_malformed_body_is_told_in_a_sentence_with_the_fields_beside_it(admin, bucket, body, detail, errors):
+    answer = admin.post("/recordings/transfer-to-gcp/", body)
+
+    assert answer.status_code == 422
+    assert set(answer.json()) == {"detail", "errors"}
+    assert isinstance(answer.json()["detail"], str)
+    assert detail in {None, answer.json()["detail"]}
+    assert len(answer.json()["errors"]) == errors
+    assert all(set(field) == {"type", "loc", "msg"} for field in answer.json()["errors"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/recordings/?cursor=x", "/recordings/?limit=0", "/cameras/none/", "/recordings/none/"]
+)
+def test_malformed_address_is_told_in_a_sentence(admin, path):
+    answer = admin.get(path)
+
+    assert answer.status_code == 422
+    assert isinstance(answer.json()["detail"], str)
+    assert answer.json()["errors"]

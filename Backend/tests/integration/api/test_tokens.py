@@ -86,7 +86,7 @@ def test_a_malformed_login_is_422_and_repeats_nothing_that_was_sent(nobody, body
     answer = nobody.post("/token/", body)
 
     assert answer.status_code == 422
-    assert set(answer.json()["detail"][0]) == {"type", "loc", "msg"}
+    assert set(answer.json()["errors"][0]) == {"type", "loc", "msg"}
 
 
 # --- Slowed, then locked out ----------------------------------------------------------------------

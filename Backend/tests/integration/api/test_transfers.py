@@ -58,6 +58,15 @@ def test_an_empty_list_asks_for_nothing(admin, make_recording, bucket):
     assert not GCPVideoTransfer.objects.exists()
 
 
+@pytest.mark.parametrize("body", [{}, {"recording_ids": []}])
+def test_when_all_is_done_the_message_says_so_and_counts_no_zeros(admin, make_recording, bucket, body):
+    rows.transfer(State.CLEANUP_PENDING, of=make_recording(storage_type="gcp"))
+
+    message = admin.post(START, body).json()["message"]
+
+    assert message == "Nothing to start: no recording that was asked for is local and ready."
+
+
 def test_the_batch_size_is_stored(admin, make_recording, bucket):
     make_recording()
 
@@ -101,14 +110,14 @@ def test_a_malformed_request_is_422_and_starts_nothing(admin, make_recording, bu
     answer = admin.post(START, body)
 
     assert answer.status_code == 422
-    assert all(set(field) == {"type", "loc", "msg"} for field in answer.json()["detail"])
+    assert all(set(field) == {"type", "loc", "msg"} for field in answer.json()["errors"])
     assert not GCPVideoTransfer.objects.exists()
 
 
 def test_many_malformed_ids_are_answered_with_a_hundred_fields(admin, bucket):
     answer = admin.post(START, {"recording_ids": ["x"] * 5000})
 
-    assert len(answer.json()["detail"]) == 100
+    assert len(answer.json()["errors"]) == 100
 
 
 def test_20_000_ids_are_taken(admin, bucket):
@@ -319,7 +328,7 @@ def test_a_malformed_query_is_422(admin, query):
     answer = admin.get(LIST, **query)
 
     assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"][0] == "query"
+    assert answer.json()["errors"][0]["loc"][0] == "query"
 
 
 # --- Pages ----------------------------------------------------------------------------------------
