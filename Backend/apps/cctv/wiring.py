@@ -76,4 +76,5 @@ def timings() -> Timings:
         cleanup_seconds=settings.COLDREEL_CLEANUP_SECONDS,
         retry_base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS,
         retry_cap_seconds=settings.COLDREEL_RETRY_CAP_SECONDS,
+        stuck_seconds=settings.COLDREEL_STUCK_SECONDS,
     )

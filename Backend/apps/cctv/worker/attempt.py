@@ -29,6 +29,7 @@ from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
 from offload.errors import Disposition, LeaseLost, OffloadError, Reason, Stopped
 from offload.journal import Journal
+from offload.pace import Pace
 from offload.source import MediaRoot
 from offload.store import Abort, Body, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus, never_abort
 from offload.uploader import UploadResult, UploadSettings, upload
@@ -68,6 +69,11 @@ class Attempt:
         self._tools = tools
         self._when_ended = when_ended
         self._lost = False
+        self.has_begun = False
+        self.is_stuck = False
+        self._has_ended = False
+        self._moved_at = claimed_at
+        self._waits_for_pace = False
         self._confirmed_until = claimed_at + tools.timings.lease_seconds
         self._sending_since: float | None = None
         self._start_is_told = False
@@ -82,6 +88,35 @@ class Attempt:
     def lose(self) -> None:
         self._lost = True
 
+    # --- movement: a thread that hangs in a read, a lock or a log must not keep its lease ---
+
+    def is_moving(self) -> bool:
+        """Whether its thread gave a sign within `stuck_seconds`."""
+        return self._tools.clock.monotonic() - self._moved_at < self._tools.timings.stuck_seconds
+
+    @property
+    def is_hanging(self) -> bool:
+        """Given up, and its thread is still in whatever it hangs in."""
+        return self.is_stuck and self.has_begun and not self._has_ended
+
+    def moved(self) -> None:
+        self._moved_at = self._tools.clock.monotonic()
+
+    def give_up(self) -> None:
+        """By the heartbeat: its lease is renewed no more. Whatever its thread does later changes nothing."""
+        if not self.is_stuck:
+            self.is_stuck = True
+            log.error("upload.stuck", transfer=str(self.id), attempt=self.claim.lease.number)
+        self.lose()
+
+    def take(self, pace: Pace, wanted_bytes: int, abort: Abort) -> int:
+        """A piece of the line. Who waits for it moves as long as the thread does that gives the pieces out."""
+        self._waits_for_pace = True
+        try:
+            return pace.take(wanted_bytes, abort)
+        finally:
+            self._waits_for_pace = False
+
     def check_lease(self) -> None:
         """Raises LeaseLost in time before anybody else can have the lease."""
         last = self._confirmed_until - self._tools.timings.margin_seconds
@@ -90,12 +125,16 @@ class Attempt:
 
     def check(self) -> None:
         """The engine's `Abort`: raises LeaseLost, or Stopped once the worker was asked to stop."""
+        if not self._waits_for_pace or self._tools.bandwidth.stepped_within(self._tools.timings.stuck_seconds):
+            self.moved()
         self.check_lease()
         if self._tools.stopping.is_set():
             raise Stopped("the worker was asked to stop")
 
     def run(self) -> None:
         """Upload, and have the end recorded. Nothing is raised: this is the top of a worker's thread."""
+        self.has_begun = True
+        self.moved()
         try:
             result = self._upload()
         except OffloadError as error:
@@ -108,6 +147,8 @@ class Attempt:
         else:
             self._tools.ledger.add(Record(self, lambda: Uploaded(self.claim, result, self._sending_seconds())))
         finally:
+            self._has_ended = True
+            self.moved()
             connections.close_all()  # this thread's own, if anything had to ask after all
 
     def give_back(self) -> None:
@@ -126,7 +167,7 @@ class Attempt:
                 settings=tools.upload_settings,
                 abort=self.check,
                 log=log,
-                pace=pace,
+                pace=_OfAttempt(self, pace),
             )
 
     def _fail(self, error: OffloadError) -> None:
@@ -221,6 +262,17 @@ class _BetweenRequests:
         info = self._store.put_small(spec, body, crc32c=crc32c, abort=_even_if_stopping(abort))
         self._attempt.got_through()
         return info
+
+
+class _OfAttempt:
+    """The site's pace as one attempt waits for it."""
+
+    def __init__(self, attempt: Attempt, pace: Pace) -> None:
+        self._attempt = attempt
+        self._pace = pace
+
+    def take(self, wanted_bytes: int, abort: Abort) -> int:
+        return self._attempt.take(self._pace, wanted_bytes, abort)
 
 
 class _InTurn:

@@ -39,6 +39,7 @@ class Bandwidth:
         self._lock = threading.Lock()
         self._sites: dict[UUID, _Site] = {}
         self._read_at: float | None = None
+        self._stepped_at = clock.monotonic()
         self._called = threading.Event()
         self._finished = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bandwidth", daemon=True)
@@ -67,6 +68,10 @@ class Bandwidth:
         finally:
             with self._lock:
                 site.uploads -= 1
+
+    def stepped_within(self, seconds: float) -> bool:
+        """Whether its thread does its work: by it, who waits for a piece of the line gets one."""
+        return self._clock.monotonic() - self._stepped_at < seconds
 
     def step(self) -> float | None:
         """Read the limits if it is time, fetch what is wanted. How long until the next step, None: until called."""
@@ -112,4 +117,6 @@ class Bandwidth:
         connection.close()
 
     def _step_and_wait(self) -> None:
-        self._called.wait(self.step())
+        seconds = self.step()
+        self._stepped_at = self._clock.monotonic()
+        self._called.wait(seconds)

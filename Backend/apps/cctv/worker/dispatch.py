@@ -38,6 +38,8 @@ class Dispatcher:
             owner_id=owner.id, site_id=site_id, lease_seconds=tools.timings.lease_seconds, actor=owner.name
         )
         self._look_around_at = self._claimed_at = tools.clock.monotonic()
+        self._replaced: list[Attempt] = []
+        """Whose thread hangs although their transfer runs again."""
         self._senders = Senders(most=uploads, wake=waker.wake)
 
     def running(self) -> Collection[Attempt]:
@@ -61,12 +63,15 @@ class Dispatcher:
             if self._tools.stopping.is_set():
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
                 self._give_back_what_waits()
-            while self.running():
+            while any(not attempt.is_stuck for attempt in self.running()):
                 self._tools.ledger.write()
                 self._waker.wait(self._tools.timings.poll_seconds)
         finally:
             self._tools.ledger.close()
-            self._senders.close()
+            self._senders.close(hanging=self._hanging_threads())
+
+    def _hanging_threads(self) -> int:
+        return sum(attempt.is_hanging for attempt in [*self._replaced, *self.running()])
 
     def _give_back_what_waits(self) -> None:
         """What has no thread yet needs none to be given back, and may never get one."""
@@ -109,6 +114,8 @@ class Dispatcher:
         attempt = Attempt(claim, self._tools, claimed_at=self._claimed_at, when_ended=self._ended)
         self._tools.gate.claimed(attempt.id)
         with self._lock:
+            former = self._running.get(attempt.id)
+            self._replaced = [one for one in [*self._replaced, former] if one is not None and one.is_hanging]
             self._running[attempt.id] = attempt
         self._senders.submit(attempt.run)
 

@@ -14,11 +14,26 @@ from apps.cctv.worker.crashes import survive
 from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
 
+_LAST_BEAT_SECONDS = 10.0
+
+
+def moving(attempts: Collection[Attempt]) -> list[Attempt]:
+    """Those that move; the others are given up. What waits for a thread moves as long as one does that has one."""
+    one_moves = any(attempt.has_begun and attempt.is_moving() for attempt in attempts)
+    found = []
+    for attempt in attempts:
+        if attempt.is_stuck or not (attempt.is_moving() or (one_moves and not attempt.has_begun)):
+            attempt.give_up()
+        else:
+            found.append(attempt)
+    return found
+
 
 class Heartbeat(threading.Thread):
     """Beats until `finish`, on a database connection of its own.
 
-    It renews what goes on in this process at this moment, and no more: a lease that could not be given back ends.
+    It renews what goes on and moves in this process at this moment, and no more: a lease that could not be given
+    back ends, and so does that of a thread that hangs.
     """
 
     def __init__(
@@ -44,12 +59,13 @@ class Heartbeat(threading.Thread):
         connection.close()
 
     def finish(self) -> None:
+        """Waits for a database that is slow, but not for one that is gone, nor for a log that takes nothing."""
         self._finished.set()
-        self.join()
+        self.join(_LAST_BEAT_SECONDS)
 
     def beat(self) -> None:
         """Both clocks are read first: what the database took to answer makes the lease no longer."""
-        attempts, now, begun = list(self._attempts()), self._clock.now(), self._clock.monotonic()
+        attempts, now, begun = moving(self._attempts()), self._clock.now(), self._clock.monotonic()
         _wait_at_most(self._timings.heartbeat_wait_seconds)
         kept = renew(
             leases=[attempt.claim.lease for attempt in attempts], now=now, lease_seconds=self._timings.lease_seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -32,6 +32,12 @@ class Worker:
     home: Path
     owner_id: UUID
     site_id: UUID | None
+    moved: Callable[[], None] = lambda: None
+
+    def should_stop(self) -> bool:
+        """For a job to ask between two files: it moves."""
+        self.moved()
+        return self.tools.stopping.is_set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ def _cleanup(worker: Worker) -> object:
         root=tools.root,
         clock=tools.clock,
         actor=SYSTEM,
-        should_stop=tools.stopping.is_set,
+        should_stop=worker.should_stop,
         site_id=worker.site_id,
         owner_id=worker.owner_id,
     )
@@ -110,13 +116,14 @@ class PeriodicThread(threading.Thread):
     def __init__(self, job: Periodic, worker: Worker) -> None:
         super().__init__(name=f"periodic-{job.name}", daemon=True)
         self._job = job
-        self._worker = worker
+        self._worker = replace(worker, moved=self._moved)
         self._tools = worker.tools
         # A worker of one site reaches that site's disk only: each site has its own row.
         self._name = job.name if worker.site_id is None else f"{job.name}@{worker.site_id}"
         self._every = timedelta(seconds=job.every_seconds(worker.tools.timings))
         self._lease_seconds = worker.tools.timings.lease_seconds
         self._is_known = False
+        self._moved_at = 0.0
         self._running: int | None = None
         self._end: _End | None = None
 
@@ -127,10 +134,14 @@ class PeriodicThread(threading.Thread):
         survive(self._write_end, "periodic.missed", job=self._name)
         connection.close()
 
+    def _moved(self) -> None:
+        self._moved_at = self._tools.clock.monotonic()
+
     def lease(self) -> JobLease | None:
-        """The lease of the run that goes on in this process at this moment."""
+        """The lease of the run that goes on and moves in this process at this moment."""
         number = self._running
-        return None if number is None else JobLease(self._name, self._worker.owner_id, number)
+        stuck = self._tools.clock.monotonic() - self._moved_at >= self._tools.timings.job_stuck_seconds
+        return None if number is None or stuck else JobLease(self._name, self._worker.owner_id, number)
 
     def step(self) -> None:
         """One look. What it raises costs that look only."""
@@ -153,6 +164,7 @@ class PeriodicThread(threading.Thread):
         number = self._take()
         if number is None:
             return False
+        self._moved()
         self._running = number
         try:
             result = self._result()

@@ -97,13 +97,16 @@ class Senders:
             self._jobs.clear()
             return jobs
 
-    def close(self) -> None:
-        """Wait until every job is done; then no thread is left."""
+    def close(self, *, hanging: int = 0) -> None:
+        """Wait until every job is done but for as many as hang; then no other thread is left."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+            while hanging and self._running > hanging:
+                self._changed.wait()
+        if not hanging:
+            for thread in self._threads:
+                thread.join()
 
     def _watch(self, seconds: float) -> None:
         self._watch_seconds = seconds
@@ -116,7 +119,8 @@ class Senders:
         if self._idle:
             self._changed.notify()
         elif len(self._threads) < self._allowed:
-            thread = threading.Thread(target=self._work, name=f"upload_{len(self._threads)}")
+            # A daemon: one that hangs in a read must not keep the process.
+            thread = threading.Thread(target=self._work, name=f"upload_{len(self._threads)}", daemon=True)
             try:
                 thread.start()
             except (RuntimeError, MemoryError) as error:  # or a limit: the job waits for the next look
@@ -136,6 +140,8 @@ class Senders:
             finally:
                 with self._changed:
                     self._running -= 1
+                    if self._closed:
+                        self._changed.notify_all()
 
     def _next(self) -> Job | None:
         with self._changed:

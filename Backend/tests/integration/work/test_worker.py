@@ -195,6 +195,10 @@ def test_heartbeat_renews_what_is_held_and_tells_what_is_lost(tmp_path: Path, ma
     class Told:
         def __init__(self, claim: Any) -> None:
             self.claim, self.id, self.until, self.lost = claim, claim.transfer.pk, 0.0, False
+            self.has_begun, self.is_stuck = True, False
+
+        def is_moving(self) -> bool:
+            return True
 
         def renewed(self, until: float) -> None:
             self.until = until
