@@ -162,13 +162,13 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return (error and _disk_full_page(request, error)) or standard_server_error(request)
 
 
-def bad_request(request: HttpRequest, error: Exception) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django takes a session that cannot be written for one that was deleted, and the request for a bad one."""
-    if found := _disk_full_page(request, error):
+    if found := _disk_full_page(request, exception):
         return found
     if request.path.startswith("/api/"):  # before any route of it was found, for example at a foreign host name
         return problem(400, "The request is not valid.")
-    return standard_bad_request(request, error)
+    return standard_bad_request(request, exception)
 
 
 def _disk_full_page(request: HttpRequest, error: BaseException) -> HttpResponse | None:
