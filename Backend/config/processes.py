@@ -1,18 +1,55 @@
-"""Keep a few child processes running: the web server and the worker of `manage.py serve`."""
+"""Keep a few child processes running: the web server and the worker of `manage.py serve`.
+
+The children end with their supervisor, however it ends: what it may still do itself is in a `finally`, and the kernel
+tells them when it died (PR_SET_PDEATHSIG).
+"""
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 FIRST_RESTART_SECONDS = 1.0
 LONGEST_RESTART_SECONDS = 30.0
+SUPERVISOR = "COLDREEL_SUPERVISOR_PID"
+"""Tells a child whose end is its own end."""
+_PR_SET_PDEATHSIG = 1
+
+
+class AlreadyServed(Exception):
+    """Another `serve` runs on the same home."""
+
+
+def lock_home(home: Path) -> int:
+    """The lock of the one `serve` of this home; it lasts as long as this process. Raises AlreadyServed, OSError."""
+    descriptor = os.open(home / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise AlreadyServed(f"`manage.py serve` runs already on {home}: end that one first.") from error
+    return descriptor
+
+
+def end_with_supervisor(environment: MutableMapping[str, str]) -> None:
+    """In a child of a supervisor: SIGTERM as soon as the supervisor is gone. Elsewhere nothing."""
+    expected = environment.pop(SUPERVISOR, "")
+    if not expected:
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if str(os.getppid()) != expected:  # it died before the kernel was asked
+        sys.exit(1)
 
 
 @dataclass
@@ -32,7 +69,10 @@ class Child:
     def start(self) -> None:
         # A session of its own: Ctrl-C reaches the supervisor alone, which ends its children in order.
         self.process = subprocess.Popen(  # noqa: S603
-            self.command, env=dict(self.environment), start_new_session=True, pass_fds=self.keep_open
+            self.command,
+            env={**self.environment, SUPERVISOR: str(os.getpid())},
+            start_new_session=True,
+            pass_fds=self.keep_open,
         )
         self.started_at = time.monotonic()
 
@@ -49,20 +89,26 @@ class Supervisor:
 
     def __init__(self, children: Sequence[Child], *, say: Callable[[str], None], grace_seconds: float = 60.0) -> None:
         self._children = children
-        self._say = say
+        self._tell = say
         self._grace_seconds = grace_seconds
         self._signals = 0
         self._woken = threading.Event()
 
     def run(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        for child in self._children:
-            child.start()
-        while not self._signals:
-            self._restart_the_ended()
-            self._woken.wait(0.2)
-        self._stop_all()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, self._on_signal)
+        try:
+            while not self._signals:
+                self._restart_the_ended()
+                self._woken.wait(0.2)
+        finally:
+            self._stop_all()
+
+    def _say(self, line: str) -> None:
+        """To a reader that may be gone: that is no reason to end."""
+        with suppress(OSError, ValueError):
+            self._tell(line)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._signals += 1
@@ -76,13 +122,23 @@ class Supervisor:
             if child.process is not None:
                 self._plan_restart(child, child.process.returncode, now)
             elif now >= child.start_at:
-                child.start()
+                self._start(child, now)
+
+    def _start(self, child: Child, now: float) -> None:
+        try:
+            child.start()
+        except OSError as error:
+            self._say(f"The {child.name} cannot be started ({error}); again in {child.pause_seconds:.0f} s.")
+            self._wait_longer(child, now)
 
     def _plan_restart(self, child: Child, status: int, now: float) -> None:
         if now - child.started_at > LONGEST_RESTART_SECONDS:
             child.pause_seconds = FIRST_RESTART_SECONDS
         self._say(f"The {child.name} ended with status {status}; it is started again in {child.pause_seconds:.0f} s.")
         child.process = None
+        self._wait_longer(child, now)
+
+    def _wait_longer(self, child: Child, now: float) -> None:
         child.start_at = now + child.pause_seconds
         child.pause_seconds = min(LONGEST_RESTART_SECONDS, child.pause_seconds * 2)
 
@@ -91,7 +147,7 @@ class Supervisor:
         told = 0
         deadline = time.monotonic() + self._grace_seconds
         while running := [child.process for child in self._children if child.process and child.alive()]:
-            if told < self._signals:
+            if told < max(1, self._signals):
                 told += 1
                 _signal_all(running, signal.SIGTERM)
             if time.monotonic() > deadline:
@@ -102,4 +158,4 @@ class Supervisor:
 def _signal_all(processes: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
     for process in processes:
         if process.poll() is None:
-            os.kill(process.pid, number)
+            process.send_signal(number)

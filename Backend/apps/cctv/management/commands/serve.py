@@ -8,10 +8,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.listening import listen
-from config.processes import Child, Supervisor
+from config.processes import AlreadyServed, Child, Supervisor, lock_home
 
 
 class Command(BaseCommand):
@@ -25,6 +25,10 @@ class Command(BaseCommand):
     def handle(self, *, host: str, port: int, no_worker: bool, **options: Any) -> None:
         listener = listen(host, port)
         settings.COLDREEL_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            lock_home(settings.COLDREEL_HOME)
+        except AlreadyServed as refusal:
+            raise CommandError(str(refusal)) from refusal
         call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
         web = web_command("--fd", str(listener.fileno()))
@@ -36,6 +40,7 @@ class Command(BaseCommand):
                 Child("worker", [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_worker"], os.environ)
             )
         self.stdout.write(f"Coldreel listens on http://{host}:{port}/ (Ctrl-C ends it).")
+        self.stdout.flush()
         Supervisor(children, say=self.stderr.write).run()
 
 
