@@ -307,8 +307,11 @@ class World:
 
     # --- what must hold in it ---
 
-    def check_uploaded(self, clips: Sequence[Clip], *, status: str = "cleanup_pending") -> None:
-        """Every recording verified in the bucket exactly once, its row and catalogue saying so, its file here."""
+    def check_uploaded(self, clips: Sequence[Clip], *, status: str = "cleanup_pending", is_local: bool = True) -> None:
+        """Every recording verified in the bucket exactly once, its row and catalogue saying so.
+
+        Its file is here, or with `is_local` false it is gone, with one receipt.
+        """
         objects: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for one in self.emulator.objects(BUCKET):
             objects[_recording_of(one["name"])].append(one)
@@ -322,7 +325,11 @@ class World:
             assert (row["transfer_status"], row["lease_owner"], row["session_uri"]) == (status, None, "")
             ends = [reason for reason in self.history(clip) if reason in {"uploaded", "adopted", "found_in_bucket"}]
             assert len(ends) == 1
-            self.check_local(clip)
+            if is_local:
+                self.check_local(clip)
+            else:
+                assert self.receipts(clip)[-1:] == ["deleted"], (clip, self.receipts(clip))
+                assert not (self.media / clip.name).exists()
 
     def check_local(self, clip: Clip) -> None:
         path = self.media / clip.name
