@@ -116,6 +116,7 @@ class Reason(StrEnum):
     RENAMED_BACK = "renamed_back"
     DISK_PRESSURE = "disk_pressure"
     CLEANUP_FAILED = "cleanup_failed"
+    NO_RIGHT_TO_DELETE = "no_right_to_delete"
     NOT_CONFIGURED = "not_configured"
     SILENCE = "silence"
     HOME_DISK_LOW = "home_disk_low"

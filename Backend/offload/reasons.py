@@ -81,6 +81,7 @@ MEANING: dict[Reason, str] = {
     R.RENAMED_BACK: "A file was put back from the trash.",
     R.DISK_PRESSURE: "The disk is fuller than its high-water mark: the waiting period was shortened.",
     R.CLEANUP_FAILED: "The cleanup of this file failed and is tried again. The file is still there.",
+    R.NO_RIGHT_TO_DELETE: "This user may not delete files there. Let it write to the folder and to the trash folder.",
     R.NOT_CONFIGURED: "Google Cloud Storage is not configured.",
     R.HOME_DISK_LOW: "The disk of COLDREEL_HOME is nearly full, and the database needs room to write. Make room on it.",
     R.SILENCE: "Transfers wait and nothing arrives, though nothing failed. Look for a worker, and at the line.",

@@ -20,6 +20,7 @@ from offload.errors import FileChanged, FileProblem, Reason
 from offload.linux import MOUNTS, rename_without_replacing
 from offload.places import Place, Places
 from offload.rename_back import Move, forget_note, has_note, rename_back
+from offload.rights import needing_right
 from offload.source import (
     TRASH_NAME,
     MediaRoot,
@@ -52,8 +53,9 @@ class Trash:
         _checked(key)
         folders, name = self._root.split(relative_path)
         place = self._root.place_of(folders)
-        self.places.remember(place)
-        with self._root.folder(folders) as origin, self._locked(place, create=True) as trash:
+        with needing_right():
+            self.places.remember(place)
+        with needing_right(), self._root.folder(folders) as origin, self._locked(place, create=True) as trash:
             if self._holding(key) is not None:
                 raise FileProblem(f"the trash already holds {key}", code=Reason.BUSY)
             _demand(identity_in(origin, name, relative_path), expected, relative_path)

@@ -14,6 +14,7 @@ from django.db import connections
 
 from apps.cctv.journal import OrmJournal
 from apps.cctv.leases import Claim
+from apps.cctv.services.rights import RightsWatch
 from apps.cctv.services.uploads import (
     Uploaded,
     upload_job,
@@ -51,6 +52,7 @@ class Tools:
     bandwidth: Bandwidth
     ledger: Ledger
     stopping: threading.Event
+    rights: RightsWatch | None = None
     cleanup_first: threading.Event = field(default_factory=threading.Event)
     """Set while the disk is full and a cleanup is asked for: nothing else is begun."""
 
@@ -157,6 +159,8 @@ class Attempt:
 
     def _upload(self) -> UploadResult:
         tools = self._tools
+        if tools.rights is not None:
+            tools.rights.look(self.claim.transfer.site_id, self.claim.transfer.original_local_path)
         with tools.bandwidth.of(self.claim.transfer.site_id) as pace:
             return upload(
                 upload_job(self.claim),

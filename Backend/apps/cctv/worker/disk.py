@@ -14,6 +14,7 @@ from django.db import connection
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due import is_anything_due
 from apps.cctv.services.disk_reserve import FULL_BYTES, Reserve, low_mark_bytes
+from apps.cctv.services.rights import LOOK_AGAIN_SECONDS, rights_clear, rights_tell
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.crashes import survive
 from offload.errors import FileProblem, Reason
@@ -39,6 +40,7 @@ class DiskGuard(threading.Thread):
         self._reserve = reserve or Reserve.of_settings()
         self._asked_at = tools.clock.monotonic() - ASK_AGAIN_SECONDS
         self._has_trash = False
+        self._clear_rights_at = tools.clock.monotonic()
         self._told = ""
         self._told_at: datetime | None = None
 
@@ -58,6 +60,16 @@ class DiskGuard(threading.Thread):
         else:
             self._ask_for_cleanup()
         self._tell(free_bytes)
+        self._tell_of_rights()
+
+    def _tell_of_rights(self) -> None:
+        now = self._tools.clock.now()
+        missing = self._tools.rights.take() if self._tools.rights is not None else {}
+        if missing:
+            rights_tell(missing, now)
+        elif self._tools.clock.monotonic() >= self._clear_rights_at:
+            self._clear_rights_at = self._tools.clock.monotonic() + LOOK_AGAIN_SECONDS
+            rights_clear(self._tools.root, now, site_id=self._site_id)
 
     def _make_trash(self) -> None:
         """While there is room: on a full disk a new folder may not find the block that it needs."""

@@ -13,6 +13,7 @@ import structlog
 from apps.cctv.leases import JobLease, Owner, free_dead_owners
 from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
+from apps.cctv.services.rights import RightsWatch
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.disk import DiskGuard
@@ -66,6 +67,7 @@ def run_worker(
         bandwidth=Bandwidth(clock),
         ledger=Ledger(clock=clock, wake=waker.wake),
         stopping=threading.Event(),
+        rights=RightsWatch(root),
     )
     log.info("worker.started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
     try:

@@ -16,6 +16,7 @@ from apps.cctv.services.diagnosis.database import database_findings
 from apps.cctv.services.diagnosis.disk import home_findings, media_root_findings, private_findings, reserve_findings
 from apps.cctv.services.diagnosis.finding import Finding, Level, worst
 from apps.cctv.services.diagnosis.footage import footage_findings, request_findings
+from apps.cctv.services.diagnosis.rights import rights_findings
 from apps.cctv.services.diagnosis.settings import settings_findings
 from apps.cctv.services.diagnosis.sites import site_findings
 from apps.cctv.services.diagnosis.transfers import transfer_findings
@@ -59,6 +60,7 @@ def diagnose(
     elif store is not None:
         yield from bucket_findings(store=store, clock=clock)
     if usable:
+        yield from rights_findings(root=root, home=home)
         yield from site_findings(now=now)
         yield from worker_findings(home=home, now=now)
         yield from footage_findings(root=root, clock=clock)

@@ -1,0 +1,137 @@
+"""Who may not delete is told by `doctor` and, at the first upload, by an alarm."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apps.cctv.models import Alarm, Camera, Recording
+from apps.cctv.services.diagnosis import Level
+from apps.cctv.services.diagnosis.rights import rights_findings
+from apps.cctv.services.rights import RightsWatch, rights_clear, rights_tell, sample_paths
+from offload.errors import FileProblem
+from offload.rights import probe
+from offload.source import MediaRoot
+from tests.integration.db import rows
+from tests.integration.rights.other_user import ANOTHER_USER, as_another_user
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user"),
+]
+
+
+@pytest.fixture
+def media(camera: Camera) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        root = Path(folder)
+        (root / ".coldreel-media-root").touch()
+        (root / "gate").mkdir()
+        (root / "gate").chmod(0o755)
+        for name in ("one.mp4", "two.mp4"):
+            (root / "gate" / name).write_bytes(b"footage")
+            Recording.objects.create(
+                camera=camera, name=name, started_at=rows.NOW, local_path=f"gate/{name}", file_path=f"gate/{name}"
+            )
+        yield root
+
+
+def watched(media: Path, *paths: str, site: object) -> str:
+    """What a worker of another user would tell after those uploads."""
+
+    def look() -> str:
+        watch = RightsWatch(MediaRoot(media))
+        for path in paths:
+            watch.look(site, path)  # type: ignore[arg-type]
+        return " ".join(watch.take().values())
+
+    return as_another_user(look)
+
+
+def test_the_first_upload_of_a_folder_that_cannot_be_cleaned_up_raises_one_alarm_for_its_site(media, camera):
+    detail = watched(media, "gate/one.mp4", "gate/two.mp4", site=camera.site_id)
+    assert detail.startswith("'gate': the user 12345 may not write to it")
+
+    rights_tell({camera.site_id: detail}, rows.NOW)
+    rights_tell({camera.site_id: detail}, rows.NOW)
+
+    (alarm,) = Alarm.objects.filter(cleared_at__isnull=True)
+    assert (alarm.code, alarm.subject, alarm.seen_count) == ("no_right_to_delete", str(camera.site), 2)
+
+
+def test_where_cleanup_is_switched_off_nothing_is_told(media, camera, settings):
+    settings.GCP_STORAGE_CLEANUP_LOCAL = False
+
+    rights_tell({camera.site_id: "'gate'"}, rows.NOW)
+
+    assert not Alarm.objects.exists()
+
+
+def test_a_folder_that_may_be_written_to_is_not_told_of(media, camera):
+    (media / "gate").chmod(0o777)
+
+    assert watched(media, "gate/one.mp4", site=camera.site_id) == ""
+
+
+def test_a_folder_is_asked_about_once_in_ten_minutes(media, camera):
+    os.chown(media / "gate", ANOTHER_USER, ANOTHER_USER)
+
+    def look() -> str:
+        clock, told = [0.0], []
+        watch = RightsWatch(MediaRoot(media), monotonic=lambda: clock[0])
+        watch.look(camera.site_id, "gate/one.mp4")
+        (media / "gate").chmod(0o555)
+        for clock[0] in (599, 600):
+            watch.look(camera.site_id, "gate/two.mp4")
+            told.append(len(watch.take()))
+        return str(told)
+
+    assert as_another_user(look) == "[0, 1]"
+
+
+def test_the_alarm_ends_when_the_right_is_there_whoever_gave_it(media, camera):
+    rights_tell({camera.site_id: "'gate'"}, rows.NOW)
+
+    rights_clear(MediaRoot(media), rows.NOW, site_id=None)
+
+    assert not Alarm.objects.filter(cleared_at__isnull=True).exists()
+
+
+def findings(media: Path) -> list[tuple[Level, str]]:
+    return [(one.level, one.detail) for one in rights_findings(root=MediaRoot(media), home=media)]
+
+
+def test_doctor_tries_in_the_folders_of_real_footage_and_leaves_nothing(media):
+    before = sorted(media.rglob("*"))
+
+    assert findings(media) == [(Level.OK, "Files may be deleted in every folder that was tried: 1.")]
+    assert sorted(media.rglob("*")) == before
+
+
+def test_doctor_names_a_folder_that_its_user_may_not_delete_in(media):
+    paths = sample_paths()
+
+    def do() -> str:
+        try:
+            probe(MediaRoot(media), paths[0])
+        except FileProblem as problem:
+            return f"{problem.code}: {problem.detail}"
+        return "allowed"
+
+    assert as_another_user(do) == "no_right_to_delete: 'gate': Permission denied"
+
+
+def test_doctor_as_root_says_that_it_proves_little_for_the_service(media, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 12345, 12345)
+
+    found = list(rights_findings(root=MediaRoot(media), home=home))
+
+    assert [one.level for one in found] == [Level.OK, Level.WARNING]
+    assert "as root" in found[1].detail
