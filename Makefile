@@ -25,7 +25,7 @@ demo: setup ## the guided tour, no account needed (ARGS=--once ends by itself)
 	@$(IN_BACKEND) exec "$(PY)" -m demo $(ARGS)
 
 run: setup ## serve with the settings from the environment (and Backend/.env)
-	@$(IN_BACKEND) if [ -f .env ]; then set -a; . ./.env; set +a; fi; exec "$(PY)" manage.py serve $(ARGS)
+	@$(IN_BACKEND) exec "$(PY)" manage.py serve $(ARGS)
 
 test: setup-dev system-packages ## run the whole test suite
 	@$(IN_BACKEND) "$(PY)" -m tests.everything $(ARGS)
@@ -48,7 +48,7 @@ migrations: setup-dev ## migrations complete
 	@$(IN_BACKEND) "$(PY)" manage.py makemigrations --check --dry-run
 
 deploy-check: setup-dev ## Django's own check for production
-	@$(IN_BACKEND) DJANGO_HTTPS=True "$(PY)" manage.py check --deploy --fail-level WARNING
+	@$(IN_BACKEND) DJANGO_HTTPS=True COLDREEL_TRUSTED_PROXIES=1 "$(PY)" manage.py check --deploy --fail-level WARNING
 
 contract: setup-dev ## the store contract suite (COLDREEL_CONTRACT_ENDPOINT, COLDREEL_CONTRACT_BUCKET: your own bucket)
 	@$(IN_BACKEND) "$(PY)" -m pytest tests/contract $(ARGS)

@@ -87,6 +87,11 @@ if not COLDREEL_HEARTBEAT_SECONDS + COLDREEL_LEASE_MARGIN_SECONDS < COLDREEL_LEA
 # --- Django ---------------------------------------------------------------------------------------
 DEBUG = env.flag("DJANGO_DEBUG", default=False)
 SECRET_KEY = env.secret("DJANGO_SECRET_KEY") or secret_key_of_home(COLDREEL_HOME)
+if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5 or SECRET_KEY.startswith("django-insecure-"):  # noqa: PLR2004
+    raise ImproperlyConfigured(
+        "DJANGO_SECRET_KEY is invalid: expected at least 50 characters, 5 different ones among them, none of "
+        "Django's own prefix django-insecure-. Leave it out, and one is made in COLDREEL_HOME."
+    )
 ALLOWED_HOSTS = env.words("DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = env.origins("DJANGO_CSRF_TRUSTED_ORIGINS")
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
@@ -224,9 +229,11 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
-SECURE_SSL_REDIRECT = HTTPS_ONLY
+# Only a trusted proxy can tell that a request came over HTTPS: without one, a redirect would go round for ever.
+SECURE_SSL_REDIRECT = HTTPS_ONLY and bool(_BEHIND_PROXY or COLDREEL_TRUSTED_PROXIES)
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # HSTS preload: a list of the browsers' makers is no place for one box
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _BEHIND_PROXY or COLDREEL_TRUSTED_PROXIES else None
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # 20,000 recording ids are about 0.8 MB
 
