@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.template.response import SimpleTemplateResponse
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
@@ -16,6 +19,7 @@ from unfold.sites import UnfoldAdminSite
 
 from apps.cctv.admin_dashboard import dashboard_of
 from apps.cctv.models import Alarm
+from apps.cctv.snapshots import READING, one_snapshot
 from apps.users.login import LoginDelayed, LoginRefused, login
 from apps.users.models import User
 from apps.users.permissions import Permission, may
@@ -61,6 +65,22 @@ class ColdreelAdminSite(UnfoldAdminSite):  # type: ignore[misc]
     def has_permission(self, request: HttpRequest) -> bool:
         """Superadmin, admin and dev; what each sees and does there is asked again on every page."""
         return may(request.user, Permission.VIEW)
+
+    def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
+        """Every page that reads is one snapshot, with the menu around it (P9)."""
+        inner = super().admin_view(view, cacheable)
+
+        @wraps(inner)
+        def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.method not in READING:
+                return inner(request, *args, **kwargs)  # type: ignore[no-any-return]
+            # Looked at before: Django deletes a session whose password has changed, and a snapshot takes no writes.
+            request.user.is_authenticated  # noqa: B018
+            with one_snapshot():
+                response: HttpResponse = inner(request, *args, **kwargs)
+                return response.render() if isinstance(response, SimpleTemplateResponse) else response
+
+        return page
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         user = viewer(request)

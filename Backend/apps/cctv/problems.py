@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
@@ -21,6 +22,7 @@ from apps.cctv.querysets import MoveRefused
 from apps.cctv.selectors import CursorRefused
 from apps.cctv.services import Conflict, NotConfigured, NotFound
 from apps.cctv.services.disk_reserve import told_as_disk_full
+from apps.cctv.snapshots import READING, one_snapshot
 from apps.users.login import LoginDelayed, LoginRefused
 from apps.users.tokens import TokenRefused
 
@@ -201,9 +203,12 @@ def _answers_in_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpRes
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            response = view(request, *args, **kwargs)
+            with one_snapshot() if request.method in READING else nullcontext():
+                response = view(request, *args, **kwargs)
         except Http404:
             return _no_such_path(request)
+        except Exception as error:  # noqa: BLE001 - the framework answers its own; this is a database that is away
+            return _fault(request, error)
         if response.status_code == 405:  # noqa: PLR2004
             return problem(405, "This path does not know that method.", {"Allow": response.headers["Allow"]})
         return response

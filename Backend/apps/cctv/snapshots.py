@@ -1,0 +1,43 @@
+"""One answer is one snapshot: its rows and its counts are of one moment (P9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, transaction
+
+READING = frozenset({"GET", "HEAD"})
+"""The methods whose answers are read in one snapshot. Their views write nothing: PostgreSQL would refuse it."""
+
+
+@contextmanager
+def one_snapshot() -> Iterator[None]:
+    """All reads inside see the database as it was at the first one. Writers are not kept waiting.
+
+    Inside of another transaction it changes nothing: a test's, or one that has begun to write.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with _plain_begin(), transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
+@contextmanager
+def _plain_begin() -> Iterator[None]:
+    """SQLite's transactions begin IMMEDIATE here, for writers: that takes the write lock even to read."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    connection.ensure_connection()  # which sets the mode that it is to have
+    sqlite: Any = connection
+    mode, sqlite.transaction_mode = sqlite.transaction_mode, None
+    try:
+        yield
+    finally:
+        sqlite.transaction_mode = mode
