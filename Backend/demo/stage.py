@@ -89,6 +89,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         return inherited | {
+            "COLDREEL_ENV_FILE": os.devnull,
             "COLDREEL_HOME": str(self.home),
             "MEDIA_ROOT": str(self.media),
             "GCP_STORAGE_USE_GCS": "True",

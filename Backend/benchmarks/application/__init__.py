@@ -117,7 +117,12 @@ class _Seed:
         self._media = media
 
     def __call__(self, url: str) -> None:
-        settings = _outer() | {"COLDREEL_HOME": str(self._home), "MEDIA_ROOT": str(self._media), "DATABASE_URL": url}
+        settings = _outer() | {
+            "COLDREEL_ENV_FILE": os.devnull,
+            "COLDREEL_HOME": str(self._home),
+            "MEDIA_ROOT": str(self._media),
+            "DATABASE_URL": url,
+        }
         command = [sys.executable, "-m", "benchmarks.application.seed"]
         done = subprocess.run(command, env=settings, cwd=BACKEND, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -127,6 +132,7 @@ class _Seed:
 def _settings(home: Path, media: Path, url: str, sink: Sink) -> dict[str, str]:
     """All else is as it is by default."""
     return _outer() | {
+        "COLDREEL_ENV_FILE": os.devnull,
         "COLDREEL_HOME": str(home),
         "MEDIA_ROOT": str(media),
         "DATABASE_URL": url,

@@ -32,6 +32,7 @@ def environment(home: Path, url: str) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("COLDREEL_", "GCP_"))},
         **TWENTIETH,
+        "COLDREEL_ENV_FILE": os.devnull,
         "COLDREEL_HOME": str(home),
         "DATABASE_URL": url,
         "GCP_STORAGE_USE_GCS": "True",

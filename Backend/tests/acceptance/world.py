@@ -168,6 +168,7 @@ class World:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("COLDREEL_", "GCP_"))},
             **self._settings,
+            "COLDREEL_ENV_FILE": os.devnull,
             "COLDREEL_HOME": str(self.home),
             "GCP_STORAGE_USE_GCS": "True",
             "GCP_STORAGE_BUCKET_NAME": BUCKET,

@@ -81,7 +81,7 @@ def test_the_older_setting_alone_means_one_proxy(
     tmp_path: Path, variables: dict[str, str], proxies: int, warned: bool
 ) -> None:
     program = "from config.settings import COLDREEL_TRUSTED_PROXIES as found; print(found)"
-    environment = {**os.environ, "COLDREEL_HOME": str(tmp_path), **variables}
+    environment = {**os.environ, "COLDREEL_ENV_FILE": os.devnull, "COLDREEL_HOME": str(tmp_path), **variables}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=60
     )

@@ -48,6 +48,7 @@ class Station:
         }
         self.env = {
             **plain,
+            "COLDREEL_ENV_FILE": os.devnull,
             "COLDREEL_HOME": str(folder),
             "MEDIA_ROOT": str(self.media),
             "GCP_STORAGE_USE_GCS": "True",

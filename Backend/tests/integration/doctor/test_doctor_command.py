@@ -50,6 +50,7 @@ def place(tmp_path: Path, emulator: EmulatorProcess) -> dict[str, str]:
     foreign = ("GCP_", "COLDREEL_", "DJANGO_", "STORAGE_", "DATABASE_", "MEDIA_")
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
+        "COLDREEL_ENV_FILE": os.devnull,
         "COLDREEL_HOME": str(tmp_path / "home"),
         "GCP_STORAGE_USE_GCS": "True",
         "GCP_STORAGE_BUCKET_NAME": BUCKET,

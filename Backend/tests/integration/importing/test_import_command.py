@@ -218,6 +218,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     """The environment of real processes with a database and a media root of their own."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("GCP_", "COLDREEL_", "DJANGO_"))},
+        "COLDREEL_ENV_FILE": os.devnull,
         "COLDREEL_HOME": str(tmp_path / "home"),
         "MEDIA_ROOT": str(tmp_path / "footage"),
         "DATABASE_URL": "",

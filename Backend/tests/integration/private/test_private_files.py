@@ -49,7 +49,12 @@ def manage(home: Path, media: Path) -> Manage:
 
     def run(*command: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("COLDREEL_", "GCP_"))}
-        places = {"COLDREEL_HOME": str(home), "MEDIA_ROOT": str(media), "DJANGO_SETTINGS_MODULE": "config.settings"}
+        places = {
+            "COLDREEL_ENV_FILE": os.devnull,
+            "COLDREEL_HOME": str(home),
+            "MEDIA_ROOT": str(media),
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+        }
         subprocess.run([sys.executable, BACKEND / "manage.py", *command], env={**kept, **places}, check=True)
 
     return run

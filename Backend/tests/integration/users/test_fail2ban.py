@@ -47,6 +47,7 @@ def expressions() -> list[str]:
 def test_documented_expression_finds_every_failure_and_no_spoof(tmp_path: Path, log_format: str, number: int) -> None:
     environment = {
         **os.environ,
+        "COLDREEL_ENV_FILE": os.devnull,
         "COLDREEL_HOME": str(tmp_path),
         "DATABASE_URL": "",
         "DJANGO_SETTINGS_MODULE": "config.settings_test",

@@ -140,7 +140,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         [sys.executable, "-c", code, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "COLDREEL_HOME": str(tmp_path)},
+        env={**os.environ, "COLDREEL_ENV_FILE": os.devnull, "COLDREEL_HOME": str(tmp_path)},
     )
     with process:
         assert process.stdout is not None

@@ -13,7 +13,7 @@ import pytest
 def refusal(home: Path, **variables: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", "import config.settings"],
-        env={**os.environ, "COLDREEL_HOME": str(home), **variables},
+        env={**os.environ, "COLDREEL_ENV_FILE": os.devnull, "COLDREEL_HOME": str(home), **variables},
         capture_output=True,
         text=True,
     )
