@@ -221,8 +221,7 @@ def _clear(rows: TransferQuerySet) -> int:
     """In the order of their keys, as everybody locks many: an UPDATE of all would lock them as it finds them."""
     rows = rows.exclude(transfer_status=State.UPLOADING)
     with transaction.atomic():
-        locked = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
-        return rows.filter(pk__in=locked).update(lease_owner=None, lease_expires_at=None) if locked else 0
+        return rows.filter(pk__in=rows.lock_many()).update(lease_owner=None, lease_expires_at=None)
 
 
 def free_dead_owners(*, home: Path, now: datetime) -> int:

@@ -291,6 +291,7 @@ class _Request:
 
     def _start_again(self, again: Sequence[_Found]) -> dict[UUID, UUID]:
         """Those whose object and file are as before in one statement, the others one by one."""
+        GCPVideoTransfer.objects.filter(pk__in=[found.row.gcp_transfer__pk for found in again]).lock_many()
         same = [found for found in again if not self._differences(found)]
         moved = self._retry([found.row.gcp_transfer__pk for found in same], {})
         for found in again:
