@@ -6,7 +6,8 @@
     ├── SessionGone           404 or 410 on a session: begin a new one
     ├── StopAndTell           nothing can be uploaded until a person acts: one alarm, transfers wait
     ├── ObjectProblem         this object in the bucket: retention, hold, conflict, gone
-    │   └── PreconditionFailed  412: something lives under that name; compare before anything else
+    │   ├── PreconditionFailed  412: something lives under that name; compare before anything else
+    │   └── PermissionUnclear   403, and the bucket says "you may": rights take minutes to spread
     ├── ChecksumRefused       the bucket computed another CRC32C than we did: delete the session
     ├── FileProblem           this file, as it is now, cannot be uploaded
     │   └── FileChanged       it changed between the first byte and the last: start again
@@ -168,6 +169,13 @@ class ObjectProblem(OffloadError):
 
 class PreconditionFailed(ObjectProblem):
     code = Reason.OBJECT_EXISTS
+
+
+class PermissionUnclear(ObjectProblem):
+    """Of one object, or of all for as long as a right that was just given has not spread."""
+
+    code = Reason.PERMISSION_DENIED
+    disposition = Disposition.WAIT
 
 
 class ChecksumRefused(OffloadError):

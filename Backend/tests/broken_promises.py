@@ -30,6 +30,20 @@ class Breakage:
 _CLEANUP = "apps/cctv/services/cleanup"
 BREAKAGES = [
     Breakage(
+        "P4",
+        "apps/cctv/services/bucket_rights.py",
+        "        return now - doubt.since >= BELIEVED_AFTER",
+        "        return now >= doubt.since",
+        "tests/integration/work/test_bucket_rights.py::test_two_processes_count_the_ten_minutes_together_and_tell_once",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/services/bucket_rights.py",
+        "    RightInDoubt.objects.filter(subject__in=subjects).delete()",
+        "    RightInDoubt.objects.filter(subject__in=[])",
+        "tests/integration/work/test_bucket_rights.py::test_success_before_ten_minutes_begins_the_count_again",
+    ),
+    Breakage(
         "P1",
         f"{_CLEANUP}/rules.py",
         "    shown = (info.generation, info.size_bytes, to_base64(info.crc32c))",

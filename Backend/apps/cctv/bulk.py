@@ -88,6 +88,23 @@ class Lock(Enum):
     SKIP_LOCKED = " FOR UPDATE SKIP LOCKED"
 
 
+Where = Sequence[Condition]
+
+
+def any_rows(questions: Sequence[tuple[type[Model], Where]]) -> bool:
+    """Whether any of those models has a row for which all of its conditions are true; one statement."""
+    parts: list[str] = []
+    values: list[Any] = []
+    for model, where in questions:
+        guards, wanted = _conditions(model, where)
+        table = connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 - as above
+        parts.append(f"EXISTS (SELECT 1 FROM {table} WHERE {guards or '1 = 1'})")  # noqa: S608 - names of our own columns
+        values += wanted
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {' OR '.join(parts)}", values)
+        return bool(cursor.fetchone()[0])
+
+
 def select_many(
     model: type[Model],
     names: Sequence[str],

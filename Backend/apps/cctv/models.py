@@ -19,6 +19,7 @@ from django.utils import timezone
 from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet, VerifiedUpload
 from apps.cctv.tables.media_roots import SeenMediaRoot
 from apps.cctv.tables.orphans import OrphanedObject
+from apps.cctv.tables.rights import RightInDoubt
 from offload.errors import LeaseLost, Reason
 from offload.states import UPLOADED, Move, State
 
@@ -33,6 +34,7 @@ __all__ = [
     "OrphanedObject",
     "PeriodicJob",
     "Recording",
+    "RightInDoubt",
     "SeenMediaRoot",
     "Site",
     "SiteLine",

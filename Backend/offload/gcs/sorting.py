@@ -22,6 +22,7 @@ from offload.errors import (
     LineDown,
     ObjectProblem,
     OffloadError,
+    PermissionUnclear,
     PreconditionFailed,
     Reason,
     SessionGone,
@@ -128,7 +129,7 @@ def _missing(detail: str, _answer: Answer, probe: Probe) -> OffloadError:
 def _denied(detail: str, _answer: Answer, probe: Probe) -> OffloadError:
     if probe.lacks_permission():
         return StopAndTell(detail, code=Reason.PERMISSION_DENIED)
-    return ObjectProblem(detail, code=Reason.PERMISSION_DENIED)
+    return PermissionUnclear(detail)
 
 
 def _saying(pattern: str) -> re.Pattern[str]:

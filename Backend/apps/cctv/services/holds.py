@@ -11,7 +11,8 @@ an UPDATE of that same row, guarded by the wish: so one of the two always sees t
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -26,8 +27,17 @@ from apps.cctv.models import GCPVideoTransfer, Recording
 from apps.cctv.selectors import recordings_visible_to
 from apps.cctv.services import NotFound
 from apps.cctv.services.alarms import STOP_CODES, alarm_clear, alarm_raise, alarms_clear
+from apps.cctv.services.bucket_rights import HOLDS_IN, right_doubt, rights_proven
 from apps.users.models import User
-from offload.errors import LineDown, ObjectProblem, OffloadError, PreconditionFailed, Reason, StopAndTell
+from offload.errors import (
+    LineDown,
+    ObjectProblem,
+    OffloadError,
+    PermissionUnclear,
+    PreconditionFailed,
+    Reason,
+    StopAndTell,
+)
 from offload.states import UPLOADED, Move, State
 from offload.store import META_INSTALLATION, ObjectStore
 
@@ -35,6 +45,8 @@ log = structlog.get_logger("coldreel.transfer")
 
 
 _HOLD_COLUMNS = ("hold_wanted", "hold_reason", "held_by", "held_at", "hold_confirmed")
+
+_Doubt = tuple[GCPVideoTransfer, PermissionUnclear]
 
 REFUSALS_A_BUCKET = 3
 """So many objects of a bucket may refuse in a round before the others are left to the next one."""
@@ -167,14 +179,18 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> i
     own_id = installation_id()
     refusals: Counter[str] = Counter()
     answered: set[str] = set()
+    doubts: defaultdict[str, list[_Doubt]] = defaultdict(list)
     for transfer in _in_disagreement(limit):
-        if refusals[transfer.gcp_bucket] >= REFUSALS_A_BUCKET:
+        bucket = transfer.gcp_bucket
+        if _refuses(bucket, refusals, doubts, answered):
             continue
         try:
             agreed += _reconcile(transfer, store, own_id, now)
             answered.add(transfer.gcp_bucket)
         except PreconditionFailed:
             continue  # somebody changed the object in this instant: the next round reads it again
+        except PermissionUnclear as doubt:
+            doubts[bucket].append((transfer, doubt))
         except ObjectProblem as problem:
             _alarm(transfer, problem.code, problem.detail, now)
         except StopAndTell as problem:
@@ -188,12 +204,32 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> i
             refusals[transfer.gcp_bucket] += 1
     for bucket in answered - refusals.keys():
         alarms_clear(codes=STOP_CODES, subject=_subject_of(bucket), now=now)
+    _tell_doubts(doubts, answered, now)
     return agreed
+
+
+def _refuses(bucket: str, refusals: Counter[str], doubts: Mapping[str, Sequence[_Doubt]], answered: set[str]) -> bool:
+    doubted = 0 if bucket in answered else len(doubts.get(bucket, ()))
+    return max(refusals[bucket], doubted) >= REFUSALS_A_BUCKET
+
+
+def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now: datetime) -> None:
+    """Not before ten minutes; then one alarm for the bucket, or one an object where others are answered."""
+    rights_proven([_subject_of(bucket) for bucket in answered - doubts.keys()])
+    for bucket, met in doubts.items():
+        if not right_doubt(subject=_subject_of(bucket), now=now):
+            log.warning("holds_postponed", reason=Reason.PERMISSION_DENIED.value, bucket=bucket, count=len(met))
+        elif bucket in answered:
+            for transfer, problem in met:
+                _alarm(transfer, problem.code, problem.detail, now)
+        else:
+            transfer, problem = met[0]
+            _alarm(transfer, problem.code, problem.detail, now, subject=_subject_of(bucket))
 
 
 def _subject_of(bucket: str) -> str:
     """Not the bucket alone: an upload that gets through says nothing of the right to hold, and closes those."""
-    return f"holds in {bucket}"
+    return f"{HOLDS_IN}{bucket}"
 
 
 def _in_disagreement(limit: int) -> list[GCPVideoTransfer]:

@@ -17,6 +17,7 @@ from apps.cctv.models import SYSTEM, DeletionReceipt, GCPVideoTransfer, WorkerPr
 from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.services.alarm_review import alarms_review
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.services.bucket_rights import rights_forget
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.reachability import bucket_look
@@ -78,6 +79,7 @@ def sweep(
     _tell_of_other_users(home, now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
     silence_tell(now)
+    rights_forget()
     cleanups_scheduled = _schedule_cleanups(now) if settings.GCP_STORAGE_CLEANUP_LOCAL else 0
     cleanups_called_off = 0 if settings.GCP_STORAGE_CLEANUP_LOCAL else _call_off_cleanups(now)
     trash_recovered = trash_recover(root, now, owner_id=owner_id)

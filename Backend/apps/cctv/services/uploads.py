@@ -15,15 +15,16 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from apps.cctv.bulk import select_many
+from apps.cctv.bulk import Where, any_rows
 from apps.cctv.installation import installation_id
 from apps.cctv.leases import Claim, lease_time
-from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject
+from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject, RightInDoubt
 from apps.cctv.querysets import VerifiedUpload
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
+from apps.cctv.services.bucket_rights import is_refused_alone, right_doubt, rights_proven
 from offload import store
 from offload.digest import to_base64
-from offload.errors import Disposition, LeaseLost, OffloadError, Reason, StopAndTell, TryAgain
+from offload.errors import Disposition, LeaseLost, OffloadError, PermissionUnclear, Reason, StopAndTell, TryAgain
 from offload.journal import StoredSession
 from offload.naming import object_name, public_url
 from offload.retry import delay_seconds
@@ -224,9 +225,12 @@ def _object_columns(one: Uploaded, now: datetime) -> dict[str, Any]:
 
 def uploads_work(*, claims: Sequence[Claim], now: datetime) -> None:
     """The bucket took bytes, so what kept all uploads from working is over."""
-    if not select_many(Alarm, ("code",), [("cleared_at", "IS", None), ("code", "IN", _UPLOADS_STOPPED)], most=1):
+    stopped: Where = [("cleared_at", "IS", None), ("code", "IN", _UPLOADS_STOPPED)]
+    if not any_rows([(Alarm, stopped), (RightInDoubt, [])]):  # one question: every upload asks it
         return
-    for bucket in {claim.transfer.gcp_bucket for claim in claims}:
+    buckets = sorted({claim.transfer.gcp_bucket for claim in claims})
+    rights_proven(buckets)
+    for bucket in buckets:
         alarms_clear(codes=STOP_CODES, subject=bucket, now=now)
     for site_id in {claim.transfer.site_id for claim in claims}:
         alarms_clear(codes=[Reason.MEDIA_ROOT_NOT_MOUNTED], subject=str(site_id), now=now)
@@ -259,7 +263,7 @@ def upload_record_failure(
         if not row.session_uri:
             _forget_progress(row)
         _raise_alarm(claim, error, now)
-        if error.disposition is Disposition.FAIL:
+        if error.disposition is Disposition.FAIL or _is_its_own_fault(row, error, now):
             _fail(claim, row, error.code, error.detail, now)
         elif error.disposition is Disposition.RELEASE:
             _give_back(claim, row, now)
@@ -283,6 +287,14 @@ def _raise_alarm(claim: Claim, error: OffloadError, now: datetime) -> None:
         of_the_site = error.code is Reason.MEDIA_ROOT_NOT_MOUNTED
         subject = str(claim.transfer.site_id) if of_the_site else claim.transfer.gcp_bucket
         alarm_raise(code=error.code, subject=subject, detail=error.detail, now=now)
+    elif isinstance(error, PermissionUnclear):
+        bucket = claim.transfer.gcp_bucket
+        if right_doubt(subject=bucket, now=now):
+            alarm_raise(code=error.code, subject=bucket, detail=error.detail, now=now)
+
+
+def _is_its_own_fault(row: GCPVideoTransfer, error: OffloadError, now: datetime) -> bool:
+    return isinstance(error, PermissionUnclear) and is_refused_alone(row, now)
 
 
 def _retry(

@@ -12,6 +12,7 @@ from offload.errors import (
     LineDown,
     ObjectProblem,
     OffloadError,
+    PermissionUnclear,
     PreconditionFailed,
     Reason,
     SessionGone,
@@ -136,9 +137,9 @@ def test_every_refusal_is_sorted_by_what_is_to_be_done(  # noqa: PLR0917 - the t
     assert (type(error), error.code, error.disposition) == (kind, code, disposition)
 
 
-def test_a_403_of_one_object_alone_is_that_objects_problem() -> None:
+def test_a_403_beside_you_may_is_waited_for_and_not_believed_at_once() -> None:
     error = sort(answered(403, "forbidden", DENIED), On.NEW_OBJECT, Looks(lacks=False))
-    assert (type(error), error.code) == (ObjectProblem, Reason.PERMISSION_DENIED)
+    assert (type(error), error.code, error.disposition) == (PermissionUnclear, Reason.PERMISSION_DENIED, WAIT)
 
 
 def test_a_404_is_no_proof_while_the_bucket_cannot_be_seen() -> None:

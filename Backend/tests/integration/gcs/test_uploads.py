@@ -12,7 +12,7 @@ from gcs_emulator.process import EmulatorProcess
 from offload.errors import (
     ChecksumRefused,
     LineDown,
-    ObjectProblem,
+    PermissionUnclear,
     PreconditionFailed,
     Reason,
     SessionGone,
@@ -226,9 +226,9 @@ def test_a_right_that_the_whole_bucket_denies_stops_everything(store, emulator, 
         assert "storage.objects.create" in caught.value.detail
 
 
-def test_a_403_that_the_bucket_does_not_confirm_is_one_objects_problem(store, emulator, spec) -> None:
+def test_a_403_that_the_bucket_does_not_confirm_is_waited_for(store, emulator, spec) -> None:
     emulator.fault("status", kind="session_start", status=403, reason="forbidden")
-    with pytest.raises(ObjectProblem) as caught:
+    with pytest.raises(PermissionUnclear) as caught:
         store.start_session(spec)
     assert caught.value.code is Reason.PERMISSION_DENIED
 
