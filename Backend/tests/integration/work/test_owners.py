@@ -113,6 +113,19 @@ def test_killed_owners_leases_are_freed_at_once(tmp_path: Path, elsewhere) -> No
     assert free_dead_owners(home=tmp_path, now=NOW) == 0
 
 
+def test_lock_that_cannot_be_looked_at_keeps_no_other_from_being_freed(tmp_path: Path, elsewhere) -> None:
+    """A folder in its place, as a stand-in for another user's file: root, who may run the tests, may open those."""
+    owner_id, process = elsewhere
+    upload = owned_by(owner_id)
+    odd = tmp_path / OWNERS_FOLDER / f"{uuid.UUID(int=0)}.lock"
+    odd.mkdir()
+    process.kill()
+    process.wait()
+    assert free_dead_owners(home=tmp_path, now=NOW) == 1
+    assert status_of(upload) == State.PENDING
+    assert odd.exists()
+
+
 def test_owner_of_another_home_is_not_declared_dead(tmp_path: Path) -> None:
     transfer = owned_by(uuid.uuid4())
     assert free_dead_owners(home=tmp_path, now=NOW) == 0

@@ -218,6 +218,16 @@ def test_job_that_runs_keeps_its_lease(worker: Worker) -> None:
     assert thread.lease() is None
 
 
+def test_renewal_of_a_run_that_is_over_prolongs_no_later_one(worker: Worker) -> None:
+    """The lease's number is the fence, also between two runs in one process."""
+    until = leases.lease_time(NOW) + timedelta(seconds=30)
+    PeriodicJob.objects.create(
+        name="count", next_run_at=NOW, lease_number=2, lease_owner=worker.owner_id, lease_expires_at=until
+    )
+    leases.renew_jobs(leases=[leases.JobLease("count", worker.owner_id, 1)], now=NOW, lease_seconds=4000)
+    assert PeriodicJob.objects.get().lease_expires_at == until
+
+
 def test_thread_of_a_job_goes_on_after_an_error_of_any_kind(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
     """No memory for one look is no reason never to look again."""
 
