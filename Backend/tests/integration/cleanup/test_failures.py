@@ -115,14 +115,15 @@ def test_bucket_that_refuses_everybody_ends_the_run_after_one_file(yard: Yard, e
 def test_postponed_file_waits_longer_each_time_then_a_day_and_asks_for_attention(yard: Yard, settings: Any) -> None:
     settings.GCP_CLEANUP_MAX_RETRIES = 3
     footage = yard.add()
-    waits = []
+    waits, flags = [], []
     for _ in range(5):
         yard.clean(trash=FailingTrash(yard, "take", errno.EIO, after=False))
         row = footage.row
         waits.append((row.next_attempt_at - yard.clock.now()).total_seconds())
+        flags.append(row.needs_attention)
         yard.clock.advance(waits[-1])
     assert waits == [60, 120, 240, 86400, 86400]
-    assert row.needs_attention is True
+    assert flags == [False, False, False, True, True]
     assert yard.alarms() == {("cleanup_failed", "Depot")}
     assert footage.is_whole
     yard.clean()

@@ -213,3 +213,20 @@ def test_file_of_a_run_whose_lease_ran_out_is_back_at_once_where_nobody_took_it_
     assert footage.is_whole
     assert yard.trash_files() == []
     assert footage.row.lease_owner is None
+
+
+def test_file_that_another_put_back_before_the_unlink_is_tried_again_without_an_open_receipt(yard: Yard) -> None:
+    class PutBackByAnother(Trash):
+        def find(self, key: str) -> Any:
+            if footage.receipts and not done:
+                done.append(key)
+                super().put_back(key, footage.row.original_local_path)
+            return super().find(key)
+
+    done: list[str] = []
+    footage = yard.add()
+    assert yard.clean(trash=PutBackByAnother(yard.root)).report.failed == 1
+    assert footage.is_whole
+    assert footage.status == State.CLEANUP_PENDING
+    assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
+    assert hold(yard, footage) is True

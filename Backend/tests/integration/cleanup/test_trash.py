@@ -213,3 +213,14 @@ def test_sweep_leaves_a_file_alone_that_a_run_took_while_it_swept(yard: Yard, qu
     assert one.is_whole
     assert in_trash(yard, two)
     assert [receipt.outcome for receipt in two.receipts] == ["deleting"]
+
+
+def test_copy_of_the_database_leaves_a_quarantined_file_in_the_trash_of_the_real_one(
+    yard: Yard, quarantine: None, settings: Any
+) -> None:
+    footage = yard.add()
+    yard.clean()
+    settings.COLDREEL_INSTALLATION_ID = "the-staging-machine"
+    assert yard.clean().reasons == ["other_installation"]
+    assert in_trash(yard, footage)
+    assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]

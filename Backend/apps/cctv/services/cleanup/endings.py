@@ -77,7 +77,7 @@ def back_out(attempt: Attempt, why: str) -> None:
     try:
         back = attempt.taken_now and put_back_if_it_goes(attempt)
         with transaction.atomic():
-            if back and attempt.receipt is not None:
+            if attempt.receipt is not None and (back or is_at_path(attempt.run.root, attempt.path, attempt.receipt)):
                 attempt.close_put_back(why)
             attempt.release()
     except LeaseLost:
@@ -135,7 +135,7 @@ def _try_later(attempt: Attempt, error: OffloadError, *, needs_attention: bool) 
     failures = attempt.row.cleanup_failures + 1
     needs_attention = needs_attention or failures > run.policy.max_retries
     with transaction.atomic():
-        if back and attempt.receipt is not None:
+        if attempt.receipt is not None and (back or is_at_path(run.root, attempt.path, attempt.receipt)):
             attempt.close_put_back(f"{error.code.value}: {error.detail}")
         attempt.move(
             Move.POSTPONE_CLEANUP,
