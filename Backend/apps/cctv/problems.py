@@ -192,18 +192,23 @@ def routes_of(api: NinjaAPI) -> tuple[list[URLPattern], str, str]:
     """The API's URL patterns, with JSON for methods a path does not know and for paths nobody knows."""
     patterns, app_name, namespace = api.urls
     routes = [
-        URLPattern(found.pattern, _answers_in_json(found.callback), found.default_args, found.name)
+        URLPattern(
+            found.pattern,
+            _answers_in_json(found.callback, asks_database=found.name not in _DOCUMENTS),
+            found.default_args,
+            found.name,
+        )
         for found in patterns
         if isinstance(found, URLPattern)
     ]
     return [*routes, re_path("", _no_such_path)], app_name, namespace
 
 
-def _answers_in_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def _answers_in_json(view: Callable[..., HttpResponse], *, asks_database: bool) -> Callable[..., HttpResponse]:
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            with one_snapshot() if request.method in READING else nullcontext():
+            with one_snapshot() if asks_database and request.method in READING else nullcontext():
                 response = view(request, *args, **kwargs)
         except Http404:
             return _no_such_path(request)
@@ -214,6 +219,10 @@ def _answers_in_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpRes
         return response
 
     return answer
+
+
+_DOCUMENTS = frozenset({"openapi-json", "openapi-view"})
+"""What describes the API is there without a database."""
 
 
 def _no_such_path(request: HttpRequest) -> HttpResponse:

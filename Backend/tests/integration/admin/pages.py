@@ -6,10 +6,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
-from django.test import Client
 from django.urls import reverse
 
 from apps.users.models import User
+from tests.forms import FormClient as Client
 
 FRONT = "/admin/"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.test import Client
 from django.utils.html import escape
 
 from apps.cctv.models import Camera, Site
 from apps.users.models import User
+from tests.forms import FormClient as Client
 from tests.integration.admin import pages
 
 pytestmark = pytest.mark.django_db

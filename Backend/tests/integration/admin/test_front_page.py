@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from apps.cctv.admin_display import human_size
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
 from apps.users.models import User
 from offload.states import State
+from tests.forms import FormClient as Client
 from tests.integration.admin import pages, scene
 from tests.integration.db import rows
 

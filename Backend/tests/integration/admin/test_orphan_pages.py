@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from apps.cctv.models import GCPVideoTransfer, OrphanedObject, Recording
 from apps.users.models import Role, User
@@ -14,6 +13,7 @@ from gcs_emulator.process import EmulatorProcess
 from offload.states import State
 from offload.store import META_INSTALLATION, META_TRANSFER
 from tests.conftest import INSTALLATION_ID
+from tests.forms import FormClient as Client
 from tests.integration.admin import pages
 from tests.integration.db import rows
 

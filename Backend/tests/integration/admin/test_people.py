@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from apps.users.models import Role, User
+from tests.forms import FormClient as Client
 from tests.integration.admin import pages
 from tests.integration.db import rows
 

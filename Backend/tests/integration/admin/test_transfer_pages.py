@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -25,6 +24,7 @@ from apps.cctv.models import (
 from apps.users.models import User
 from offload.errors import Reason
 from offload.states import UPLOADED, State
+from tests.forms import FormClient as Client
 from tests.integration.admin import pages, scene
 from tests.integration.db import rows
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from apps.cctv.admin_verbs import CLEANED_AT_MOST
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer, Recording
@@ -15,6 +14,7 @@ from apps.users.models import Role, User
 from gcs_emulator.process import EmulatorProcess
 from offload.states import State
 from tests.conftest import MakeRecording
+from tests.forms import FormClient as Client
 from tests.integration.admin import pages
 from tests.integration.db import rows
 

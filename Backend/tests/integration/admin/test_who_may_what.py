@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 from django.contrib import admin
 from django.db.models import Model
-from django.test import Client
 from django.utils import timezone
 
 from apps.cctv.admin_base import RoleAdmin
 from apps.cctv.models import Alarm, Camera, CameraGrant, PeriodicJob, Recording, Site, TransferBatch, WorkerProcess
 from apps.users.models import Role, User
+from tests.forms import FormClient as Client
 from tests.integration.admin import pages, scene
 from tests.integration.db import rows
 
