@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 from django.db import OperationalError, connection
 from django.http import HttpResponse
-from django.test import Client
 
 from tests.conftest import PASSWORD
+from tests.forms import FormClient as Client
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
