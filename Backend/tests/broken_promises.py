@@ -319,6 +319,27 @@ BREAKAGES = [
         "tests/integration/db/test_transfer_model.py::test_progress_is_whole_only_when_the_upload_is_verified",
     ),
     Breakage(
+        "P9",
+        "apps/cctv/problems.py",
+        "            with one_snapshot() if asks_database and request.method in READING else nullcontext():",
+        "            with nullcontext():",
+        "tests/integration/db/test_snapshots.py::test_the_list_of_transfers_has_as_many_rows_as_it_counts",
+    ),
+    Breakage(
+        "P9",
+        "apps/cctv/admin_site.py",
+        "            with one_snapshot():",
+        "            if True:",
+        "tests/integration/db/test_snapshots.py::test_all_of_the_front_page_is_of_one_moment",
+    ),
+    Breakage(
+        "P10",
+        "apps/users/login.py",
+        "username=username if known else None",
+        "username=username",
+        "tests/integration/users/test_fail2ban.py::test_documented_expression_finds_every_failure_and_no_spoof",
+    ),
+    Breakage(
         "P10",
         "offload/journal.py",
         """        return f"StoredSession(started_at={self.started_at.isoformat()})\"""",
