@@ -12,17 +12,20 @@ def main() -> None:
     from config.dotenv import DotenvRefused, load
     from config.processes import end_with_supervisor
 
-    end_with_supervisor(os.environ)
+    is_a_child = end_with_supervisor(os.environ)
     named = os.environ.get("COLDREEL_ENV_FILE")
     try:
         load(Path(named or Path(__file__).resolve().parent / ".env"), os.environ, required=bool(named))
     except DotenvRefused as error:
         sys.exit(str(error))
+    from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
     from django.db import DatabaseError
 
     try:
+        if not is_a_child:  # its supervisor has told them
+            sys.stderr.writelines(f"{sentence}\n" for sentence in settings.UNKNOWN_SETTINGS)
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,9 +24,21 @@ class Env:
 
     def __init__(self, variables: Mapping[str, str] | None = None) -> None:
         self._variables = os.environ if variables is None else variables
+        self._known: set[str] = set()
 
     def text(self, name: str, default: str = "") -> str:
+        self._known.add(name)
         return self._variables.get(name, "").strip() or default
+
+    def unknown(self, prefixes: tuple[str, ...], *, also_known: tuple[str, ...] = ()) -> list[str]:
+        """A sentence for each variable with one of those prefixes that no reader has asked for: it is misspelt.
+
+        Call it once everything is read. `also_known` are names that are read elsewhere. No value is shown: it may be a
+        secret.
+        """
+        known = self._known | set(also_known)
+        names = sorted(name for name in self._variables if name.startswith(prefixes) and name not in known)
+        return [f"{name} is not a setting of Coldreel.{_nearest(name, known)}" for name in names]
 
     def secret(self, name: str) -> str:
         """The value of `name`, or the content of the file that ``NAME_FILE`` names; both is refused."""
@@ -90,6 +103,11 @@ class Env:
         if not least <= number <= most:  # type: ignore[operator]
             raise _refusal(name, value, wanted)
         return number
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    nearest = get_close_matches(name, sorted(known), n=1)
+    return f" Did you mean {nearest[0]}?" if nearest else ""
 
 
 def _refusal(name: str, value: str, wanted: str) -> ImproperlyConfigured:

@@ -42,14 +42,15 @@ def lock_home(home: Path) -> int:
     return descriptor
 
 
-def end_with_supervisor(environment: MutableMapping[str, str]) -> None:
-    """In a child of a supervisor: SIGTERM as soon as the supervisor is gone. Elsewhere nothing."""
+def end_with_supervisor(environment: MutableMapping[str, str]) -> bool:
+    """In a child of a supervisor: SIGTERM as soon as the supervisor is gone, and True. Elsewhere nothing, and False."""
     expected = environment.pop(SUPERVISOR, "")
     if not expected:
-        return
+        return False
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if str(os.getppid()) != expected:  # it died before the kernel was asked
         sys.exit(1)
+    return True
 
 
 @dataclass

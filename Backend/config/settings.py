@@ -275,3 +275,6 @@ UNFOLD = {
         },
     },
 }
+
+# --- Names that nothing above has asked for: told by `manage.py` ------------------------------------
+UNKNOWN_SETTINGS = env.unknown(("GCP_", "COLDREEL_"), also_known=("COLDREEL_ENV_FILE",))

@@ -87,3 +87,23 @@ def test_empty_database_is_told_in_a_line(tmp_path: Path) -> None:
 def test_demo_reads_no_file_with_settings(tmp_path: Path) -> None:
     """Its commands migrate and make users: never in the database that an operator's file names."""
     assert Stage(tmp_path, port=1).environment()["COLDREEL_ENV_FILE"] == os.devnull
+
+
+def test_misspelt_setting_is_told_with_the_nearest_one_and_without_its_value(tmp_path: Path) -> None:
+    done = run(tmp_path, "manage.py", "check", GCP_CLEANUP_DELAY_HOUR="4711", COLDREEL_HOMES="4711", GCP_XYZ="4711")
+
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "COLDREEL_HOMES is not a setting of Coldreel. Did you mean COLDREEL_HOME?",
+        "GCP_CLEANUP_DELAY_HOUR is not a setting of Coldreel. Did you mean GCP_CLEANUP_DELAY_HOURS?",
+        "GCP_XYZ is not a setting of Coldreel.",
+    ]
+
+
+def test_known_settings_are_told_nothing_of(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz")
+
+    done = run(tmp_path, "manage.py", "check", GCP_STORAGE_PROJECT_ID="shop", DJANGO_SECRET_KEY_FILE=str(key))
+
+    assert done.stderr == ""
