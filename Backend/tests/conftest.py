@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from apps.cctv.models import Camera, Recording, Site
 from apps.users.models import Role, User
@@ -31,6 +32,10 @@ INSTALLATION_ID = "11111111-2222-4333-8444-555555555555"
 MARKER = ".coldreel-media-root"
 
 MakeRecording = Callable[..., Recording]
+
+# How long an example takes depends on the machine: a deadline would be a timed assertion.
+hypothesis_settings.register_profile("coldreel", deadline=None)
+hypothesis_settings.load_profile("coldreel")
 
 
 @pytest.fixture(scope="session")

@@ -294,7 +294,7 @@ def walked(rules, default) -> list[int | None]:
     return week
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(rules, max_size=4), st.sampled_from(RATES), instants, st.sampled_from(ZONES))
 def test_rate_at_any_moment_is_that_of_the_minute_on_the_wall(made, default, now, zone):
     table = parse(", ".join([*map(written, made), f"else {default}"]))
@@ -303,7 +303,7 @@ def test_rate_at_any_moment_is_that_of_the_minute_on_the_wall(made, default, now
     assert table.rate_at(now, zone) == week[local.weekday() * 1440 + local.hour * 60 + local.minute]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(rules, min_size=1, max_size=3), instants, st.sampled_from(ZONES))
 def test_nothing_changes_before_the_next_change_and_something_does_then(made, now, zone):
     table = parse(", ".join(map(written, made)))
