@@ -46,7 +46,9 @@ PARTS = (
         ("-m", "benchmarks.soak", "--seconds", "1800", "--fill-disk", "2"),
     ),
     Part(
-        "floods", "slow, idle, huge and guessing clients do not stop the others", ("-m", "pytest", "-q", "-m", "flood")
+        "floods",
+        "slow, idle, huge and guessing clients do not stop the others",
+        ("-m", "pytest", "-q", "tests/acceptance/test_web_server.py", "tests/acceptance/test_login_flood.py"),
     ),
 )
 
