@@ -47,6 +47,7 @@ class About(StrEnum):
     RUN = "cleanup, cleanup at SITE"
     FILES = "cleanup of BUCKET at SITE"
     FAILING = "SITE"
+    RIGHT = "SITE without the right to delete"
     TRANSFER = "the transfer's id"
     TRASH = "trash TRANSFER"
     OWNERS = "owners on HOST"
@@ -60,6 +61,7 @@ RAISED_IN: Mapping[str, frozenset[About]] = {
     "services/holds.py": frozenset({About.TRANSFER, About.HOLDS}),
     "services/cleanup/telling.py": frozenset({About.RUN, About.FILES, About.FAILING, About.TRANSFER}),
     "services/cleanup/trash.py": frozenset({About.TRASH}),
+    "services/rights.py": frozenset({About.RIGHT}),
     "services/silence.py": frozenset({About.ALL}),
     "worker/disk.py": frozenset({About.MACHINE}),
     "services/sweep.py": frozenset({About.OWNERS}),
@@ -122,12 +124,13 @@ def about(alarm: Alarm) -> About:
         return About.ALL
     if (found := _uuid(subject)) is not None:
         return About.SITE if Site.objects.filter(pk=found).exists() else About.TRANSFER
-    if alarm.code == Reason.LINE_DOWN:
-        return About.LINE
+    if alarm.code in _OF_A_NAME:
+        return _OF_A_NAME[Reason(alarm.code)]
     return About.BUCKET if alarm.code in STOP_CODES else About.OTHER
 
 
 _OF_ONE_WORD = {Reason.CLEANUP_FAILED: About.FAILING, Reason.HOME_DISK_LOW: About.MACHINE}
+_OF_A_NAME = {Reason.LINE_DOWN: About.LINE, Reason.NO_RIGHT_TO_DELETE: About.RIGHT}
 _STARTS = (
     ("owners on ", About.OWNERS),
     ("trash ", About.TRASH),
@@ -208,6 +211,11 @@ def _failing_is_over(case: Case) -> bool:
     return not rows.filter(site__name=case.alarm.subject).exists()
 
 
+def _right_is_over(case: Case) -> bool:
+    """A worker that sees the disk ends it. A site of another name, or no cleanup at all, has no use for it."""
+    return not settings.GCP_STORAGE_CLEANUP_LOCAL or not Site.objects.filter(name=case.alarm.subject).exists()
+
+
 def _transfer_is_over(case: Case) -> bool:
     return transfer_is_over(case.alarm.subject, case.alarm.code)
 
@@ -240,6 +248,7 @@ OVER: Mapping[About, Over] = {
     About.RUN: _run_is_over,
     About.FILES: _files_are_over,
     About.FAILING: _failing_is_over,
+    About.RIGHT: _right_is_over,
     About.TRANSFER: _transfer_is_over,
 }
 

@@ -62,6 +62,7 @@ def subject_of(kind: About, site: Site) -> str:
         About.RUN: "cleanup at Depot",
         About.FILES: "cleanup of footage at Depot",
         About.FAILING: "Depot",
+        About.RIGHT: "the depot's former name",
         About.MACHINE: "nvr-that-was-sold",
         About.TRANSFER: str(rows.transfer(State.CLEANUP_COMPLETED).pk),
         About.OWNERS: f"owners on {socket.gethostname()}",
@@ -76,6 +77,7 @@ CODES = {
     About.HOLDS: sorted(STOP_CODES),
     About.SITE: [Reason.MEDIA_ROOT_NOT_MOUNTED],
     About.FAILING: [Reason.CLEANUP_FAILED],
+    About.RIGHT: [Reason.NO_RIGHT_TO_DELETE],
     About.MACHINE: [Reason.HOME_DISK_LOW],
     About.OWNERS: [Reason.OWNER_OF_ANOTHER_USER],
 }
@@ -105,6 +107,17 @@ def test_every_place_that_raises_alarms_says_what_they_are_about() -> None:
     assert raising == set(RAISED_IN)
     assert set(OVER) == set(About)
     assert set().union(*RAISED_IN.values()) == set(About) - {About.OTHER}
+
+
+def test_alarm_of_the_right_to_delete_is_left_to_a_worker_that_sees_the_disk(
+    swept: Sweep, depot: Site, settings: Any
+) -> None:
+    raised(Reason.NO_RIGHT_TO_DELETE, depot.name)
+    swept()
+    assert still_open() == {("no_right_to_delete", depot.name)}
+    settings.GCP_STORAGE_CLEANUP_LOCAL = False
+    swept()
+    assert still_open() == set()
 
 
 @pytest.mark.parametrize("days", [0.5, 31])
