@@ -22,7 +22,6 @@ from typing import Any
 
 import psycopg
 
-from apps.cctv.management.commands.serve import web_command
 from benchmarks.application.databases import ROWS, STATUSES, WORKERS, Databases, Look, verified_and_failed
 from benchmarks.application.procfs import cpu_seconds_of_session, peak_bytes
 from benchmarks.application.seed import PASSWORD, USER
@@ -85,8 +84,8 @@ class Application:
 def _measured(place: Field, look: Look, home: Path, settings: dict[str, str]) -> Run:
     port = free_port()
     with (
-        _started(web_command("--host", "127.0.0.1", "--port", str(port)), settings, home / "web.log") as web,
-        _started([sys.executable, str(BACKEND / "manage.py"), "run_worker"], settings, home / "worker.log") as worker,
+        _started(["run_web", "--host", "127.0.0.1", "--port", str(port)], settings, home / "web.log") as web,
+        _started(["run_worker"], settings, home / "worker.log") as worker,
     ):
         token = _token_when_up(port, web, home)
         _wait_for_an_idle_worker(worker, look, home)
@@ -160,7 +159,9 @@ def _link_media(home: Path, dataset: Dataset) -> Path:
 
 @contextmanager
 def _started(command: list[str], settings: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as out, running(command, environment=settings, output=out, folder=BACKEND) as process:
+    """One of `manage.py`'s commands."""
+    manage = [sys.executable, str(BACKEND / "manage.py"), *command]
+    with log.open("wb") as out, running(manage, environment=settings, output=out, folder=BACKEND) as process:
         yield process
 
 

@@ -31,19 +31,13 @@ class Command(BaseCommand):
             raise CommandError(str(refusal)) from refusal
         call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
-        web = web_command("--fd", str(listener.fileno()))
+        manage = str(settings.BASE_DIR / "manage.py")
+        web = [sys.executable, manage, "run_web", "--fd", str(listener.fileno())]
         children = [Child("web server", web, os.environ, keep_open=[listener.fileno()])]
         if not no_worker:
             if not settings.GCP_STORAGE_USE_GCS:
                 self.stderr.write("GCP_STORAGE_USE_GCS is off: nothing is uploaded or cleaned up.")
-            children.append(
-                Child("worker", [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_worker"], os.environ)
-            )
+            children.append(Child("worker", [sys.executable, manage, "run_worker"], os.environ))
         self.stdout.write(f"Coldreel listens on http://{host}:{port}/ (Ctrl-C ends it).")
         self.stdout.flush()
         Supervisor(children, say=self.stderr.write).run()
-
-
-def web_command(*arguments: str) -> list[str]:
-    """The web server alone, its settings from the environment."""
-    return [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_web", *arguments]
