@@ -29,7 +29,7 @@ _LIST_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Places:
-    """Every method but `mounted` and `absent` raises FileProblem."""
+    """Every method but `mounted` raises FileProblem."""
 
     def __init__(self, root: MediaRoot, *, mounts: Path = MOUNTS) -> None:
         self._root = root
@@ -83,15 +83,14 @@ class Places:
             return False
 
     def _listed(self) -> list[Place]:
+        """Empty where there is no list. One that cannot be read raises: taken for empty, it would hide a disk."""
         try:
             with self._root.folder((TRASH_NAME,)) as trash:
-                descriptor = os.open(LIST_NAME, os.O_RDONLY | _LIST_FLAGS, dir_fd=trash)
-        except (FileProblem, OSError):
-            return []
-        try:
-            lines = os.read(descriptor, _MOST_LIST_BYTES).splitlines()
-        finally:
-            os.close(descriptor)
+                lines = _read_list(trash).splitlines()
+        except FileProblem as problem:
+            if problem.code is Reason.FILE_MISSING:
+                return []
+            raise
         return [place for line in lines if (place := _place_of(line)) is not None]
 
     def _append(self, place: Place) -> None:
@@ -106,6 +105,23 @@ class Places:
             finally:
                 os.close(descriptor)
             os.fsync(trash)
+
+
+def _read_list(trash: int) -> bytes:
+    try:
+        descriptor = os.open(LIST_NAME, os.O_RDONLY | _LIST_FLAGS, dir_fd=trash)
+        try:
+            return os.read(descriptor, _MOST_LIST_BYTES)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise FileProblem(
+            f"the list of file systems that have a trash folder cannot be read: {os.strerror(error.errno or 0)}",
+            code=Reason.FILE_UNREADABLE,
+            disposition=Disposition.RETRY,
+        ) from error
 
 
 def _place_of(line: bytes) -> Place | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from offload.errors import Disposition, FileProblem, Reason
-from offload.places import Places
+from offload.places import LIST_NAME, Places
 from offload.source import TRASH_NAME, MediaRoot
 from offload.trash import Trash
 from offload.walk import walk
@@ -157,6 +157,22 @@ def test_disk_that_is_not_mounted_is_told_from_one_whose_files_are_gone(
         assert Trash(root).keys() == [key]
         Trash(root).put_back(key, PATH)
         assert (root.path / PATH).read_bytes() == CONTENT
+
+
+def test_list_of_disks_that_cannot_be_read_says_of_none_that_it_is_there(tmp_path: Path) -> None:
+    """Taken for an empty list, a disk that is away would pass for one whose files are gone."""
+    root = _filled(tmp_path / "media")
+    taken(root, "own.mp4")
+    listed = root.path / TRASH_NAME / LIST_NAME
+    listed.symlink_to(tmp_path / "elsewhere")
+    for ask in (lambda: Places(root).demand_there(PATH), Places(root).absent, Trash(root).keys):
+        with pytest.raises(FileProblem) as refusal:
+            ask()
+        assert (refusal.value.code, refusal.value.disposition) == (Reason.FILE_UNREADABLE, Disposition.RETRY)
+    listed.unlink()
+    listed.mkdir()
+    with pytest.raises(FileProblem):
+        Places(root).demand_there(PATH)
 
 
 def test_file_systems_within_one_another_have_a_trash_each(tmp_path: Path) -> None:

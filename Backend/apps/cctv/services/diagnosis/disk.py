@@ -12,6 +12,7 @@ from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
 from apps.cctv.services.disk_reserve import Reserve, is_disk_full
 from apps.cctv.services.media_root import media_root_expected
 from config.private import OTHERS, home_mode, own_paths
+from offload.errors import FileProblem
 from offload.linux import stamps_by_our_clock
 from offload.places import Places
 from offload.source import MARKER_NAME, MediaRoot
@@ -194,7 +195,12 @@ def _file_systems_below(root: MediaRoot, mounts: Path) -> Iterator[Finding]:
                 f"{shown} is another file system and cannot be written to: recordings on it are uploaded, never freed.",
                 "Give the user that Coldreel runs as the right to write, and check that it is not mounted read-only.",
             )
-    for place in places.absent():
+    try:
+        absent = places.absent()
+    except FileProblem as error:
+        yield problem("file system", f"Whether a disk is away is not known: {error.detail}.", "Let it be read again.")
+        return
+    for place in absent:
         yield problem(
             "file system",
             f"{root.path.joinpath(*place)} is not mounted: recordings were taken from a disk there.",
