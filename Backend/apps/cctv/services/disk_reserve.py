@@ -75,8 +75,8 @@ class Reserve:
         except OSError:
             return 0
 
-    def free_bytes(self) -> int:
-        """What this user may still write to the home's disk."""
+    def free_bytes(self) -> int | None:
+        """What this user may still write to the home's disk; None where it cannot be asked."""
         return free_bytes(self._home)
 
     def give_up(self, *, for_cleanup: bool) -> int:
@@ -101,8 +101,8 @@ class Reserve:
 
     def refill(self) -> bool:
         """Make it, or what lacks of it, where as much is free afterwards. True where it is whole."""
-        missing_bytes = self.size_bytes - self.kept_bytes()
-        if missing_bytes > 0 and self.free_bytes() - missing_bytes < self.size_bytes:
+        missing_bytes, free = self.size_bytes - self.kept_bytes(), self.free_bytes()
+        if missing_bytes > 0 and (free is None or free - missing_bytes < self.size_bytes):
             return False
         try:
             if self.size_bytes == 0:
@@ -139,21 +139,23 @@ class Reserve:
             raise
 
 
-def free_bytes(folder: Path) -> int:
-    """What this user may still write to the disk of `folder`; very much where it cannot be asked."""
+def free_bytes(folder: Path) -> int | None:
+    """What this user may still write to the disk of `folder`; None where it cannot be asked."""
     try:
         found = os.statvfs(folder)
     except OSError:
-        return 2**62
+        return None
     return found.f_frsize * (found.f_bfree if os.geteuid() == 0 else found.f_bavail)
 
 
 def is_disk_full(folder: Path) -> bool:
-    """Whether less than `FULL_BYTES` can be written to the disk of `folder`.
+    """Whether less than `FULL_BYTES` can be written to the disk of `folder`; False where it cannot be asked.
 
     What statvfs calls free is not all to be had: ext4 keeps up to 4096 blocks back for its own use. So it is tried.
     """
     free = free_bytes(folder)
+    if free is None:
+        return False
     if not FULL_BYTES <= free < _CERTAINLY_ENOUGH_BYTES:
         return free < FULL_BYTES
     try:

@@ -53,6 +53,9 @@ class DiskGuard(threading.Thread):
 
     def look(self) -> None:
         free_bytes = self._reserve.free_bytes()
+        if free_bytes is None:  # not known: nothing is told of it, and no alarm ends
+            self._tell_of_rights()
+            return
         if free_bytes >= max(self._reserve.size_bytes, FULL_BYTES):
             self._tools.cleanup_first.clear()
             self._reserve.refill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from apps.cctv.models import Alarm, PeriodicJob
+from apps.cctv.services.alarms import alarm_raise
 from apps.cctv.services.disk_reserve import Reserve
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.bandwidth import Bandwidth
@@ -18,6 +20,7 @@ from apps.cctv.worker.gate import Gate
 from apps.cctv.worker.ledger import Ledger
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
 from apps.cctv.worker.timings import Timings
+from offload.errors import Reason
 from offload.source import MediaRoot
 from offload.testing import FakeClock, MemoryStore
 from offload.uploader import UploadSettings
@@ -168,3 +171,11 @@ def test_an_urgent_cleanup_runs_long_before_its_time_and_the_sweep_does_not(tool
     assert (sweep.run_if_due(), cleanup.run_if_due()) == (False, True)
     assert ran == ["cleanup"]
     assert not tools.cleanup_first.is_set()
+
+
+def test_a_disk_that_cannot_be_asked_is_not_told_to_be_well(tools, disk):
+    alarm_raise(code=Reason.HOME_DISK_LOW, subject=socket.gethostname(), detail="low", now=rows.NOW)
+
+    DiskGuard(tools, disk.path, None, Reserve(disk.path / "gone", SIZE)).look()
+
+    assert open_alarms() == [("home_disk_low", "low")]
