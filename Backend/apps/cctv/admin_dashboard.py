@@ -16,6 +16,7 @@ from apps.cctv.admin_display import STATUS_COLOURS, human_size, meaning, span, s
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob
 from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.selectors import (
+    cameras_visible_to,
     jobs_visible_to,
     recordings_visible_to,
     sees_all_cameras,
@@ -121,7 +122,7 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         last_cleanup_result=_result(cleanup, sees_all),
         last_cleanup_ago=_ago(cleanup.last_finished_at if cleanup else None, now),
         looks=[(look.last_result if sees_all else "", _ago(look.last_finished_at, now)) for look in looks],
-        was_looked_at=bool(looks) and not any(look.last_result.endswith(CUT_SHORT) for look in looks),
+        was_looked_at=_was_looked_at(user, looks),
         oldest_pending=oldest,
         oldest_pending_age=span(now - oldest.created_at) if oldest else "",
         uploading=list(uploading[:ROWS]),
@@ -172,6 +173,15 @@ def _looks(user: User, now: datetime) -> list[PeriodicJob]:
     """What the workers found when they last looked for footage that was never imported, where that is not long ago."""
     rows = jobs_visible_to(user).filter(Q(name=LOOK_JOB) | Q(name__startswith=f"{LOOK_JOB}@"))
     return list(rows.filter(last_finished_at__gt=now - LOOK_IS_OLD).order_by("name"))
+
+
+def _was_looked_at(user: User, looks: list[PeriodicJob]) -> bool:
+    """Whether all of the disk of each site with cameras was looked at, by a worker of the site or of all sites."""
+    names = {look.name for look in looks}
+    if not names or any(look.last_result.endswith(CUT_SHORT) for look in looks):
+        return False
+    sites = cameras_visible_to(user).order_by().values_list("site_id", flat=True).distinct()
+    return LOOK_JOB in names or all(f"{LOOK_JOB}@{site_id}" in names for site_id in sites)
 
 
 def _unknown_footage(looks: list[PeriodicJob]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from apps.cctv.admin_display import human_size
-from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
+from apps.cctv.models import Alarm, Camera, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from apps.users.models import User
 from offload.states import State
 from tests.forms import FormClient as Client
@@ -202,3 +202,13 @@ def test_all_is_well_is_not_said_of_a_disk_that_was_not_looked_at(client: Client
     text = page(client)
     assert "All is well." not in text
     assert "not all of the disk was looked at" in text
+
+
+def test_all_is_well_is_said_only_when_every_site_with_cameras_was_looked_at(client: Client) -> None:
+    depot, yard = (Camera.objects.create(site=Site.objects.create(name=name), name=name).site for name in "AB")
+    Site.objects.create(name="an office without cameras")
+    alive()
+    looked(name=f"look@{depot.pk}")
+    assert "not all of the disk was looked at" in page(client)
+    looked(name=f"look@{yard.pk}")
+    assert "All is well." in page(client)
