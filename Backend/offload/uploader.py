@@ -33,6 +33,7 @@ from offload.job import UploadJob, UploadResult, UploadSettings, is_ours, is_who
 from offload.journal import Journal, Orphan, WhyOrphaned
 from offload.log import SILENT, EventLog
 from offload.pace import UNLIMITED, Pace
+from offload.places import Places
 from offload.playable import check_playable
 from offload.sender import Line, Sender
 from offload.source import MediaRoot, Source, SourceIdentity, check_settled
@@ -99,7 +100,7 @@ def _found_in_bucket(
 
     Raises `problem` where no object is ours, whole and of this recording.
     """
-    _demand_mounted(root, problem)
+    _demand_mounted(root, job.relative_path, problem)
     if problem.code is not Reason.FILE_MISSING:
         raise problem
     take, found = _last_object(job, store=store, line=line)
@@ -141,13 +142,18 @@ def _read(store: ObjectStore, line: Line, bucket: str, name: str) -> ObjectInfo 
     return line.ask(lambda: store.get(bucket, name))
 
 
-def _demand_mounted(root: MediaRoot, problem: FileProblem) -> None:
-    """Where the disk is not mounted, every file is missing, and none of them is gone (F16)."""
+def _demand_mounted(root: MediaRoot, relative_path: str, problem: FileProblem) -> None:
+    """Where the disk is not mounted, every file is missing, and none of them is gone (F16).
+
+    Raises StopAndTell where the media root is not there, FileProblem (tried again) where another disk below it is not.
+    """
     absent = problem.code is Reason.FILE_MISSING and not root.has_marker()
     if absent or problem.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
         raise StopAndTell(
             "the media root is not mounted: its marker is missing", code=Reason.MEDIA_ROOT_NOT_MOUNTED
         ) from problem
+    if problem.code is Reason.FILE_MISSING:
+        Places(root).demand_there(relative_path)
 
 
 class _Upload:
@@ -346,7 +352,7 @@ class _Upload:
         """Whether nothing lies under the path; what cannot be looked at now is looked at again later."""
         if problem.code is Reason.FILE_UNREADABLE:
             raise problem
-        _demand_mounted(self._root, problem)
+        _demand_mounted(self._root, self._job.relative_path, problem)
         return problem.code is Reason.FILE_MISSING
 
     def _is_intact(self, opened: SourceIdentity) -> bool:

@@ -10,6 +10,7 @@ import structlog
 
 from offload.body import HELD, HELD_BYTES, SourceBody
 from offload.errors import Disposition, FileChanged, FileProblem, Reason, StopAndTell, TryAgain
+from offload.places import Places
 from offload.source import MediaRoot
 from offload.store import META_INSTALLATION, META_RECORDING, META_SIZE, META_TRANSFER, SessionStatus
 from offload.testing import MemoryStore
@@ -353,6 +354,14 @@ def test_gone_file_is_missing_where_the_object_has_another_size_than_was_registe
     bench.existing(noise(1000))
 
     assert bench.fails(FileProblem, expected_size_bytes=1001).code is Reason.FILE_MISSING
+
+
+def test_file_on_a_disk_that_is_away_is_tried_again(bench):
+    """F16 for one of several disks: files were taken from a disk at `cam` before, and it is not mounted now."""
+    Places(bench.root).remember(("cam",))
+    error = bench.fails(FileProblem)
+    assert (error.code, error.disposition) == (Reason.FILE_UNREADABLE, Disposition.RETRY)
+    assert "not mounted" in error.detail
 
 
 def test_gone_file_is_missing_where_there_is_no_object(bench):
