@@ -42,7 +42,7 @@ def _mount(kind: str, at: Path, work: Path, undo: ExitStack) -> None:
         device = _loop(_image(work, 32 * MIB, "mkfs.exfat"), undo)
         _run("mount.exfat-fuse", device, str(at), "-o", "rw")
     elif kind == "fat":
-        _run("fusefat", "-o", "rw+,noforget", str(_image(work, 32 * MIB, "mkfs.vfat")), str(at))
+        _run("fusefat", "-o", "rw+", str(_image(work, 32 * MIB, "mkfs.vfat")), str(at))
     elif kind == "ntfs":
         _run("ntfs-3g", str(_image(work, 32 * MIB, "mkfs.ntfs", "-qF")), str(at))
     else:
