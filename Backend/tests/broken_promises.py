@@ -250,7 +250,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P5",
-        "apps/cctv/querysets.py",
+        "apps/cctv/tables/moves.py",
         "    cleanup_at = None if hold_wanted else one.cleanup_at",
         "    cleanup_at = one.cleanup_at",
         "tests/integration/db/test_transfer_model.py::test_no_cleanup_is_scheduled_for_a_held_recording",
@@ -264,7 +264,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P6",
-        "apps/cctv/querysets.py",
+        "apps/cctv/tables/moves.py",
         "            lease_number=lease.number,\n",
         "",
         "tests/integration/db/test_moves.py::test_worker_that_lost_its_lease_changes_nothing",

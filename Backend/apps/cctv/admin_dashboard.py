@@ -14,7 +14,6 @@ from django.utils.safestring import SafeString
 
 from apps.cctv.admin_display import STATUS_COLOURS, human_size, meaning, span, status_name
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob
-from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.selectors import (
     cameras_visible_to,
     jobs_visible_to,
@@ -28,6 +27,7 @@ from apps.cctv.selectors import (
 from apps.cctv.services.bandwidth import limit_of
 from apps.cctv.services.footage import CUT_SHORT, unknown_in
 from apps.cctv.services.footage import JOB as LOOK_JOB
+from apps.cctv.tables.moves import TransferQuerySet
 from apps.users.models import User
 from offload.states import State
 

@@ -16,8 +16,8 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from apps.cctv.querysets import Lease, MoveRefused, TransferQuerySet, VerifiedUpload
 from apps.cctv.tables.media_roots import SeenMediaRoot
+from apps.cctv.tables.moves import Lease, MoveRefused, TransferQuerySet, VerifiedUpload
 from apps.cctv.tables.orphans import OrphanedObject
 from apps.cctv.tables.rights import RightInDoubt
 from offload.errors import LeaseLost, Reason

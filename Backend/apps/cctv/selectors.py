@@ -25,7 +25,7 @@ from apps.cctv.models import (
     TransferBatch,
     WorkerProcess,
 )
-from apps.cctv.querysets import TransferQuerySet
+from apps.cctv.tables.moves import TransferQuerySet
 from apps.users.models import User
 from apps.users.permissions import Permission, may
 from offload.states import UPLOADED, State

@@ -49,7 +49,7 @@ GUARDS = (
     Guard("apps/cctv/services/holds.py", ("tests/integration/api/test_holds.py", _CLEANUP, f"{_WORK}/test_sweep.py")),
     Guard("apps/cctv/leases.py", (_WORK, _CLEANUP)),
     Guard("apps/cctv/journal.py", (_WORK,)),
-    Guard("apps/cctv/querysets.py", (_DB, _WORK)),
+    Guard("apps/cctv/tables/moves.py", (_DB, _WORK)),
 )
 
 

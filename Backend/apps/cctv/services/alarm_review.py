@@ -17,10 +17,10 @@ from django.conf import settings
 from django.db.models import F
 
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
-from apps.cctv.querysets import TransferQuerySet
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.media_root import media_root_seen
 from apps.cctv.services.reachability import LOOKED_FOR, bucket_answers
+from apps.cctv.tables.moves import TransferQuerySet
 from offload.errors import Reason
 from offload.source import MediaRoot
 from offload.states import UPLOADED, State

@@ -15,13 +15,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from apps.cctv.bulk import Where, any_rows
 from apps.cctv.installation import installation_id
 from apps.cctv.leases import Claim, lease_time
 from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject, RightInDoubt
-from apps.cctv.querysets import VerifiedUpload
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from apps.cctv.services.bucket_rights import is_refused_alone, right_doubt, rights_proven
+from apps.cctv.tables.moves import VerifiedUpload
+from apps.cctv.tables.sql import Where, any_rows
 from offload import store
 from offload.digest import to_base64
 from offload.errors import Disposition, LeaseLost, OffloadError, PermissionUnclear, Reason, StopAndTell, TryAgain

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, Sum
 
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
-from apps.cctv.querysets import TransferQuerySet
+from apps.cctv.tables.moves import TransferQuerySet
 from offload.states import State
 
 ROWS_AT_A_TIME = 1000

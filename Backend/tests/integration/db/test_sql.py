@@ -10,8 +10,8 @@ import pytest
 from django.db import connection, connections, transaction
 from django.db.models import Model
 
-from apps.cctv.bulk import Condition, Lock, load_many, select_many
 from apps.cctv.models import Alarm, Camera, GCPVideoTransfer, Recording, Site, TransferBatch
+from apps.cctv.tables.sql import Condition, Lock, load_many, select_many
 from offload.states import State
 from tests.integration.db import rows
 from tests.integration.db.rows import NOW

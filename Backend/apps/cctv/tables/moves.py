@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import models, transaction
 from django.db.models import Count, Q, Sum
 
-from apps.cctv.bulk import Condition, Lock, insert_many, select_many, update_many
+from apps.cctv.tables.sql import Condition, Lock, insert_many, select_many, update_many
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, Move, State
 
@@ -85,7 +85,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
 
     @staticmethod
     def due_conditions(now: datetime) -> list[Condition]:
-        """`due_for_upload` for `bulk`."""
+        """`due_for_upload` for `tables.sql`."""
         return [("transfer_status", "=", State.PENDING), ("next_attempt_at", "<=", now)]
 
     def due_for_upload(self, now: datetime) -> TransferQuerySet:
