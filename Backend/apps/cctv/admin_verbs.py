@@ -26,13 +26,14 @@ from django.views.decorators.http import require_http_methods
 from apps.cctv.admin_base import RoleAdmin
 from apps.cctv.admin_display import human_size
 from apps.cctv.admin_site import viewer
-from apps.cctv.models import Camera, GCPVideoTransfer, MoveRefused, OrphanedObject, Recording
+from apps.cctv.models import Camera, GCPVideoTransfer, OrphanedObject, Recording
 from apps.cctv.services import ServiceError
 from apps.cctv.services.cameras import camera_archive, camera_unarchive
 from apps.cctv.services.cleanup import FileReport, Outcome, cleanup_run
 from apps.cctv.services.holds import hold_lift, hold_set
 from apps.cctv.services.orphans import orphan_delete
 from apps.cctv.services.transfers import transfer_cancel, transfer_request, transfer_retry
+from apps.cctv.tables.moves import MoveRefused
 from apps.cctv.wiring import media_root, object_store
 from apps.users.models import User
 from apps.users.permissions import Permission, may

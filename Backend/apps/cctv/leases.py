@@ -26,8 +26,8 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from apps.cctv.installation import installation_id
-from apps.cctv.models import SYSTEM, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
-from apps.cctv.tables.moves import Lease, MoveRefused, TransferQuerySet
+from apps.cctv.models import GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
+from apps.cctv.tables.moves import SYSTEM, Lease, MoveRefused, TransferQuerySet
 from apps.cctv.wakeup import OWNERS_FOLDER, bell_path, hang_bell, ring
 from offload.clock import Clock
 from offload.errors import Reason

@@ -16,8 +16,10 @@ from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, Move, State
 
 if TYPE_CHECKING:
-    from apps.cctv.models import GCPVideoTransfer  # noqa: F401 - named in the base class below, as a string
+    from apps.cctv.tables.transfers import GCPVideoTransfer  # noqa: F401 - named in the base class below, as a string
 
+SYSTEM = "system"
+"""The actor of what no person asked for."""
 
 _NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_expires_at": None}
 

@@ -14,8 +14,9 @@ from django.db import Error, connection
 from django.db.models import F
 
 from apps.cctv.leases import JobLease, lease_time
-from apps.cctv.models import SYSTEM, PeriodicJob
+from apps.cctv.models import PeriodicJob
 from apps.cctv.services.disk_reserve import make_room
+from apps.cctv.tables.moves import SYSTEM
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.crashes import log_crash, survive
 from apps.cctv.worker.timings import Timings

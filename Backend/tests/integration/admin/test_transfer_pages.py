@@ -12,15 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.cctv.admin_display import human_size, meaning, span
-from apps.cctv.models import (
-    Camera,
-    DeletionReceipt,
-    GCPVideoTransfer,
-    Recording,
-    Site,
-    TransferBatch,
-    TransferEvent,
-)
+from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Recording, Site, TransferBatch, TransferEvent
 from apps.users.models import User
 from offload.errors import Reason
 from offload.states import UPLOADED, State

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from apps.cctv.leases import renew
-from apps.cctv.models import GCPVideoTransfer, MoveRefused, Recording, TransferBatch, TransferEvent
+from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch, TransferEvent
 from apps.cctv.services import Conflict, NotConfigured, NotFound
 from apps.cctv.services.transfers import (
     PAGE_ROWS,
@@ -20,6 +20,7 @@ from apps.cctv.services.transfers import (
     transfer_request,
     transfer_retry,
 )
+from apps.cctv.tables.moves import MoveRefused
 from offload.errors import LeaseLost, Reason
 from offload.source import MediaRoot
 from offload.states import State

@@ -8,16 +8,8 @@ from typing import Any
 
 from apps.cctv.claims import Line
 from apps.cctv.leases import Claim
-from apps.cctv.models import (
-    Camera,
-    DeletionReceipt,
-    GCPVideoTransfer,
-    Lease,
-    OrphanedObject,
-    Recording,
-    Site,
-    TransferBatch,
-)
+from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, OrphanedObject, Recording, Site, TransferBatch
+from apps.cctv.tables.moves import Lease
 from apps.users.models import Role, User
 from offload.states import UPLOADED, State
 

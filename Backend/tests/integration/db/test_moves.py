@@ -13,7 +13,8 @@ from django.db import IntegrityError, connection
 from django.db.models import Q
 
 from apps.cctv.leases import expire_leases
-from apps.cctv.models import GCPVideoTransfer, Lease, MoveRefused, TransferEvent
+from apps.cctv.models import GCPVideoTransfer, TransferEvent
+from apps.cctv.tables.moves import Lease, MoveRefused
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, UPLOADED, Move, State
 from tests.integration.db import rows

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.db import models
 
-from apps.cctv.models import DeletionReceipt, GCPVideoTransfer, Lease, Recording
+from apps.cctv.models import DeletionReceipt, GCPVideoTransfer, Recording
+from apps.cctv.tables.moves import Lease
 from offload.errors import LeaseLost, Reason
 from offload.states import State
 from tests.integration.db import rows

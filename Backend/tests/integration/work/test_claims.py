@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.cctv.claims import Line
 from apps.cctv.leases import Claim
-from apps.cctv.models import Camera, GCPVideoTransfer, Lease, Recording, Site, TransferBatch
+from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site, TransferBatch
+from apps.cctv.tables.moves import Lease
 from offload.errors import LeaseLost, Reason
 from offload.states import Move, State
 from tests.database_calls import DatabaseCalls

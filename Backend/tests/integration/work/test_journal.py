@@ -9,7 +9,8 @@ from django.db import transaction
 
 from apps.cctv.journal import OrmJournal
 from apps.cctv.leases import Claim
-from apps.cctv.models import GCPVideoTransfer, Lease
+from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.tables.moves import Lease
 from offload.errors import LeaseLost
 from offload.journal import Journal, Orphan, StoredSession, WhyOrphaned
 from offload.source import SourceIdentity

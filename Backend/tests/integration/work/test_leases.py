@@ -11,7 +11,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from apps.cctv.leases import claim_cleanup, claim_file, expire_leases, release_cleanup, renew
-from apps.cctv.models import GCPVideoTransfer, Lease
+from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.tables.moves import Lease
 from offload.states import State
 from tests.integration.db import rows
 from tests.integration.db.rows import NOW

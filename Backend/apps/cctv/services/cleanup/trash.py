@@ -10,9 +10,10 @@ from django.db import transaction
 
 from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.leases import claim_file, lease_time, release_cleanup
-from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer, Lease
+from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due import ROWS_AT_A_TIME
+from apps.cctv.tables.moves import Lease
 from offload.errors import FileProblem, Reason
 from offload.source import MediaRoot
 from offload.states import State
