@@ -257,7 +257,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P6",
-        "apps/cctv/journal.py",
+        "apps/cctv/leasing/journal.py",
         "            self._note(passes_conflict=False, **columns)\n",
         "            GCPVideoTransfer.objects.filter(pk=self._transfer.pk).update(passes_conflict=False, **columns)\n",
         "tests/integration/work/test_journal.py::test_worker_that_lost_its_lease_notes_nothing",
@@ -313,7 +313,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P9",
-        "apps/cctv/models.py",
+        "apps/cctv/tables/transfers.py",
         "        if self.transfer_status in UPLOADED:\n            return 100.0\n",
         "        if self.bytes_uploaded == self.file_size_bytes:\n            return 100.0\n",
         "tests/integration/db/test_transfer_model.py::test_progress_is_whole_only_when_the_upload_is_verified",
@@ -474,7 +474,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P6",
-        "apps/cctv/leases.py",
+        "apps/cctv/leasing/leases.py",
         "            only_if=as_found,\n",
         "",
         "tests/integration/work/test_leases.py::test_upload_whose_lease_changed_while_it_was_found_late_stays_with_its_worker",
@@ -516,7 +516,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P3",
-        "apps/cctv/leases.py",
+        "apps/cctv/leasing/owners.py",
         "        except OSError as error:  # another user's",
         "        except ZeroDivisionError as error:  # another user's",
         "tests/integration/work/test_owners.py::test_lock_that_cannot_be_looked_at_keeps_no_other_from_being_freed",
@@ -537,14 +537,14 @@ BREAKAGES = [
     ),
     Breakage(
         "P4",
-        "apps/cctv/leases.py",
+        "apps/cctv/leasing/leases.py",
         "    _pull_in_tries(now)\n    lease",
         "    lease",
         "tests/integration/work/test_wrong_clock.py::test_request_of_a_clock_that_stood_in_the_future_is_claimed_now",
     ),
     Breakage(
         "P4",
-        "apps/cctv/leases.py",
+        "apps/cctv/leasing/leases.py",
         "            count = far.update(lease_expires_at=now + lease)\n",
         "            count = 0\n",
         "tests/integration/work/test_wrong_clock.py::test_lease_that_lies_too_far_ahead_ends_as_soon_as_a_new_one_would",
@@ -558,7 +558,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P6",
-        "apps/cctv/leases.py",
+        "apps/cctv/leasing/leases.py",
         "lease_owner=lease.owner_id, lease_number=lease.number)",
         "lease_owner=lease.owner_id)",
         "tests/integration/work/test_periodic.py::test_renewal_of_a_run_that_is_over_prolongs_no_later_one",

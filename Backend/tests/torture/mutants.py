@@ -47,8 +47,9 @@ GUARDS = (
     Guard("offload/trash.py", (f"{_UNIT}/test_trash.py", _CLEANUP)),
     Guard("apps/cctv/services/cleanup", (_CLEANUP,)),
     Guard("apps/cctv/services/holds.py", ("tests/integration/api/test_holds.py", _CLEANUP, f"{_WORK}/test_sweep.py")),
-    Guard("apps/cctv/leases.py", (_WORK, _CLEANUP)),
-    Guard("apps/cctv/journal.py", (_WORK,)),
+    Guard("apps/cctv/leasing/leases.py", (_WORK, _CLEANUP)),
+    Guard("apps/cctv/leasing/owners.py", (_WORK,)),
+    Guard("apps/cctv/leasing/journal.py", (_WORK,)),
     Guard("apps/cctv/tables/moves.py", (_DB, _WORK)),
 )
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from django.db import transaction
 
-from apps.cctv.leases import lease_time
+from apps.cctv.leasing.leases import lease_time
 from apps.cctv.models import Site, SiteLine
 from apps.cctv.services import ServiceError
 from apps.cctv.services.import_cameras import zone_of

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Case, DateTimeField, F, Max, Min, Value, When
 
-from apps.cctv.leases import lease_time
+from apps.cctv.leasing.leases import lease_time
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from offload.errors import Reason

@@ -12,7 +12,9 @@ import structlog
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
-from apps.cctv.leases import expire_leases, free_dead_owners, locks_of_others, pull_in_times
+from apps.cctv.leasing.leases import expire_leases, pull_in_times
+from apps.cctv.leasing.owners import free_dead_owners, locks_of_others
+from apps.cctv.leasing.wakeup import OWNERS_FOLDER
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.alarm_review import alarms_review
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
@@ -22,7 +24,6 @@ from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.reachability import bucket_look
 from apps.cctv.services.silence import silence_tell
 from apps.cctv.tables.moves import SYSTEM, TransferQuerySet
-from apps.cctv.wakeup import OWNERS_FOLDER
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot

@@ -20,10 +20,10 @@ from django.db import transaction
 from django.db.models import BooleanField, Case, F, PositiveBigIntegerField, Value, When
 
 from apps.cctv.installation import InstallationUnknown, installation_id
+from apps.cctv.leasing.wakeup import kick
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.selectors import transfers_visible_to
 from apps.cctv.services import Conflict, NotConfigured, NotFound
-from apps.cctv.wakeup import kick
 from apps.users.models import User
 from offload.errors import FileProblem, Reason
 from offload.naming import object_name, public_url

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import F
 
 from apps.cctv.installation import installation_id
-from apps.cctv.leases import Claim, lease_time
+from apps.cctv.leasing.leases import Claim, lease_time
 from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject, RightInDoubt
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from apps.cctv.services.bucket_rights import is_refused_alone, right_doubt, rights_proven

@@ -6,7 +6,7 @@ it stands behind the same three names.
 
 from __future__ import annotations
 
-from apps.cctv.wakeup import kick
+from apps.cctv.leasing.wakeup import kick
 from apps.cctv.worker.periodic import PERIODIC
 from apps.cctv.worker.run import run_worker
 from apps.cctv.worker.timings import Timings

@@ -12,8 +12,8 @@ from uuid import UUID
 import structlog
 from django.db import connections
 
-from apps.cctv.journal import OrmJournal
-from apps.cctv.leases import Claim
+from apps.cctv.leasing.journal import OrmJournal
+from apps.cctv.leasing.leases import Claim
 from apps.cctv.services.rights import RightsWatch
 from apps.cctv.services.uploads import (
     Uploaded,

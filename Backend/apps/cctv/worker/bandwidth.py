@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import Error, connection
 
-from apps.cctv.leases import lease_time
+from apps.cctv.leasing.leases import lease_time
 from apps.cctv.services.bandwidth import limits_in_force, line_take
 from apps.cctv.worker.crashes import survive
 from offload.clock import Clock

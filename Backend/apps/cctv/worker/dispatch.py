@@ -10,8 +10,9 @@ from uuid import UUID
 import structlog
 from django.db import Error, connection
 
-from apps.cctv.claims import Line
-from apps.cctv.leases import Claim, Owner, expire_leases, lease_time, pull_in_times
+from apps.cctv.leasing.claims import Line
+from apps.cctv.leasing.leases import Claim, expire_leases, lease_time, pull_in_times
+from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.crashes import log_crash

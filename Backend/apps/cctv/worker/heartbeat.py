@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 
 from django.db import connection
 
-from apps.cctv.leases import JobLease, Owner, renew, renew_jobs
+from apps.cctv.leasing.leases import JobLease, renew, renew_jobs
+from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import WorkerProcess
 from apps.cctv.worker.attempt import Attempt
 from apps.cctv.worker.crashes import survive

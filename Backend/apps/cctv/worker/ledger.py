@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from apps.cctv.leases import Claim, lease_time
+from apps.cctv.leasing.leases import Claim, lease_time
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.disk_reserve import told_as_disk_full
 from apps.cctv.services.uploads import Uploaded, uploads_record

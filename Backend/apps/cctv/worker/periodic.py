@@ -13,7 +13,7 @@ import structlog
 from django.db import Error, connection
 from django.db.models import F
 
-from apps.cctv.leases import JobLease, lease_time
+from apps.cctv.leasing.leases import JobLease, lease_time
 from apps.cctv.models import PeriodicJob
 from apps.cctv.services.disk_reserve import make_room
 from apps.cctv.tables.moves import SYSTEM

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import structlog
 
-from apps.cctv.leases import JobLease, Owner, free_dead_owners
+from apps.cctv.leasing.leases import JobLease
+from apps.cctv.leasing.owners import Owner, free_dead_owners
 from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.rights import RightsWatch

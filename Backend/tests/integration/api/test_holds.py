@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from apps.cctv.leases import claim_cleanup
+from apps.cctv.leasing.leases import claim_cleanup
 from apps.cctv.models import Alarm, DeletionReceipt, Recording
 from apps.cctv.services import NotFound
 from apps.cctv.services.holds import hold_lift, hold_set, holds_reconcile

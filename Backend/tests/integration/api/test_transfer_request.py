@@ -10,7 +10,7 @@ import uuid
 import pytest
 from django.db import connection, connections, transaction
 
-from apps.cctv.leases import renew
+from apps.cctv.leasing.leases import renew
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch, TransferEvent
 from apps.cctv.services import Conflict, NotConfigured, NotFound
 from apps.cctv.services.transfers import (

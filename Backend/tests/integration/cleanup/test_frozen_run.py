@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from apps.cctv.leases import claim_cleanup
+from apps.cctv.leasing.leases import claim_cleanup
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import hold_set
 from offload.source import SourceIdentity

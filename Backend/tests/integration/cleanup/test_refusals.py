@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from apps.cctv.leases import claim_cleanup
+from apps.cctv.leasing.leases import claim_cleanup
 from apps.cctv.models import DeletionReceipt, Recording
 from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup import CleanupReport, Outcome

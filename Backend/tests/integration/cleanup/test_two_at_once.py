@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from apps.cctv.leases import claim_cleanup, free_dead_owners
+from apps.cctv.leasing.leases import claim_cleanup
+from apps.cctv.leasing.owners import free_dead_owners
 from apps.cctv.models import DeletionReceipt
 from apps.cctv.services.cleanup import trash_recover
 from offload.source import SourceIdentity

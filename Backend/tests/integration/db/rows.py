@@ -6,8 +6,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from apps.cctv.claims import Line
-from apps.cctv.leases import Claim
+from apps.cctv.leasing.claims import Line
+from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, OrphanedObject, Recording, Site, TransferBatch
 from apps.cctv.tables.moves import Lease
 from apps.users.models import Role, User

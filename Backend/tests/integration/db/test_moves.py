@@ -12,7 +12,7 @@ import pytest
 from django.db import IntegrityError, connection
 from django.db.models import Q
 
-from apps.cctv.leases import expire_leases
+from apps.cctv.leasing.leases import expire_leases
 from apps.cctv.models import GCPVideoTransfer, TransferEvent
 from apps.cctv.tables.moves import Lease, MoveRefused
 from offload.errors import LeaseLost, Reason

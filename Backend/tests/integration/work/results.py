@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from apps.cctv.leases import Claim
+from apps.cctv.leasing.leases import Claim
 from offload.source import SourceIdentity
 from offload.store import ObjectInfo
 from offload.uploader import UploadResult

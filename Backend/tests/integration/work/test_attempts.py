@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from apps.cctv.leases import Claim, expire_leases
+from apps.cctv.leasing.leases import Claim, expire_leases
 from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.bandwidth import Bandwidth

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from apps.cctv.leases import Claim
+from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Alarm, GCPVideoTransfer, Recording, RightInDoubt
 from apps.cctv.services.bucket_rights import rights_forget
 from apps.cctv.services.holds import holds_reconcile

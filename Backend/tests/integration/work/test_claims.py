@@ -11,8 +11,8 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.cctv.claims import Line
-from apps.cctv.leases import Claim
+from apps.cctv.leasing.claims import Line
+from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site, TransferBatch
 from apps.cctv.tables.moves import Lease
 from offload.errors import LeaseLost, Reason

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import transaction
 
-from apps.cctv.journal import OrmJournal
-from apps.cctv.leases import Claim
+from apps.cctv.leasing.journal import OrmJournal
+from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.tables.moves import Lease
 from offload.errors import LeaseLost

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from apps.cctv.leases import claim_cleanup, claim_file, expire_leases, release_cleanup, renew
+from apps.cctv.leasing.leases import claim_cleanup, claim_file, expire_leases, release_cleanup, renew
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.tables.moves import Lease
 from offload.states import State

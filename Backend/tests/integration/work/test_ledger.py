@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections
 
-from apps.cctv.claims import Line
-from apps.cctv.leases import Claim
+from apps.cctv.leasing.claims import Line
+from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.services.uploads import Uploaded
 from apps.cctv.worker.ledger import GROUP_SECONDS, Ledger, Note, Record, Refusal

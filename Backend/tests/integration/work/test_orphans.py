@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.cctv.journal import OrmJournal
-from apps.cctv.leases import Claim
+from apps.cctv.leasing.journal import OrmJournal
+from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import GCPVideoTransfer, OrphanedObject, Recording
 from apps.cctv.services import Conflict, NotFound
 from apps.cctv.services.holds import hold_set

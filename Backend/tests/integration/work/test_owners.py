@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from apps.cctv.installation import InstallationUnknown
-from apps.cctv.leases import OWNERS_FOLDER, Owner, free_dead_owners
+from apps.cctv.leasing.leases import OWNERS_FOLDER
+from apps.cctv.leasing.owners import Owner, free_dead_owners
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
 from offload.states import State
 from tests.integration.db import rows
@@ -140,8 +141,8 @@ sys.path.insert(0, {str(Path.cwd())!r})
 from pathlib import Path
 import django
 django.setup()
-from apps.cctv import leases
-_, lock = leases._locked_file(Path(sys.argv[1]), uuid.UUID(int=5))
+from apps.cctv.leasing import owners
+_, lock = owners._locked_file(Path(sys.argv[1]), uuid.UUID(int=5))
 if os.fork() == 0:
     print("child runs", flush=True)
     sys.stdin.read()

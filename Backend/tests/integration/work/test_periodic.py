@@ -13,7 +13,7 @@ import pytest
 from django.db import Error, connection, connections
 from django.db.models import F
 
-from apps.cctv import leases
+from apps.cctv.leasing import leases
 from apps.cctv.models import PeriodicJob
 from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.bandwidth import Bandwidth

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from apps.cctv.leases import Claim
+from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Alarm, GCPVideoTransfer, Recording
 from apps.cctv.services.uploads import Uploaded, upload_job, upload_record_failure, uploads_record
 from offload.errors import (

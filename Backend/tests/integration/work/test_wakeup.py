@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
-from apps.cctv.leases import Owner, free_dead_owners
+from apps.cctv.leasing.owners import Owner, free_dead_owners
+from apps.cctv.leasing.wakeup import OWNERS_FOLDER, hang_bell, kick, ring
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.transfers import transfer_request, transfer_retry
-from apps.cctv.wakeup import OWNERS_FOLDER, hang_bell, kick, ring
 from apps.cctv.worker import Timings, run_worker
 from apps.users.models import User
 from offload.clock import SystemClock

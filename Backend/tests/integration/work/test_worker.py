@@ -19,7 +19,8 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from apps.cctv import wiring
-from apps.cctv.leases import JobLease, Owner
+from apps.cctv.leasing.leases import JobLease
+from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.services import NotConfigured
 from apps.cctv.worker import Timings, run_worker

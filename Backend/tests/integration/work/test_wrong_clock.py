@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from apps.cctv.leases import lease_time, pull_in_times
+from apps.cctv.leasing.leases import lease_time, pull_in_times
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
 from apps.cctv.services.cleanup.due import Scope, due_rows
 from apps.cctv.services.silence import silence_of

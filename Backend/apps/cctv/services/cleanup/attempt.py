@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from apps.cctv.leases import release_cleanup, renew
+from apps.cctv.leasing.leases import release_cleanup, renew
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
 from apps.cctv.services.cleanup.context import Run
 from apps.cctv.services.cleanup.proof import Proof

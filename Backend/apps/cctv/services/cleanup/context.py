@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from apps.cctv.leases import lease_time
+from apps.cctv.leasing.leases import lease_time
 from apps.cctv.services.cleanup.due import DueRow
 from apps.cctv.services.cleanup.guards import BucketClock, MissingShare, bucket_clock
 from apps.cctv.services.cleanup.policy import CleanupPolicy

@@ -12,7 +12,8 @@ import structlog
 from django.conf import settings
 
 from apps.cctv.installation import InstallationUnknown, installation_id
-from apps.cctv.leases import free_dead_owners, lock_owner, release_owned
+from apps.cctv.leasing.leases import release_owned
+from apps.cctv.leasing.owners import free_dead_owners, lock_owner
 from apps.cctv.models import Site
 from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup.context import Run

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError
 
-from apps.cctv.leases import claim_cleanup
+from apps.cctv.leasing.leases import claim_cleanup
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.cleanup.attempt import Attempt, read_row, whoever_was_first
 from apps.cctv.services.cleanup.context import Run

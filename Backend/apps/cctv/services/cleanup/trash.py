@@ -9,7 +9,7 @@ import structlog
 from django.db import transaction
 
 from apps.cctv.installation import InstallationUnknown, installation_id
-from apps.cctv.leases import claim_file, lease_time, release_cleanup
+from apps.cctv.leasing.leases import claim_file, lease_time, release_cleanup
 from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due import ROWS_AT_A_TIME

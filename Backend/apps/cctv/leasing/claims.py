@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
-from apps.cctv.leases import Claim, lease_time, put_back_all
+from apps.cctv.leasing.leases import Claim, lease_time, put_back_all
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.tables.moves import Lease, TransferQuerySet
 from apps.cctv.tables.sql import Condition, Lock, load_many, select_many

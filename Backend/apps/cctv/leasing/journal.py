@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.cctv.leases import Claim, lease_time
+from apps.cctv.leasing.leases import Claim, lease_time
 from apps.cctv.models import GCPVideoTransfer, OrphanedObject
 from offload.clock import Clock
 from offload.digest import to_base64

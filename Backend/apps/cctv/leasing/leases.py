@@ -7,29 +7,18 @@ compared here is the database's.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from types import TracebackType
-from typing import Self
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
 
-from apps.cctv.installation import installation_id
-from apps.cctv.models import GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
+from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
 from apps.cctv.tables.moves import SYSTEM, Lease, MoveRefused, TransferQuerySet
-from apps.cctv.wakeup import OWNERS_FOLDER, bell_path, hang_bell, ring
-from offload.clock import Clock
 from offload.errors import Reason
 from offload.retry import LONGEST_WAIT_SECONDS
 from offload.states import Move, State
@@ -190,7 +179,7 @@ def expire_leases(*, now: datetime) -> int:
     if not expired.exists():  # asked once a second by every worker: no write lock for nothing
         return 0
     put_back = put_back_all(expired.filter(transfer_status=State.UPLOADING), Reason.LEASE_EXPIRED, now)
-    return put_back + _clear(expired)
+    return put_back + clear_leases(expired)
 
 
 def put_back_all(rows: TransferQuerySet, reason: Reason, now: datetime) -> int:
@@ -217,173 +206,8 @@ def _put_back_one(transfer_id: UUID, as_found: Q, reason: Reason, now: datetime)
     return True
 
 
-def _clear(rows: TransferQuerySet) -> int:
+def clear_leases(rows: TransferQuerySet) -> int:
     """In the order of their keys, as everybody locks many: an UPDATE of all would lock them as it finds them."""
     rows = rows.exclude(transfer_status=State.UPLOADING)
     with transaction.atomic():
         return rows.filter(pk__in=rows.lock_many()).update(lease_owner=None, lease_expires_at=None)
-
-
-def free_dead_owners(*, home: Path, now: datetime) -> int:
-    """Free at once what owners of this home held when they died; how many leases that were.
-
-    An owner is alive while its lock file is locked, so this never touches a worker that merely sleeps.
-    """
-    freed = 0
-    for path in sorted((home / OWNERS_FOLDER).glob("*.lock")):
-        try:
-            lock = _lock_of_the_dead(path)
-        except OSError as error:  # another user's, for one: its leases run out by themselves
-            log.info("owner.lock_passed_over", lock=path.name, reason=os.strerror(error.errno or 0))
-            continue
-        if lock is not None:
-            try:
-                freed += _free(UUID(path.stem), Reason.OWNER_DIED, lease_time(now))
-                _remove(path)
-            finally:
-                os.close(lock)
-    return freed
-
-
-def locks_of_others(home: Path) -> list[str]:
-    """The names of the lock files that this process may not look at, because another user made them."""
-    return [path.name for path in sorted((home / OWNERS_FOLDER).glob("*.lock")) if _is_denied(path)]
-
-
-def _is_denied(path: Path) -> bool:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _remove(lock_path: Path) -> None:
-    """The lock file last: whoever finds none finds no bell either."""
-    bell_path(lock_path).unlink(missing_ok=True)
-    lock_path.unlink(missing_ok=True)
-
-
-def _lock_of_the_dead(path: Path) -> int | None:
-    """The file's lock, which nobody holds while its owner lives. Raises OSError where it cannot be looked at."""
-    try:
-        lock = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
-
-
-def _free(owner_id: UUID, reason: Reason, now: datetime) -> int:
-    owned = GCPVideoTransfer.objects.filter(lease_owner=owner_id)
-    freed = put_back_all(owned.filter(transfer_status=State.UPLOADING), reason, now) + _clear(owned)
-    PeriodicJob.objects.filter(lease_owner=owner_id).update(lease_owner=None, lease_expires_at=None)
-    WorkerProcess.objects.filter(pk=owner_id, stopped_at__isnull=True).update(stopped_at=now)
-    return freed
-
-
-# --- Owners -------------------------------------------------------------------------------------------
-
-_locks_held: set[int] = set()
-
-
-def _leave_locks_to_the_parent() -> None:
-    """A forked child that kept the descriptor would keep its dead parent's lock."""
-    while _locks_held:
-        os.close(_locks_held.pop())
-
-
-os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
-
-
-class Owner:
-    """A process that may hold leases: a row, and a lock file that the kernel frees when it dies.
-
-    `bell` is a descriptor that is readable once something may be due, or None.
-    """
-
-    def __init__(self, owner_id: UUID, path: Path, lock: int, name: str) -> None:
-        self.id = owner_id
-        self.name = name
-        self.bell = hang_bell(bell_path(path))
-        self._path = path
-        self._lock = lock
-
-    @classmethod
-    def start(cls, home: Path, site: Site | None, now: datetime) -> Owner:
-        """Lock first, then the row. Raises InstallationUnknown where this machine must not work."""
-        owner_id = uuid4()
-        host, pid = socket.gethostname(), os.getpid()
-        installation = installation_id()
-        path, lock = _locked_file(home / OWNERS_FOLDER, owner_id)
-        owner = cls(owner_id, path, lock, f"{host}:{pid}")
-        WorkerProcess.objects.create(
-            id=owner_id,
-            site=site,
-            host=host,
-            pid=pid,
-            installation_id=installation,
-            started_at=now,
-            heartbeat_at=now,
-        )
-        return owner
-
-    def stop(self, now: datetime) -> None:
-        """Give back what is still held, for the others to take; end the row and the lock."""
-        _free(self.id, Reason.LEASE_RETURNED, lease_time(now))
-        _remove(self._path)
-        _locks_held.discard(self._lock)
-        os.close(self._lock)
-        if self.bell is not None:
-            os.close(self.bell)
-        ring(self._path.parent.parent)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop(timezone.now())
-
-
-@contextlib.contextmanager
-def lock_owner(home: Path, clock: Clock) -> Iterator[UUID]:
-    """An owner that is no worker, for as long as a command runs: killed, its leases are free for the next to come.
-
-    Where the home does not let a lock be made, its leases run out by themselves.
-    """
-    owner_id = uuid4()
-    try:
-        path, lock = _locked_file(home / OWNERS_FOLDER, owner_id)
-    except OSError as error:
-        log.warning("owner.no_lock", reason=os.strerror(error.errno or 0))
-        yield owner_id
-        return
-    try:
-        yield owner_id
-        _free(owner_id, Reason.LEASE_RETURNED, lease_time(clock.now()))
-        _remove(path)
-    finally:  # after an error the file stays, by which the next one finds and frees what was held
-        _locks_held.discard(lock)
-        os.close(lock)
-
-
-def _locked_file(folder: Path, owner_id: UUID) -> tuple[Path, int]:
-    """Locked under another name first: whoever looks for dead owners never meets an unlocked live one."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft, path = folder / f"{owner_id}.new", folder / f"{owner_id}.lock"
-    lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    _locks_held.add(lock)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    draft.rename(path)
-    return path, lock
