@@ -3,7 +3,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from apps.cctv.api import api
-from apps.cctv.problems import routes_of
+from apps.cctv.http.problems import routes_of
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -11,5 +11,5 @@ urlpatterns = [
     path("api/v0/", routes_of(api)),
 ]
 
-handler400 = "apps.cctv.problems.bad_request"
-handler500 = "apps.cctv.problems.server_error"
+handler400 = "apps.cctv.http.problems.bad_request"
+handler500 = "apps.cctv.http.problems.server_error"

@@ -320,7 +320,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P9",
-        "apps/cctv/problems.py",
+        "apps/cctv/http/problems.py",
         "            with one_snapshot() if asks_database and request.method in READING else nullcontext():",
         "            with nullcontext():",
         "tests/integration/db/test_snapshots.py::test_the_list_of_transfers_has_as_many_rows_as_it_counts",

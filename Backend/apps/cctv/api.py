@@ -15,8 +15,9 @@ from ninja import Body, NinjaAPI, Query, Router, Status
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
-from apps.cctv import problems, schemas, selectors
-from apps.cctv.auth import BearerToken, Permission, caller
+from apps.cctv import selectors
+from apps.cctv.http import problems, schemas
+from apps.cctv.http.auth import BearerToken, Permission, caller
 from apps.cctv.services import NotFound, cameras, holds, transfers
 from apps.cctv.wiring import media_root
 from apps.users.login import login

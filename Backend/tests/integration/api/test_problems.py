@@ -82,7 +82,8 @@ def test_the_documents_are_served_without_any_other_host(nobody, settings):
 
 def test_every_exception_of_the_services_has_an_answer():
     """The table of answers and the services' exceptions do not drift apart."""
-    from apps.cctv import problems, services
+    from apps.cctv import services
+    from apps.cctv.http import problems
 
     raised = [kind for kind in vars(services).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert {kind for kind in raised if kind is not services.ServiceError} <= set(problems._ANSWERS)

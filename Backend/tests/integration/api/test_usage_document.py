@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from apps.cctv.api import api
+from apps.cctv.http.problems import MEANING
 from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.problems import MEANING
 from offload.errors import Reason
 from tests.conftest import PASSWORD
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from apps.cctv.problems import Forbidden, Unauthorized
+from apps.cctv.http.problems import Forbidden, Unauthorized
 from apps.users.models import User
 from apps.users.permissions import Permission, may
 from apps.users.tokens import TokenRefused, user_of_access
