@@ -102,7 +102,7 @@ COLDREEL_TRUSTED_PROXIES = env.whole("COLDREEL_TRUSTED_PROXIES", int(_BEHIND_PRO
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "apps.cctv.admin_config.ColdreelAdminConfig",
+    "apps.cctv.admin_pages.config.ColdreelAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -252,13 +252,13 @@ UNFOLD = {
     "SITE_HEADER": "Coldreel",
     "SITE_SUBHEADER": "Footage, proven in the bucket",
     "SITE_URL": None,
-    "SITE_ICON": "apps.cctv.admin_site.icon",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "apps.cctv.admin_site.icon"}],
+    "SITE_ICON": "apps.cctv.admin_pages.site.icon",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "apps.cctv.admin_pages.site.icon"}],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
-    "STYLES": ["apps.cctv.admin_site.styles"],
-    "SIDEBAR": {"navigation": "apps.cctv.admin_site.navigation"},
+    "STYLES": ["apps.cctv.admin_pages.site.styles"],
+    "SIDEBAR": {"navigation": "apps.cctv.admin_pages.site.navigation"},
     "COLORS": {
         "primary": {
             "50": "oklch(97.5% .017 200)",

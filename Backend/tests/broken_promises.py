@@ -327,7 +327,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P9",
-        "apps/cctv/admin_site.py",
+        "apps/cctv/admin_pages/site.py",
         "            with one_snapshot():",
         "            if True:",
         "tests/integration/db/test_snapshots.py::test_all_of_the_front_page_is_of_one_moment",

@@ -2,14 +2,14 @@
 
 | module | has |
 |---|---|
-| `admin_site` | who may enter, the menu, the front page |
-| `admin_dashboard` | the numbers of the front page |
-| `admin_base` | permissions from the role |
-| `admin_verbs` | retry, cancel, hold, lift hold, clean up now, transfer |
-| `admin_places` | sites, cameras, grants |
-| `admin_orphans` | what uploads left in the bucket |
-| `admin_records` | history, receipts, alarms, workers, jobs, batches: to be read only |
-| `admin_filters`, `admin_display` | filters; how sizes and times are shown |
+| `admin_pages.site` | who may enter, the menu, the front page |
+| `admin_pages.front_page` | the numbers of the front page |
+| `admin_pages.base` | permissions from the role |
+| `admin_pages.verbs` | retry, cancel, hold, lift hold, clean up now, transfer |
+| `admin_pages.places` | sites, cameras, grants |
+| `admin_pages.orphans` | what uploads left in the bucket |
+| `admin_pages.records` | history, receipts, alarms, workers, jobs, batches: to be read only |
+| `admin_pages.filters`, `admin_pages.display` | filters; how sizes and times are shown |
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
-from apps.cctv import admin_orphans, admin_places, admin_records
-from apps.cctv.admin_base import ReadAdmin
-from apps.cctv.admin_display import (
+from apps.cctv.admin_pages import orphans, places, records
+from apps.cctv.admin_pages.base import ReadAdmin
+from apps.cctv.admin_pages.display import (
     NOTHING,
     badge,
     human_size,
@@ -42,7 +42,7 @@ from apps.cctv.admin_display import (
     text_of,
     when,
 )
-from apps.cctv.admin_filters import (
+from apps.cctv.admin_pages.filters import (
     CameraFilter,
     Completion,
     DayRange,
@@ -52,13 +52,13 @@ from apps.cctv.admin_filters import (
     TransferHeld,
     TransferSiteFilter,
 )
-from apps.cctv.admin_site import viewer
-from apps.cctv.admin_verbs import CANCEL, CLEAN_UP, HOLD, LIFT, RETRY, TRANSFER, Verb, VerbsAdmin
+from apps.cctv.admin_pages.site import viewer
+from apps.cctv.admin_pages.verbs import CANCEL, CLEAN_UP, HOLD, LIFT, RETRY, TRANSFER, Verb, VerbsAdmin
 from apps.cctv.models import GCPVideoTransfer, Recording
 from apps.cctv.selectors import recordings_visible_to, transfers_visible_to
 from offload.source import SourceIdentity
 
-__all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "admin_orphans", "admin_places", "admin_records"]
+__all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "orphans", "places", "records"]
 
 
 @admin.register(GCPVideoTransfer)

@@ -13,8 +13,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from apps.cctv.admin_base import RoleAdmin
-from apps.cctv.admin_display import badge, section, when
+from apps.cctv.admin_pages.base import RoleAdmin
+from apps.cctv.admin_pages.display import badge, section, when
 from apps.users.models import Role, User
 from apps.users.permissions import Permission
 

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.cctv.admin_display import human_size, meaning, span
+from apps.cctv.admin_pages.display import human_size, meaning, span
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Recording, Site, TransferBatch, TransferEvent
 from apps.users.models import User
 from offload.errors import Reason

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apps.cctv.admin_verbs import CLEANED_AT_MOST
+from apps.cctv.admin_pages.verbs import CLEANED_AT_MOST
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer, Recording
 from apps.users.models import Role, User
 from gcs_emulator.process import EmulatorProcess

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.utils import timezone
 
-from apps.cctv.admin_base import RoleAdmin
+from apps.cctv.admin_pages.base import RoleAdmin
 from apps.cctv.models import Alarm, Camera, CameraGrant, PeriodicJob, Recording, Site, TransferBatch, WorkerProcess
 from apps.users.models import Role, User
 from tests.forms import FormClient as Client

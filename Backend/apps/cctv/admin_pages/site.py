@@ -17,7 +17,7 @@ from django.utils import timezone
 from unfold.forms import AuthenticationForm
 from unfold.sites import UnfoldAdminSite
 
-from apps.cctv.admin_dashboard import dashboard_of
+from apps.cctv.admin_pages.front_page import dashboard_of
 from apps.cctv.models import Alarm
 from apps.cctv.snapshots import READING, one_snapshot
 from apps.users.login import LoginDelayed, LoginRefused, login

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
-from apps.cctv.admin_site import viewer
+from apps.cctv.admin_pages.site import viewer
 from apps.cctv.selectors import cameras_visible_to
 from apps.users.permissions import Permission, may
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, RadioFilter, RangeDateFilter
 from unfold.utils import parse_date_str
 
-from apps.cctv.admin_site import viewer
+from apps.cctv.admin_pages.site import viewer
 from apps.cctv.selectors import cameras_visible_to, site_list
 from offload.states import UPLOADED
 

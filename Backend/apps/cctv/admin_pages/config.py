@@ -6,4 +6,4 @@ from django.contrib.admin.apps import AdminConfig
 
 
 class ColdreelAdminConfig(AdminConfig):
-    default_site = "apps.cctv.admin_site.ColdreelAdminSite"
+    default_site = "apps.cctv.admin_pages.site.ColdreelAdminSite"

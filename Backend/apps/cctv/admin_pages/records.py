@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
-from apps.cctv.admin_base import OfTransferAdmin, ReadAdmin, count_of
-from apps.cctv.admin_display import (
+from apps.cctv.admin_pages.base import OfTransferAdmin, ReadAdmin, count_of
+from apps.cctv.admin_pages.display import (
     NOTHING,
     badge,
     human_size,
@@ -28,8 +28,8 @@ from apps.cctv.admin_display import (
     status_name,
     when,
 )
-from apps.cctv.admin_filters import DayRange, OpenAlarms
-from apps.cctv.admin_site import viewer
+from apps.cctv.admin_pages.filters import DayRange, OpenAlarms
+from apps.cctv.admin_pages.site import viewer
 from apps.cctv.models import (
     Alarm,
     DeletionReceipt,

@@ -13,11 +13,11 @@ from django.forms import BaseModelFormSet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from apps.cctv.admin_base import RoleAdmin, RoleTabularInline, count_of
-from apps.cctv.admin_display import NOTHING, badge, when
-from apps.cctv.admin_filters import SiteFilter
-from apps.cctv.admin_site import viewer
-from apps.cctv.admin_verbs import ARCHIVE, UNARCHIVE, Verb, VerbsAdmin
+from apps.cctv.admin_pages.base import RoleAdmin, RoleTabularInline, count_of
+from apps.cctv.admin_pages.display import NOTHING, badge, when
+from apps.cctv.admin_pages.filters import SiteFilter
+from apps.cctv.admin_pages.site import viewer
+from apps.cctv.admin_pages.verbs import ARCHIVE, UNARCHIVE, Verb, VerbsAdmin
 from apps.cctv.models import Camera, CameraGrant, Recording, Site
 from apps.cctv.selectors import cameras_visible_to, site_list
 from apps.cctv.services.bandwidth import limit_of

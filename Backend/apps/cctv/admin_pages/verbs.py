@@ -23,9 +23,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from apps.cctv.admin_base import RoleAdmin
-from apps.cctv.admin_display import human_size
-from apps.cctv.admin_site import viewer
+from apps.cctv.admin_pages.base import RoleAdmin
+from apps.cctv.admin_pages.display import human_size
+from apps.cctv.admin_pages.site import viewer
 from apps.cctv.models import Camera, GCPVideoTransfer, OrphanedObject, Recording
 from apps.cctv.services import ServiceError
 from apps.cctv.services.cameras import camera_archive, camera_unarchive

@@ -11,10 +11,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
-from apps.cctv.admin_base import OfTransferAdmin
-from apps.cctv.admin_display import badge, human_size, moment_of, path_of, section, text_of, when
-from apps.cctv.admin_filters import DayRange
-from apps.cctv.admin_verbs import DELETE_ORPHAN, Verb, VerbsAdmin
+from apps.cctv.admin_pages.base import OfTransferAdmin
+from apps.cctv.admin_pages.display import badge, human_size, moment_of, path_of, section, text_of, when
+from apps.cctv.admin_pages.filters import DayRange
+from apps.cctv.admin_pages.verbs import DELETE_ORPHAN, Verb, VerbsAdmin
 from apps.cctv.models import OrphanedObject
 
 

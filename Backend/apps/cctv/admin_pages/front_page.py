@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet, Sum
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from apps.cctv.admin_display import STATUS_COLOURS, human_size, meaning, span, status_name
+from apps.cctv.admin_pages.display import STATUS_COLOURS, human_size, meaning, span, status_name
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob
 from apps.cctv.selectors import (
     cameras_visible_to,

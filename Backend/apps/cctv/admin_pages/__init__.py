@@ -1,0 +1,1 @@
+"""The pages of the Django admin. `apps.cctv.admin` registers them."""
