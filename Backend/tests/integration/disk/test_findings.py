@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from apps.cctv.services.diagnosis import Level
-from apps.cctv.services.diagnosis.disk import home_findings, reserve_findings
+from apps.cctv.doctor import Level
+from apps.cctv.doctor.disk import home_findings, reserve_findings
 from apps.cctv.services.disk_reserve import Reserve
 
 MIB = 2**20

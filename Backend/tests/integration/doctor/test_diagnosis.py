@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from apps.cctv.doctor import Finding, Level, diagnose
+from apps.cctv.doctor.disk import space_finding
 from apps.cctv.models import (
     Alarm,
     Camera,
@@ -23,8 +25,6 @@ from apps.cctv.models import (
     TransferBatch,
     WorkerProcess,
 )
-from apps.cctv.services.diagnosis import Finding, Level, diagnose
-from apps.cctv.services.diagnosis.disk import space_finding
 from apps.cctv.services.disk_reserve import Reserve
 from offload.errors import LineDown, Reason, StopAndTell
 from offload.places import Places

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from apps.cctv.doctor.finding import Finding, Level
+from apps.cctv.doctor.footage import footage_findings, request_findings
+from apps.cctv.doctor.workers import worker_findings
 from apps.cctv.models import PeriodicJob, Recording, WorkerProcess
-from apps.cctv.services.diagnosis.finding import Finding, Level
-from apps.cctv.services.diagnosis.footage import footage_findings, request_findings
-from apps.cctv.services.diagnosis.workers import worker_findings
 from apps.cctv.services.footage import Look, footage_look, footage_tell, unknown_in
 from offload.clock import SystemClock
 from offload.source import MediaRoot

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.cctv.services.diagnosis import Finding, Level
-from apps.cctv.services.diagnosis.disk import private_findings
+from apps.cctv.doctor import Finding, Level
+from apps.cctv.doctor.disk import private_findings
 
 ANOTHER_USER = 12345
 

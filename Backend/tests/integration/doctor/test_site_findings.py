@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
+from apps.cctv.doctor import Level
+from apps.cctv.doctor.sites import site_findings
 from apps.cctv.models import Site
-from apps.cctv.services.diagnosis import Level
-from apps.cctv.services.diagnosis.sites import site_findings
 
 pytestmark = pytest.mark.django_db
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from apps.cctv.doctor import Level
+from apps.cctv.doctor.rights import rights_findings
 from apps.cctv.models import Alarm, Camera, Recording
-from apps.cctv.services.diagnosis import Level
-from apps.cctv.services.diagnosis.rights import rights_findings
 from apps.cctv.services.rights import RightsWatch, rights_clear, rights_tell, sample_paths
 from offload.errors import FileProblem
 from offload.rights import probe

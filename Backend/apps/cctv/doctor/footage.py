@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Min, Sum
 
+from apps.cctv.doctor.finding import Finding, Level, ok, warning
 from apps.cctv.models import Recording
 from apps.cctv.selectors import unrequested
-from apps.cctv.services.diagnosis.finding import Finding, Level, ok, warning
 from apps.cctv.services.footage import Look, footage_look
 from apps.cctv.services.import_report import shown
 from offload.clock import Clock

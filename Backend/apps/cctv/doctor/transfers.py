@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Count, Sum
 
+from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject
-from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
 from apps.cctv.services.silence import silence_of
 from offload.errors import Reason
 from offload.reasons import MEANING

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from apps.cctv.doctor.finding import Finding, ok, problem
 from apps.cctv.models import Site
 from apps.cctv.services.bandwidth import limit_of
-from apps.cctv.services.diagnosis.finding import Finding, ok, problem
 
 
 def site_findings(*, now: datetime) -> Iterator[Finding]:

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from django.db import connection
 
-from apps.cctv.services.diagnosis.bucket import bucket_findings, unknown_bucket_finding
-from apps.cctv.services.diagnosis.database import database_findings
-from apps.cctv.services.diagnosis.disk import home_findings, media_root_findings, private_findings, reserve_findings
-from apps.cctv.services.diagnosis.finding import Finding, Level, worst
-from apps.cctv.services.diagnosis.footage import footage_findings, request_findings
-from apps.cctv.services.diagnosis.rights import rights_findings
-from apps.cctv.services.diagnosis.settings import settings_findings
-from apps.cctv.services.diagnosis.sites import site_findings
-from apps.cctv.services.diagnosis.transfers import transfer_findings
-from apps.cctv.services.diagnosis.workers import worker_findings
+from apps.cctv.doctor.bucket import bucket_findings, unknown_bucket_finding
+from apps.cctv.doctor.database import database_findings
+from apps.cctv.doctor.disk import home_findings, media_root_findings, private_findings, reserve_findings
+from apps.cctv.doctor.finding import Finding, Level, worst
+from apps.cctv.doctor.footage import footage_findings, request_findings
+from apps.cctv.doctor.rights import rights_findings
+from apps.cctv.doctor.settings import settings_findings
+from apps.cctv.doctor.sites import site_findings
+from apps.cctv.doctor.transfers import transfer_findings
+from apps.cctv.doctor.workers import worker_findings
 from apps.cctv.services.disk_reserve import Reserve
 from config.private import sqlite_file
 from offload.clock import Clock

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from django.conf import settings
 
+from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
-from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
 from offload.states import State
 
 HEARTBEATS_MISSED = 3

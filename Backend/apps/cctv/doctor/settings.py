@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apps.cctv.services.diagnosis.finding import Finding, ok, warning
+from apps.cctv.doctor.finding import Finding, ok, warning
 
 _OTHERS_READ = 0o044
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]", "::1"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.services.rights import sample_paths
 from offload.errors import FileProblem, Reason
 from offload.rights import probe

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.services.disk_reserve import Reserve, is_disk_full
 from apps.cctv.services.media_root import media_root_expected
 from config.private import OTHERS, home_mode, own_paths

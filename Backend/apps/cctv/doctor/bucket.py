@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
+from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from offload.clock import Clock
 from offload.errors import OffloadError
 from offload.reasons import MEANING

@@ -8,9 +8,9 @@ from django.db import DatabaseError, connection
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.migrations.executor import MigrationExecutor
 
+from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.services.diagnosis.finding import Finding, ok, problem, warning
 
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 """WAL lets readers and a writer work at once; FULL (2) keeps a committed row through a power cut."""
