@@ -495,7 +495,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P12",
-        "apps/cctv/services/recordings.py",
+        "apps/cctv/services/importing/run.py",
         "        if match.unclear:",
         "        if False:",
         "tests/integration/importing/test_names_and_types.py::test_half_of_a_day_that_is_not_read_is_refused_and_not_misread",

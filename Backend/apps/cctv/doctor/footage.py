@@ -11,7 +11,7 @@ from apps.cctv.doctor.finding import Finding, Level, ok, warning
 from apps.cctv.models import Recording
 from apps.cctv.selectors import unrequested
 from apps.cctv.services.footage import Look, footage_look
-from apps.cctv.services.import_report import shown
+from apps.cctv.services.importing.report import shown
 from offload.clock import Clock
 from offload.errors import FileProblem
 from offload.source import MediaRoot

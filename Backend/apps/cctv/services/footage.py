@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 
 from apps.cctv.models import PeriodicJob, Recording
-from apps.cctv.services.recordings import ending_beside_videos
+from apps.cctv.services.importing.run import ending_beside_videos
 from offload.clock import Clock
 from offload.errors import FileProblem, Reason
 from offload.source import MediaRoot

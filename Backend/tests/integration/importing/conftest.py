@@ -9,9 +9,9 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from apps.cctv.path_template import PathTemplate
-from apps.cctv.services.import_report import ImportReport
-from apps.cctv.services.recordings import ImportRequest, recordings_import
+from apps.cctv.services.importing.path_template import PathTemplate
+from apps.cctv.services.importing.report import ImportReport
+from apps.cctv.services.importing.run import ImportRequest, recordings_import
 from offload.clock import SystemClock
 from offload.source import MediaRoot
 

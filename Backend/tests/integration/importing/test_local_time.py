@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from apps.cctv.local_time import utc_of
+from apps.cctv.services.importing.local_time import utc_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

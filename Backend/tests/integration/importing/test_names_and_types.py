@@ -12,7 +12,7 @@ import av
 import pytest
 
 from apps.cctv.models import Camera, Recording, Site
-from apps.cctv.services.import_report import ImportReport
+from apps.cctv.services.importing.report import ImportReport
 from offload.errors import Reason
 from tests.footage import make_clip, make_unfinished_clip
 from tests.integration.importing.conftest import TEMPLATE, Import, Outcome

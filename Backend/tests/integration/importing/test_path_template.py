@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.cctv.path_template import PathMatch, PathTemplate, TemplateError
+from apps.cctv.services.importing.path_template import PathMatch, PathTemplate, TemplateError
 
 NOON = datetime(2026, 11, 22, 12, 30, 5)  # noqa: DTZ001 - local
 NOON_TO_THE_MINUTE = NOON.replace(second=0)

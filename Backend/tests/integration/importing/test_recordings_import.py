@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.cctv.models import Camera, Recording, Site
 from apps.cctv.services import Conflict, NotFound, ServiceError
-from apps.cctv.services.import_report import ImportReport, shown
+from apps.cctv.services.importing.report import ImportReport, shown
 from apps.cctv.services.media_root import MediaRootUnusable
 from offload.clock import SystemClock
 from offload.errors import FileProblem, Reason

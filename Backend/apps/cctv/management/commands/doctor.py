@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from apps.cctv import wiring
 from apps.cctv.doctor import Finding, Level, diagnose, worst
 from apps.cctv.services import NotConfigured
-from apps.cctv.services.import_report import shown
+from apps.cctv.services.importing.report import shown
 from offload.clock import SystemClock
 from offload.errors import OffloadError
 from offload.store import ObjectStore

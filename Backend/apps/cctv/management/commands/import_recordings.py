@@ -14,11 +14,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from apps.cctv.path_template import PathTemplate, TemplateError
 from apps.cctv.services import ServiceError
-from apps.cctv.services.import_cameras import zone_of
-from apps.cctv.services.import_report import EXAMPLES, ImportReport, Reading, shown
-from apps.cctv.services.recordings import ImportRequest, recordings_import
+from apps.cctv.services.importing.cameras import zone_of
+from apps.cctv.services.importing.path_template import PathTemplate, TemplateError
+from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, shown
+from apps.cctv.services.importing.run import ImportRequest, recordings_import
 from apps.cctv.wiring import media_root
 from offload.clock import SystemClock
 from offload.errors import FileProblem, Reason

@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 import structlog
 from django.db import transaction
 
-from apps.cctv.local_time import utc_of
 from apps.cctv.models import Camera, Recording
-from apps.cctv.path_template import PathMatch, PathTemplate, looks_like_a_time
-from apps.cctv.services.import_cameras import ImportCameras, zone_of
-from apps.cctv.services.import_report import EXAMPLES, ImportReport, Reading, TimeFrom
+from apps.cctv.services.importing.cameras import ImportCameras, zone_of
+from apps.cctv.services.importing.local_time import utc_of
+from apps.cctv.services.importing.path_template import PathMatch, PathTemplate, looks_like_a_time
+from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, TimeFrom
 from apps.cctv.services.media_root import media_root_check
 from offload.clock import Clock
 from offload.errors import FileChanged, FileProblem, Reason
