@@ -201,14 +201,14 @@ BREAKAGES = [
     ),
     Breakage(
         "P3",
-        "apps/cctv/worker/ledger.py",
+        "apps/cctv/worker/group_commit.py",
         "        self._written.result()\n",
         "        return\n",
         "tests/integration/work/test_ledger.py::test_note_is_committed_when_its_writer_goes_on",
     ),
     Breakage(
         "P3",
-        "apps/cctv/worker/ledger.py",
+        "apps/cctv/worker/group_commit.py",
         "            self._later(entries, error)\n            return []\n",
         "            return []\n",
         "tests/integration/work/test_ledger.py::test_group_whose_claim_fails_is_not_recorded_yet",
@@ -271,7 +271,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P6",
-        "apps/cctv/worker/ledger.py",
+        "apps/cctv/worker/group_commit.py",
         "    if transfer_id in recorded:",
         "    if True:",
         "tests/integration/work/test_ledger.py::test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other",
@@ -565,7 +565,7 @@ BREAKAGES = [
     ),
     Breakage(
         "P6",
-        "apps/cctv/worker/attempt.py",
+        "apps/cctv/worker/upload_attempt.py",
         "        self.lose()\n",
         "        pass\n",
         "tests/integration/work/test_stuck.py::test_thread_that_gives_no_sign_is_given_up_for_good",

@@ -15,8 +15,8 @@ from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due import is_anything_due
 from apps.cctv.services.disk_reserve import FULL_BYTES, Reserve, low_mark_bytes
 from apps.cctv.services.rights import LOOK_AGAIN_SECONDS, rights_clear, rights_tell
-from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.crashes import survive
+from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import FileProblem, Reason
 from offload.source import TRASH_NAME
 

@@ -14,11 +14,11 @@ from apps.cctv.leasing.claims import Line
 from apps.cctv.leasing.leases import Claim, expire_leases, lease_time, pull_in_times
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.crashes import log_crash
-from apps.cctv.worker.ledger import GROUP_SECONDS
-from apps.cctv.worker.senders import Senders
-from apps.cctv.worker.stopping import Waker
+from apps.cctv.worker.group_commit import GROUP_SECONDS
+from apps.cctv.worker.pool import Senders
+from apps.cctv.worker.signals import Waker
+from apps.cctv.worker.upload_attempt import Attempt, Tools
 from offload.states import State
 
 log = structlog.get_logger("coldreel.worker")

@@ -10,9 +10,9 @@ from django.db import connection
 from apps.cctv.leasing.leases import JobLease, renew, renew_jobs
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import WorkerProcess
-from apps.cctv.worker.attempt import Attempt
 from apps.cctv.worker.crashes import survive
 from apps.cctv.worker.timings import Timings
+from apps.cctv.worker.upload_attempt import Attempt
 from offload.clock import Clock
 
 _LAST_BEAT_SECONDS = 10.0

@@ -17,9 +17,9 @@ from apps.cctv.leasing.leases import JobLease, lease_time
 from apps.cctv.models import PeriodicJob
 from apps.cctv.services.disk_reserve import make_room
 from apps.cctv.tables.moves import SYSTEM
-from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.crashes import log_crash, survive
 from apps.cctv.worker.timings import Timings
+from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import FileProblem, OffloadError
 
 log = structlog.get_logger("coldreel.worker")

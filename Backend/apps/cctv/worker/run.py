@@ -15,16 +15,16 @@ from apps.cctv.leasing.owners import Owner, free_dead_owners
 from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.rights import RightsWatch
-from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.bandwidth import Bandwidth
+from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.disk import DiskGuard
 from apps.cctv.worker.dispatch import Dispatcher
-from apps.cctv.worker.gate import Gate
+from apps.cctv.worker.group_commit import Ledger
 from apps.cctv.worker.heartbeat import Heartbeat
-from apps.cctv.worker.ledger import Ledger
 from apps.cctv.worker.periodic import PERIODIC, PeriodicThread, Worker
-from apps.cctv.worker.stopping import StopSignals, Waker
+from apps.cctv.worker.signals import StopSignals, Waker
 from apps.cctv.worker.timings import Timings
+from apps.cctv.worker.upload_attempt import Tools
 from offload.clock import Clock, SystemClock
 from offload.source import MediaRoot
 from offload.store import ObjectStore

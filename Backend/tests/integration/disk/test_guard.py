@@ -13,13 +13,13 @@ import pytest
 from apps.cctv.models import Alarm, PeriodicJob
 from apps.cctv.services.alarms import alarm_raise
 from apps.cctv.services.disk_reserve import Reserve
-from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.bandwidth import Bandwidth
+from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.disk import DiskGuard
-from apps.cctv.worker.gate import Gate
-from apps.cctv.worker.ledger import Ledger
+from apps.cctv.worker.group_commit import Ledger
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
 from apps.cctv.worker.timings import Timings
+from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import Reason
 from offload.source import MediaRoot
 from offload.testing import FakeClock, MemoryStore

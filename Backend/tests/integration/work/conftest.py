@@ -18,7 +18,7 @@ import pytest
 
 from apps.cctv.models import GCPVideoTransfer, TransferBatch
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.ledger import Ledger
+from apps.cctv.worker.group_commit import Ledger
 from offload.clock import Clock, SystemClock
 from offload.testing import FakeClock, MemoryStore
 from tests.conftest import MakeRecording

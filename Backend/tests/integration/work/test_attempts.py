@@ -16,10 +16,10 @@ from django.db import connection
 
 from apps.cctv.leasing.leases import Claim, expire_leases
 from apps.cctv.models import Alarm, GCPVideoTransfer
-from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.gate import Gate
+from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.timings import Timings
+from apps.cctv.worker.upload_attempt import Attempt, Tools
 from offload.errors import LeaseLost, LineDown, Reason, StopAndTell, Stopped
 from offload.source import MediaRoot
 from offload.states import State

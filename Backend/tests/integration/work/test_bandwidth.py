@@ -17,10 +17,10 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.cctv.models import GCPVideoTransfer, Site, SiteLine
 from apps.cctv.services.bandwidth import LONGEST_QUEUE_SECONDS, QUEUE_SECONDS, limit_of, limits_in_force, line_take
-from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.gate import Gate
+from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.timings import Timings
+from apps.cctv.worker.upload_attempt import Attempt, Tools
 from offload.clock import SystemClock
 from offload.errors import LeaseLost
 from offload.pace import LATE_SECONDS, Pace, SharedPace, Stretch, Turn

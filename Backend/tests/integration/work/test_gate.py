@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from apps.cctv.worker.gate import Gate
+from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.timings import Timings
 from offload.testing import FakeClock
 

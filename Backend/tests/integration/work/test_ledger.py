@@ -15,7 +15,7 @@ from apps.cctv.leasing.claims import Line
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.services.uploads import Uploaded
-from apps.cctv.worker.ledger import GROUP_SECONDS, Ledger, Note, Record, Refusal
+from apps.cctv.worker.group_commit import GROUP_SECONDS, Ledger, Note, Record, Refusal
 from offload.errors import LeaseLost
 from offload.states import State
 from offload.testing import FakeClock

@@ -15,12 +15,12 @@ from django.db.models import F
 
 from apps.cctv.leasing import leases
 from apps.cctv.models import PeriodicJob
-from apps.cctv.worker.attempt import Tools
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.gate import Gate
-from apps.cctv.worker.ledger import Ledger
+from apps.cctv.worker.breaker import Gate
+from apps.cctv.worker.group_commit import Ledger
 from apps.cctv.worker.periodic import PERIODIC, Periodic, PeriodicThread, Worker
 from apps.cctv.worker.timings import Timings
+from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import StopAndTell
 from offload.source import MediaRoot
 from offload.testing import FakeClock, MemoryStore

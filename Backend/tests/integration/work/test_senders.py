@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from apps.cctv.worker.senders import FEWEST, LONGEST_LOOK_SECONDS, LOOK_SECONDS, Senders
+from apps.cctv.worker.pool import FEWEST, LONGEST_LOOK_SECONDS, LOOK_SECONDS, Senders
 
 MOST = 8
 

@@ -16,11 +16,11 @@ from django.db import connections
 
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker import Timings, run_worker
-from apps.cctv.worker.attempt import Attempt, Tools
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.gate import Gate
+from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.heartbeat import moving
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
+from apps.cctv.worker.upload_attempt import Attempt, Tools
 from offload.clock import Clock
 from offload.errors import LeaseLost
 from offload.source import MediaRoot

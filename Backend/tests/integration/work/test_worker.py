@@ -26,7 +26,7 @@ from apps.cctv.services import NotConfigured
 from apps.cctv.worker import Timings, run_worker
 from apps.cctv.worker.heartbeat import Heartbeat
 from apps.cctv.worker.periodic import PERIODIC
-from apps.cctv.worker.senders import FEWEST
+from apps.cctv.worker.pool import FEWEST
 from offload.clock import SystemClock
 from offload.errors import LineDown, Reason, StopAndTell
 from offload.source import MediaRoot

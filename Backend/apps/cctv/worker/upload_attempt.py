@@ -23,9 +23,9 @@ from apps.cctv.services.uploads import (
     uploads_work,
 )
 from apps.cctv.worker.bandwidth import Bandwidth
+from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.crashes import log_crash
-from apps.cctv.worker.gate import Gate
-from apps.cctv.worker.ledger import Ledger, Note, Record, Refusal
+from apps.cctv.worker.group_commit import Ledger, Note, Record, Refusal
 from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
 from offload.errors import Disposition, LeaseLost, OffloadError, Reason, Stopped
