@@ -55,7 +55,7 @@ from apps.cctv.admin_pages.filters import (
 from apps.cctv.admin_pages.site import viewer
 from apps.cctv.admin_pages.verbs import CANCEL, CLEAN_UP, HOLD, LIFT, RETRY, TRANSFER, Verb, VerbsAdmin
 from apps.cctv.models import GCPVideoTransfer, Recording
-from apps.cctv.selectors import recordings_visible_to, transfers_visible_to
+from apps.cctv.selectors.visibility import recordings_visible_to, transfers_visible_to
 from offload.source import SourceIdentity
 
 __all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "orphans", "places", "records"]

@@ -15,9 +15,11 @@ from ninja import Body, NinjaAPI, Query, Router, Status
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
-from apps.cctv import selectors
 from apps.cctv.http import problems, schemas
 from apps.cctv.http.auth import BearerToken, Permission, caller
+from apps.cctv.selectors import places as read_places
+from apps.cctv.selectors import recordings as read_recordings
+from apps.cctv.selectors import transfers as read_transfers
 from apps.cctv.services import NotFound, cameras, holds, transfers
 from apps.cctv.wiring import media_root
 from apps.users.login import login
@@ -121,8 +123,8 @@ def transfer_request(request: HttpRequest, body: Body[schemas.TransferRequestIn 
 def transfer_list(request: HttpRequest, query: Query[schemas.TransferQuery]) -> Any:
     """Newest first, a page at a time. The counts cover all transfers that you may see, whatever the filters."""
     user = caller(request)
-    page = selectors.transfer_page(user=user, filters=query.filters(), limit=query.limit, cursor=query.cursor)
-    counts = selectors.transfer_counts(user)
+    page = read_transfers.transfer_page(user=user, filters=query.filters(), limit=query.limit, cursor=query.cursor)
+    counts = read_transfers.transfer_counts(user)
     return {**asdict(counts), "transfers": page.rows, "next_cursor": page.next_cursor}
 
 
@@ -131,7 +133,7 @@ def transfer_list(request: HttpRequest, query: Query[schemas.TransferQuery]) -> 
 )
 def transfer_detail(request: HttpRequest, transfer_id: UUID) -> Any:
     """One transfer with its whole history: who moved it, when, from where to where, and why."""
-    return _found(selectors.transfer_detail(user=caller(request), transfer_id=transfer_id), "transfer")
+    return _found(read_transfers.transfer_detail(user=caller(request), transfer_id=transfer_id), "transfer")
 
 
 @gcp_transfers.post(
@@ -158,7 +160,7 @@ def transfer_cancel(request: HttpRequest, transfer_id: UUID) -> Any:
 def recording_list(request: HttpRequest, query: Query[schemas.RecordingQuery]) -> Any:
     """Latest start first, a page at a time."""
     user = caller(request)
-    page = selectors.recording_page(user=user, filters=query.filters(), limit=query.limit, cursor=query.cursor)
+    page = read_recordings.recording_page(user=user, filters=query.filters(), limit=query.limit, cursor=query.cursor)
     return {"recordings": page.rows, "next_cursor": page.next_cursor}
 
 
@@ -167,12 +169,12 @@ def recording_list(request: HttpRequest, query: Query[schemas.RecordingQuery]) -
 )
 def recording_stats(request: HttpRequest) -> Any:
     """Sums over the recordings that you may see: by where they lie, held ones, and for each camera."""
-    return schemas.RecordingStatsOut.of(selectors.recording_stats(caller(request)))
+    return schemas.RecordingStatsOut.of(read_recordings.recording_stats(caller(request)))
 
 
 @recordings.get("/{recording_id}/", response=secured(schemas.RecordingOut, 404), auth=VIEW, summary="One recording")
 def recording_detail(request: HttpRequest, recording_id: UUID) -> Any:
-    return _found(selectors.recording_detail(user=caller(request), recording_id=recording_id), "recording")
+    return _found(read_recordings.recording_detail(user=caller(request), recording_id=recording_id), "recording")
 
 
 @recordings.post(
@@ -196,13 +198,13 @@ def hold_lift(request: HttpRequest, recording_id: UUID) -> Any:
 # --- Cameras and sites ----------------------------------------------------------------------------
 @locations.get("/sites/", response=secured(schemas.SiteListOut), auth=VIEW, summary="List sites")
 def site_list(request: HttpRequest) -> Any:
-    return {"sites": selectors.site_list(caller(request))}
+    return {"sites": read_places.site_list(caller(request))}
 
 
 @locations.get("/cameras/", response=secured(schemas.CameraListOut), auth=VIEW, summary="List cameras")
 def camera_list(request: HttpRequest, query: Query[schemas.CameraQuery]) -> Any:
     """In order of names. Private cameras only for who may manage, or has a grant."""
-    return {"cameras": selectors.camera_list(user=caller(request), archived=query.archived)}
+    return {"cameras": read_places.camera_list(user=caller(request), archived=query.archived)}
 
 
 @locations.post(
@@ -215,7 +217,7 @@ def camera_create(request: HttpRequest, body: schemas.CameraIn) -> Any:
 
 @locations.get("/cameras/{camera_id}/", response=secured(schemas.CameraOut, 404), auth=VIEW, summary="One camera")
 def camera_detail(request: HttpRequest, camera_id: UUID) -> Any:
-    return _found(selectors.camera_detail(user=caller(request), camera_id=camera_id), "camera")
+    return _found(read_places.camera_detail(user=caller(request), camera_id=camera_id), "camera")
 
 
 @locations.put(
@@ -258,7 +260,7 @@ def _found(thing: T | None, name: str) -> T:
 
 
 def _rendered(report: holds.HoldReport, user: User) -> dict[str, Any]:
-    recording = selectors.recording_detail(user=user, recording_id=report.recording.pk)
+    recording = read_recordings.recording_detail(user=user, recording_id=report.recording.pk)
     return {"message": report.message, "local_copy_remains": report.local_copy_remains, "recording": recording}
 
 

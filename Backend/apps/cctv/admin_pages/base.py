@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
 from apps.cctv.admin_pages.site import viewer
-from apps.cctv.selectors import cameras_visible_to
+from apps.cctv.selectors.visibility import cameras_visible_to
 from apps.users.permissions import Permission, may
 
 

@@ -12,7 +12,8 @@ from unfold.contrib.filters.admin import DropdownFilter, RadioFilter, RangeDateF
 from unfold.utils import parse_date_str
 
 from apps.cctv.admin_pages.site import viewer
-from apps.cctv.selectors import cameras_visible_to, site_list
+from apps.cctv.selectors.places import site_list
+from apps.cctv.selectors.visibility import cameras_visible_to
 from offload.states import UPLOADED
 
 Rows = QuerySet[Any]

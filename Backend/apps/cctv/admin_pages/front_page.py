@@ -14,14 +14,14 @@ from django.utils.safestring import SafeString
 
 from apps.cctv.admin_pages.display import STATUS_COLOURS, human_size, meaning, span, status_name
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob
-from apps.cctv.selectors import (
+from apps.cctv.selectors.places import site_list
+from apps.cctv.selectors.recordings import unrequested
+from apps.cctv.selectors.visibility import (
     cameras_visible_to,
     jobs_visible_to,
     recordings_visible_to,
     sees_all_cameras,
-    site_list,
     transfers_visible_to,
-    unrequested,
     workers_visible_to,
 )
 from apps.cctv.services.bandwidth import limit_of

@@ -19,7 +19,8 @@ from apps.cctv.admin_pages.filters import SiteFilter
 from apps.cctv.admin_pages.site import viewer
 from apps.cctv.admin_pages.verbs import ARCHIVE, UNARCHIVE, Verb, VerbsAdmin
 from apps.cctv.models import Camera, CameraGrant, Recording, Site
-from apps.cctv.selectors import cameras_visible_to, site_list
+from apps.cctv.selectors.places import site_list
+from apps.cctv.selectors.visibility import cameras_visible_to
 from apps.cctv.services.bandwidth import limit_of
 from apps.cctv.services.cameras import camera_create, camera_update
 from apps.users.models import Role, User

@@ -39,7 +39,7 @@ from apps.cctv.models import (
     TransferEvent,
     WorkerProcess,
 )
-from apps.cctv.selectors import (
+from apps.cctv.selectors.visibility import (
     batches_visible_to,
     jobs_visible_to,
     sees_all_cameras,

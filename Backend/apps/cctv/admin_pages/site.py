@@ -19,7 +19,7 @@ from unfold.sites import UnfoldAdminSite
 
 from apps.cctv.admin_pages.front_page import dashboard_of
 from apps.cctv.models import Alarm
-from apps.cctv.snapshots import READING, one_snapshot
+from apps.cctv.selectors.snapshots import READING, one_snapshot
 from apps.users.login import LoginDelayed, LoginRefused, login
 from apps.users.models import User
 from apps.users.permissions import Permission, may

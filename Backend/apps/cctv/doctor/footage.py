@@ -9,7 +9,7 @@ from django.db.models import Count, Min, Sum
 
 from apps.cctv.doctor.finding import Finding, Level, ok, warning
 from apps.cctv.models import Recording
-from apps.cctv.selectors import unrequested
+from apps.cctv.selectors.recordings import unrequested
 from apps.cctv.services.footage import Look, footage_look
 from apps.cctv.services.importing.report import shown
 from offload.clock import Clock

@@ -18,10 +18,10 @@ from django.views.defaults import server_error as standard_server_error
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from apps.cctv.selectors import CursorRefused
+from apps.cctv.selectors.paging import CursorRefused
+from apps.cctv.selectors.snapshots import READING, one_snapshot
 from apps.cctv.services import Conflict, NotConfigured, NotFound
 from apps.cctv.services.disk_reserve import told_as_disk_full
-from apps.cctv.snapshots import READING, one_snapshot
 from apps.cctv.tables.moves import MoveRefused
 from apps.users.login import LoginDelayed, LoginRefused
 from apps.users.tokens import TokenRefused

@@ -16,7 +16,8 @@ from ninja.parser import Parser
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, StrictBool
 
 from apps.cctv.models import GCPVideoTransfer, OrphanedObject, Recording, Site, TransferEvent
-from apps.cctv.selectors import RecordingFilters, RecordingStats, StorageSums, TransferFilters
+from apps.cctv.selectors.recordings import RecordingFilters, RecordingStats, StorageSums
+from apps.cctv.selectors.transfers import TransferFilters
 from apps.cctv.services.bandwidth import limit_of
 from apps.cctv.services.transfers import RequestReport
 from apps.users.models import Role

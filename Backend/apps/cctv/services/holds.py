@@ -24,7 +24,7 @@ from django.db.models import F
 
 from apps.cctv.installation import installation_id
 from apps.cctv.models import GCPVideoTransfer, Recording
-from apps.cctv.selectors import recordings_visible_to
+from apps.cctv.selectors.visibility import recordings_visible_to
 from apps.cctv.services import NotFound
 from apps.cctv.services.alarms import STOP_CODES, alarm_clear, alarm_raise, alarms_clear
 from apps.cctv.services.bucket_rights import HOLDS_IN, right_doubt, rights_proven

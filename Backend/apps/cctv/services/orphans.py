@@ -13,7 +13,7 @@ from django.db import transaction
 
 from apps.cctv.installation import installation_id
 from apps.cctv.models import GCPVideoTransfer, OrphanedObject
-from apps.cctv.selectors import orphans_visible_to
+from apps.cctv.selectors.visibility import orphans_visible_to
 from apps.cctv.services import Conflict, NotFound
 from apps.cctv.services.cleanup.rules import Refused, object_check
 from apps.users.models import User

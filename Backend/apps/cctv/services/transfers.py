@@ -22,7 +22,7 @@ from django.db.models import BooleanField, Case, F, PositiveBigIntegerField, Val
 from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.leasing.wakeup import kick
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
-from apps.cctv.selectors import transfers_visible_to
+from apps.cctv.selectors.visibility import transfers_visible_to
 from apps.cctv.services import Conflict, NotConfigured, NotFound
 from apps.users.models import User
 from offload.errors import FileProblem, Reason

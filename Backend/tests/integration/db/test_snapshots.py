@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.cctv.models import Alarm, GCPVideoTransfer, Recording
-from apps.cctv.snapshots import one_snapshot
+from apps.cctv.selectors.snapshots import one_snapshot
 from apps.users.models import Role
 from apps.users.tokens import tokens_issue
 from offload.states import State

@@ -1,0 +1,1 @@
+"""Reads for the API, the admin and the commands. Nothing here writes."""

@@ -1,0 +1,108 @@
+"""What a user may see: the rows of each table, by role and by grants."""
+
+from __future__ import annotations
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from apps.cctv.models import (
+    Camera,
+    GCPVideoTransfer,
+    OrphanedObject,
+    PeriodicJob,
+    Recording,
+    Site,
+    TransferBatch,
+    WorkerProcess,
+)
+from apps.cctv.tables.moves import TransferQuerySet
+from apps.users.models import User
+from apps.users.permissions import Permission, may
+
+
+def cameras_visible_to(user: User) -> QuerySet[Camera]:
+    """All for who may manage; for who may only view, private cameras need a grant; else none."""
+    cameras = Camera.objects.select_related("site")
+    if may(user, Permission.MANAGE):
+        return cameras
+    if may(user, Permission.VIEW):
+        return cameras.filter(_open_or_granted(user, ""))
+    return cameras.none()
+
+
+def recordings_visible_to(user: User) -> QuerySet[Recording]:
+    """The recordings of the cameras that `user` may see."""
+    recordings = Recording.objects.all()
+    if may(user, Permission.MANAGE):
+        return recordings
+    if may(user, Permission.VIEW):
+        return recordings.filter(_open_or_granted(user, "camera__"))
+    return recordings.none()
+
+
+def transfers_visible_to(user: User) -> TransferQuerySet:
+    """The transfers of the recordings that `user` may see."""
+    transfers = GCPVideoTransfer.objects.all()
+    if may(user, Permission.MANAGE):
+        return transfers
+    if may(user, Permission.VIEW):
+        return transfers.filter(_open_or_granted(user, "recording__camera__"))
+    return transfers.none()
+
+
+def orphans_visible_to(user: User) -> QuerySet[OrphanedObject]:
+    """The orphaned objects of the transfers that `user` may see."""
+    orphans = OrphanedObject.objects.all()
+    if may(user, Permission.MANAGE):
+        return orphans
+    if may(user, Permission.VIEW):
+        return orphans.filter(_open_or_granted(user, "transfer__recording__camera__"))
+    return orphans.none()
+
+
+def sees_all_cameras(user: User) -> bool:
+    """Whether there is no camera that `user` may not see: only then are words that may name any of them shown."""
+    if may(user, Permission.MANAGE):
+        return True
+    seen = cameras_visible_to(user).order_by().values("pk")
+    return may(user, Permission.VIEW) and not Camera.objects.exclude(pk__in=seen).exists()
+
+
+def sites_visible_to(user: User) -> QuerySet[Site]:
+    """The sites of the cameras that `user` may see; all of them for who may manage."""
+    sites = Site.objects.all()
+    if may(user, Permission.MANAGE):
+        return sites
+    return sites.filter(pk__in=cameras_visible_to(user).order_by().values("site_id"))
+
+
+def workers_visible_to(user: User) -> QuerySet[WorkerProcess]:
+    """The workers of the sites that `user` may see, and those of no site."""
+    workers = WorkerProcess.objects.all()
+    if may(user, Permission.MANAGE):
+        return workers
+    return workers.filter(Q(site__isnull=True) | Q(site__in=sites_visible_to(user).order_by().values("pk")))
+
+
+def jobs_visible_to(user: User) -> QuerySet[PeriodicJob]:
+    """The jobs of the sites that `user` may see, named `job@site`, and those of no site."""
+    jobs = PeriodicJob.objects.all()
+    if may(user, Permission.MANAGE):
+        return jobs
+    condition = ~Q(name__contains="@")
+    for pk in sites_visible_to(user).values_list("pk", flat=True):
+        condition |= Q(name__endswith=f"@{pk}")
+    return jobs.filter(condition)
+
+
+def batches_visible_to(user: User) -> QuerySet[TransferBatch]:
+    """The batches with a transfer that `user` may see."""
+    batches = TransferBatch.objects.all()
+    if may(user, Permission.MANAGE):
+        return batches
+    return batches.filter(Exists(transfers_visible_to(user).filter(batch=OuterRef("pk"))))
+
+
+def _open_or_granted(user: User, prefix: str) -> Q:
+    """A sub-select of grants, not a join: a join would repeat rows."""
+    granted = Camera.objects.filter(grants__user=user).values("pk")
+    return Q(**{f"{prefix}is_private": False}) | Q(**{f"{prefix}pk__in": granted})
