@@ -24,7 +24,7 @@ CLAIM = [
 
 RECORD = [
     KillPoint("uploads_record"),
-    KillPoint("TransferQuerySet.lock_held", "return"),
+    KillPoint("TransferQuerySet.lock_leased", "return"),
     KillPoint("TransferQuerySet.move_leased"),
     KillPoint("TransferQuerySet.move_leased", "return"),
     KillPoint("uploads_work"),

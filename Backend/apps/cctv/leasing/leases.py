@@ -102,7 +102,7 @@ def _claim_unleased(
 
 def release_cleanup(lease: Lease, now: datetime) -> bool:
     """Give a cleanup's lease back. False where it was no longer held: then nothing is changed."""
-    held = GCPVideoTransfer.objects.held_by_lease(lease, lease_time(now))
+    held = GCPVideoTransfer.objects.under_lease(lease, lease_time(now))
     held = held.exclude(transfer_status=State.UPLOADING)  # an upload's lease ends with a move
     return held.update(lease_owner=None, lease_expires_at=None) == 1
 
@@ -120,7 +120,7 @@ def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> di
         now = lease_time(now)
         expires_at = now + timedelta(seconds=lease_seconds)
         for lease in sorted(leases, key=lambda one: one.transfer_id):  # in the order in which everybody locks many
-            if GCPVideoTransfer.objects.held_by_lease(lease, now).update(lease_expires_at=expires_at) == 1:
+            if GCPVideoTransfer.objects.under_lease(lease, now).update(lease_expires_at=expires_at) == 1:
                 kept[lease.transfer_id] = replace(lease, expires_at=expires_at)
     return kept
 

@@ -99,13 +99,13 @@ def _free(owner_id: UUID, reason: Reason, now: datetime) -> int:
 
 # --- Owners -------------------------------------------------------------------------------------------
 
-_locks_held: set[int] = set()
+_open_locks: set[int] = set()
 
 
 def _leave_locks_to_the_parent() -> None:
     """A forked child that kept the descriptor would keep its dead parent's lock."""
-    while _locks_held:
-        os.close(_locks_held.pop())
+    while _open_locks:
+        os.close(_open_locks.pop())
 
 
 os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
@@ -147,7 +147,7 @@ class Owner:
         """Give back what is still held, for the others to take; end the row and the lock."""
         _free(self.id, Reason.LEASE_RETURNED, lease_time(now))
         _remove(self._path)
-        _locks_held.discard(self._lock)
+        _open_locks.discard(self._lock)
         os.close(self._lock)
         if self.bell is not None:
             os.close(self.bell)
@@ -180,7 +180,7 @@ def lock_owner(home: Path, clock: Clock) -> Iterator[UUID]:
         _free(owner_id, Reason.LEASE_RETURNED, lease_time(clock.now()))
         _remove(path)
     finally:  # after an error the file stays, by which the next one finds and frees what was held
-        _locks_held.discard(lock)
+        _open_locks.discard(lock)
         os.close(lock)
 
 
@@ -189,7 +189,7 @@ def _locked_file(folder: Path, owner_id: UUID) -> tuple[Path, int]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft, path = folder / f"{owner_id}.new", folder / f"{owner_id}.lock"
     lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    _locks_held.add(lock)
+    _open_locks.add(lock)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     draft.rename(path)
     return path, lock

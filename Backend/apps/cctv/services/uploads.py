@@ -144,7 +144,7 @@ def uploads_record(*, uploads: Sequence[Uploaded], now: datetime) -> set[UUID]:
     """
     now = lease_time(now)
     with transaction.atomic(savepoint=False):
-        held = GCPVideoTransfer.objects.lock_held([one.claim.lease for one in uploads], now)
+        held = GCPVideoTransfer.objects.lock_leased([one.claim.lease for one in uploads], now)
         kept = [one for one in uploads if one.claim.transfer.pk in held]
         if kept:
             _record(kept, now)
@@ -200,7 +200,7 @@ def _log_uploaded(kept: Sequence[Uploaded], moves: Mapping[UUID, Move]) -> None:
 
 
 def _locked(claim: Claim, now: datetime) -> GCPVideoTransfer:
-    row = GCPVideoTransfer.objects.held_by_lease(claim.lease, now).select_for_update().first()
+    row = GCPVideoTransfer.objects.under_lease(claim.lease, now).select_for_update().first()
     if row is None:
         raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
     return row

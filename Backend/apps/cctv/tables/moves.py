@@ -76,7 +76,7 @@ class MoveRefused(Exception):
 
 
 class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
-    def held_by_lease(self, lease: Lease, now: datetime) -> TransferQuerySet:
+    def under_lease(self, lease: Lease, now: datetime) -> TransferQuerySet:
         """The lease's row, if the lease is still its own and unexpired."""
         return self.filter(
             pk=lease.transfer_id,
@@ -138,11 +138,11 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
                 if lease is not None:
                     raise LeaseLost(f"transfer {transfer_id} is {found} now")
                 raise MoveRefused(transfer_id, move, found)
-            row = self.filter(pk=transfer_id) if lease is None else self.held_by_lease(lease, now)
+            row = self.filter(pk=transfer_id) if lease is None else self.under_lease(lease, now)
             row = row.filter(only_if or Q(), transfer_status=found)
             # A condition that joins another table makes Django wrap the UPDATE in a sub-select; still one statement.
             if row.update(transfer_status=rule.target, **columns) != 1:
-                if lease is not None and not self.held_by_lease(lease, now).exists():
+                if lease is not None and not self.under_lease(lease, now).exists():
                     raise LeaseLost(f"the lease of transfer {transfer_id} is another's now")
                 raise MoveRefused(transfer_id, move, found)
             self._append_events({transfer_id: found}, move, actor=actor, now=now, reason=reason, detail=detail)
@@ -187,7 +187,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         if update_many(self.model, [row], same={}, later={"lease_expires_at": now}) != 1:
             raise LeaseLost(f"the lease of transfer {lease.transfer_id} is another's now")
 
-    def lock_held(self, leases: Collection[Lease], now: datetime) -> set[UUID]:
+    def lock_leased(self, leases: Collection[Lease], now: datetime) -> set[UUID]:
         """Which of those leases on uploads are still their own and unexpired; their rows are locked.
 
         In the order of their keys, so that two who lock many never wait for each other.
@@ -233,7 +233,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         """Make those moves of uploads and append their events, in one transaction: all of them or none.
 
         `same` are columns that all of them change to the same. Each UPDATE is guarded by its own lease, which
-        ends with the move. Raises LeaseLost; `lock_held` says beforehand whose would be.
+        ends with the move. Raises LeaseLost; `lock_leased` says beforehand whose would be.
         """
         rows = [
             (_held_uploading(one.lease), {**one.changes, "transfer_status": MOVES[one.move].target}) for one in moves
@@ -259,7 +259,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
     def complete_uploads(self, uploads: Sequence[VerifiedUpload], *, now: datetime) -> dict[UUID, Move]:
         """Record verified uploads, their recordings with them, in one transaction: each transfer's move.
 
-        The one way to complete an upload. The caller has locked the rows by `lock_held`. A cleanup is scheduled at
+        The one way to complete an upload. The caller has locked the rows by `lock_leased`. A cleanup is scheduled at
         `cleanup_at`, but not where the recording is held by now. All of them or none: raises LeaseLost where a lease
         is another's, ValueError without generation or CRC32C.
         """

@@ -220,7 +220,7 @@ class GCPVideoTransfer(models.Model):
         )
         moment = now or timezone.now()
         with transaction.atomic():
-            if self.pk not in type(self).objects.lock_held([lease], moment):
+            if self.pk not in type(self).objects.lock_leased([lease], moment):
                 raise LeaseLost(f"the lease of transfer {self.pk} is another's now")
             type(self).objects.complete_uploads([upload], now=moment)
         self.refresh_from_db()

@@ -172,7 +172,7 @@ class Ledger:
         if len(records) < len(entries):
             # All rows in one order before any is written: two who lock many never wait in a circle.
             leases = [entry.by.claim.lease for entry in entries]
-            GCPVideoTransfer.objects.lock_held(leases, lease_time(self._clock.now()))
+            GCPVideoTransfer.objects.lock_leased(leases, lease_time(self._clock.now()))
         noted = {entry: _refusal(entry) for entry in entries if isinstance(entry, Note)}
         recorded = uploads_record(uploads=list(records.values()), now=self._clock.now()) if records else set()
         return [noted[entry] if isinstance(entry, Note) else _refusal_of_record(entry, recorded) for entry in entries]

@@ -81,7 +81,7 @@ class Attempt:
 
         Locks the row and its recording, so that a hold comes before what follows here, or finds it.
         """
-        rows = GCPVideoTransfer.objects.held_by_lease(self.lease, self.run.now())
+        rows = GCPVideoTransfer.objects.under_lease(self.lease, self.run.now())
         rows = rows.filter(transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)
         if rows.select_related("recording").select_for_update(of=("self", "recording")).first() is None:
             raise whoever_was_first(self.run, self.row)
@@ -118,7 +118,7 @@ class Attempt:
 
     def close_put_back(self, detail: str) -> None:
         """Inside a transaction. Raises LeaseLost."""
-        if not GCPVideoTransfer.objects.held_by_lease(self.lease, self.run.now()).exists():
+        if not GCPVideoTransfer.objects.under_lease(self.lease, self.run.now()).exists():
             raise LeaseLost(f"the lease of transfer {self.key} is another's now")
         receipts = DeletionReceipt.objects.filter(transfer=self.row.pk, closed_at__isnull=True)
         receipts.update(outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=self.run.clock.now(), detail=detail)

@@ -94,7 +94,7 @@ def _put_back(trash: Trash, row: GCPVideoTransfer, lease: Lease, now: datetime) 
             _alarm(str(row.pk), problem.code, problem.detail, now)
         return False
     with transaction.atomic():
-        if GCPVideoTransfer.objects.held_by_lease(lease, lease_time(now)).select_for_update().exists():
+        if GCPVideoTransfer.objects.under_lease(lease, lease_time(now)).select_for_update().exists():
             receipts = DeletionReceipt.objects.filter(transfer=row, closed_at__isnull=True)
             receipts.update(
                 outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=now, detail="the transfer left the line"
