@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from apps.cctv.installation import installation_id
 from apps.cctv.leasing.leases import clear_leases, lease_time, put_back_all
-from apps.cctv.leasing.wakeup import OWNERS_FOLDER, bell_path, hang_bell, ring
+from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_pipe_path
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from offload.clock import Clock
 from offload.errors import Reason
@@ -67,8 +67,8 @@ def _is_denied(path: Path) -> bool:
 
 
 def _remove(lock_path: Path) -> None:
-    """The lock file last: whoever finds none finds no bell either."""
-    bell_path(lock_path).unlink(missing_ok=True)
+    """The lock file last: where it is gone, the wake pipe is gone too."""
+    wake_pipe_path(lock_path).unlink(missing_ok=True)
     lock_path.unlink(missing_ok=True)
 
 
@@ -114,13 +114,13 @@ os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
 class Owner:
     """A process that may hold leases: a row, and a lock file that the kernel frees when it dies.
 
-    `bell` is a descriptor that is readable once something may be due, or None.
+    `wake_pipe` is a descriptor that is readable once something may be due; None where the file system has no pipes.
     """
 
     def __init__(self, owner_id: UUID, path: Path, lock: int, name: str) -> None:
         self.id = owner_id
         self.name = name
-        self.bell = hang_bell(bell_path(path))
+        self.wake_pipe = make_wake_pipe(wake_pipe_path(path))
         self._path = path
         self._lock = lock
 
@@ -149,9 +149,9 @@ class Owner:
         _remove(self._path)
         _open_locks.discard(self._lock)
         os.close(self._lock)
-        if self.bell is not None:
-            os.close(self.bell)
-        ring(self._path.parent.parent)
+        if self.wake_pipe is not None:
+            os.close(self.wake_pipe)
+        wake_now(self._path.parent.parent)
 
     def __enter__(self) -> Self:
         return self

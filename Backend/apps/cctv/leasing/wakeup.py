@@ -1,7 +1,7 @@
-"""Waking the workers of this machine: a named pipe beside each one's lock file.
+"""Wake the workers of this machine through named pipes, one beside each worker's lock file.
 
-A call that is lost costs what it cost before there were calls: a worker looks by itself every
-`COLDREEL_POLL_SECONDS`. So a web server of another user or machine, or a file system without pipes, breaks nothing.
+A wake-up that is lost only costs time: each worker looks for work every `COLDREEL_POLL_SECONDS` by itself. So a web
+server of another user or on another machine, or a file system without pipes, breaks nothing.
 """
 
 from __future__ import annotations
@@ -16,45 +16,46 @@ from django.conf import settings
 from django.db import transaction
 
 OWNERS_FOLDER = "owners"
+"""The folder in `COLDREEL_HOME` with the lock files and pipes of all owners."""
 
 
-def kick(site_id: UUID | None) -> None:
+def wake_workers(site_id: UUID | None) -> None:
     """Tell the workers of a site, once the transaction is committed, that something is due. Raises nothing.
 
-    On one machine all of them look: one that finds nothing of its site has asked two short queries.
+    All workers of this machine look, those of other sites too: without due work that costs two short queries.
     """
     del site_id
-    transaction.on_commit(lambda: ring(Path(settings.COLDREEL_HOME)))
+    transaction.on_commit(lambda: wake_now(Path(settings.COLDREEL_HOME)))
 
 
-def ring(home: Path) -> None:
-    """Wake every worker of that home, now."""
+def wake_now(home: Path) -> None:
+    """Wake every worker whose lock file is in that home, without waiting for a commit. Raises nothing."""
     for path in (home / OWNERS_FOLDER).glob("*.wake"):
-        with suppress(OSError):  # nobody reads, another user's, or gone in this instant
+        with suppress(OSError):  # without a reader, another user's, full already, or removed a moment ago
             _write(path)
 
 
 def _write(path: Path) -> None:
     pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     try:
-        if stat.S_ISFIFO(os.fstat(pipe).st_mode):
-            os.write(pipe, b"!")  # full of calls already: the error is as good as the call
+        if stat.S_ISFIFO(os.fstat(pipe).st_mode):  # a file or a link of that name must not be written to
+            os.write(pipe, b"!")
     finally:
         os.close(pipe)
 
 
-def bell_path(lock_path: Path) -> Path:
+def wake_pipe_path(lock_path: Path) -> Path:
     """Where the pipe of the owner with that lock file is."""
     return lock_path.with_suffix(".wake")
 
 
-def hang_bell(path: Path) -> int | None:
-    """Make the pipe; its descriptor is readable once somebody rang. None where the file system has no pipes.
+def make_wake_pipe(path: Path) -> int | None:
+    """Make the pipe and open it: its descriptor is readable once a process woke this one.
 
-    Opened for both ways: a pipe without a writer would be readable for ever.
+    None where the file system has no pipes.
     """
     try:
         os.mkfifo(path, 0o600)
-        return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK)  # a pipe that has no writer would always be readable
     except OSError:
         return None

@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import BooleanField, Case, F, PositiveBigIntegerField, Value, When
 
 from apps.cctv.installation import InstallationUnknown, installation_id
-from apps.cctv.leasing.wakeup import kick
+from apps.cctv.leasing.wakeup import wake_workers
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.selectors.visibility import transfers_visible_to
 from apps.cctv.services import Conflict, NotConfigured, NotFound
@@ -116,7 +116,7 @@ def transfer_retry(*, transfer_id: UUID, user: User, now: datetime) -> GCPVideoT
         GCPVideoTransfer.objects.move(
             row.pk, Move.RETRY, actor=user.get_username(), now=now, reason=Reason.RETRIED, changes=changes
         )
-        kick(row.site_id)
+        wake_workers(row.site_id)
     return _logged("transfer_retried", row, user, Reason.RETRIED)
 
 
@@ -217,7 +217,7 @@ class _Request:
         with transaction.atomic():
             self._store_batch()
             started = self._insert(first) | self._start_again(again)
-            kick(None)
+            wake_workers(None)
         self.report.transfer_ids += started.values()
         self._count_overtaken([found.row for found in ready if found.row.pk not in started])
         for found in ready:

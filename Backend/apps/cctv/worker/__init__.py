@@ -6,9 +6,9 @@ it stands behind the same three names.
 
 from __future__ import annotations
 
-from apps.cctv.leasing.wakeup import kick
+from apps.cctv.leasing.wakeup import wake_workers
 from apps.cctv.worker.periodic import PERIODIC
 from apps.cctv.worker.run import run_worker
 from apps.cctv.worker.timings import Timings
 
-__all__ = ["PERIODIC", "Timings", "kick", "run_worker"]
+__all__ = ["PERIODIC", "Timings", "run_worker", "wake_workers"]

@@ -56,7 +56,7 @@ def run_worker(
     clock = clock or SystemClock()
     gate = Gate(clock, timings, random, closed=_stopped_by_an_alarm())
     owner = Owner.start(home, site, clock.now())
-    waker = Waker(owner.bell)
+    waker = Waker(owner.wake_pipe)
     tools = Tools(
         store=store,
         root=root,

@@ -16,26 +16,29 @@ SECOND_SIGNAL_STATUS = 1
 class Waker:
     """A pipe: unlike a condition, it may be written to by a signal handler of the thread that waits.
 
-    `bell` is another one to wait for, which other processes write to.
+    `wake_pipe` is a second one to wait for, to which other processes write.
     """
 
-    def __init__(self, bell: int | None = None) -> None:
+    def __init__(self, wake_pipe: int | None = None) -> None:
         self._reader, self._writer = os.pipe()
-        self._bell = bell
-        self._awaited = [self._reader] if bell is None else [self._reader, bell]
+        self._wake_pipe = wake_pipe
+        self._awaited = [self._reader] if wake_pipe is None else [self._reader, wake_pipe]
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
 
     def wake(self) -> None:
-        with suppress(BlockingIOError):  # full of calls already
+        with suppress(BlockingIOError):  # the pipe is full: it is readable already
             os.write(self._writer, b"!")
 
     def wait(self, seconds: float) -> bool:
-        """Until `wake` is called or the bell rung, or was since the last wait, at most `seconds`: whether it rang."""
+        """Wait until `wake` is called or a process writes to `wake_pipe`, at most `seconds`: whether a process did.
+
+        What came since the last wait counts.
+        """
         ready, _, _ = select.select(self._awaited, [], [], seconds)
         for pipe in ready:
             os.read(pipe, 65536)
-        return self._bell in ready
+        return self._wake_pipe in ready
 
     def close(self) -> None:
         os.close(self._reader)

@@ -1,4 +1,4 @@
-"""Wake-ups: a worker that idles begins at once, and no call is ever an error."""
+"""Wake-ups: a worker that idles begins at once, and to wake one is never an error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from django.db import connections, transaction
 
 from apps.cctv.leasing.owners import Owner, free_dead_owners
-from apps.cctv.leasing.wakeup import OWNERS_FOLDER, hang_bell, kick, ring
+from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_workers
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.transfers import transfer_request, transfer_retry
 from apps.cctv.worker import Timings, run_worker
@@ -44,10 +44,10 @@ def home(tmp_path: Path, settings: Any) -> Path:
     return tmp_path
 
 
-def rung(owner: Owner) -> bool:
-    assert owner.bell is not None
+def woken(owner: Owner) -> bool:
+    assert owner.wake_pipe is not None
     try:
-        return bool(os.read(owner.bell, 100))
+        return bool(os.read(owner.wake_pipe, 100))
     except BlockingIOError:
         return False
 
@@ -70,7 +70,7 @@ def test_row_made_while_the_worker_idles_is_uploaded_at_once(
             until(lambda: len(store.objects()) == 1)
             time.sleep(0.5)  # it has looked again and found nothing
             make_transfer("second.ts")
-            kick(None)
+            wake_workers(None)
             until(lambda: len(store.objects()) == 2)
             waited.append(True)
         finally:
@@ -93,7 +93,7 @@ def test_row_made_while_the_worker_idles_is_uploaded_at_once(
     assert waited == [True]
 
 
-def test_request_and_retry_ring_after_their_commit(
+def test_request_and_retry_wake_after_their_commit(
     home: Path, media_root: Path, make_recording: MakeRecording, admin_user: User
 ) -> None:
     make_recording()
@@ -106,28 +106,28 @@ def test_request_and_retry_ring_after_their_commit(
                 now=datetime.now(tz=UTC),
                 root=MediaRoot(media_root),
             )
-            assert not rung(owner)
-        assert rung(owner)
+            assert not woken(owner)
+        assert woken(owner)
         GCPVideoTransfer.objects.update(transfer_status=State.FAILED, error_code="cancelled")
         transfer_retry(transfer_id=GCPVideoTransfer.objects.get().pk, user=admin_user, now=datetime.now(tz=UTC))
-        assert rung(owner)
+        assert woken(owner)
 
 
-def test_request_that_is_rolled_back_wakes_nobody(home: Path) -> None:
+def test_request_that_is_rolled_back_wakes_no_worker(home: Path) -> None:
     with Owner.start(home, None, rows.NOW) as owner:
         with transaction.atomic():
-            kick(None)
+            wake_workers(None)
             transaction.set_rollback(True)
-        assert not rung(owner)
+        assert not woken(owner)
 
 
 def test_worker_that_ends_wakes_those_that_may_take_its_leases(home: Path) -> None:
     with Owner.start(home, None, rows.NOW) as stays:
         Owner.start(home, None, rows.NOW).stop(rows.NOW)
-        assert rung(stays)
+        assert woken(stays)
 
 
-def test_bell_is_its_users_own_and_goes_with_the_lock_file(home: Path) -> None:
+def test_wake_pipe_is_its_users_own_and_goes_with_the_lock_file(home: Path) -> None:
     folder = home / OWNERS_FOLDER
     with Owner.start(home, None, rows.NOW) as owner:
         mode = (folder / f"{owner.id}.wake").stat().st_mode
@@ -136,35 +136,35 @@ def test_bell_is_its_users_own_and_goes_with_the_lock_file(home: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_bell_of_a_dead_worker_rings_for_nobody_and_is_removed(home: Path) -> None:
+def test_wake_pipe_of_a_dead_worker_is_removed(home: Path) -> None:
     folder = home / OWNERS_FOLDER
     folder.mkdir()
     owner_id = uuid.uuid4()
     (folder / f"{owner_id}.lock").touch()
     os.mkfifo(folder / f"{owner_id}.wake")
-    ring(home)
+    wake_now(home)
     free_dead_owners(home=home, now=rows.NOW)
     assert list(folder.iterdir()) == []
 
 
-def test_bell_that_nobody_answers_never_blocks_the_caller(home: Path) -> None:
+def test_wake_pipe_that_is_never_read_blocks_no_caller(home: Path) -> None:
     with Owner.start(home, None, rows.NOW) as owner:
         for _ in range(70_000):
-            ring(home)
-        assert rung(owner)
+            wake_now(home)
+        assert woken(owner)
 
 
-def test_what_is_no_bell_is_not_written_to(home: Path, tmp_path: Path) -> None:
+def test_what_is_no_pipe_is_not_written_to(home: Path, tmp_path: Path) -> None:
     folder = home / OWNERS_FOLDER
     folder.mkdir()
     (folder / "1.wake").write_text("")
     precious = tmp_path / "precious"
     precious.write_text("")
     (folder / "2.wake").symlink_to(precious)
-    ring(home)
+    wake_now(home)
     assert [(folder / "1.wake").read_text(), precious.read_text()] == ["", ""]
 
 
 def test_folder_without_pipes_leaves_a_worker_that_looks_by_itself(home: Path) -> None:
-    assert hang_bell(home / "missing" / "x.wake") is None
-    ring(home / "nowhere")
+    assert make_wake_pipe(home / "missing" / "x.wake") is None
+    wake_now(home / "nowhere")
