@@ -17,7 +17,7 @@ LARGE_BYTES = 3 * MIB + 12_345
 SMALL_BYTES = 200_000
 
 CLAIM = [
-    KillPoint("Line.take", "return"),
+    KillPoint("BatchQueue.claim_due", "return"),
     KillPoint("Dispatcher._start"),
     KillPoint("Dispatcher._start", "return"),
 ]
@@ -79,7 +79,7 @@ SMALL = [
 
 GROUP_FILES = 14
 GROUP = [
-    KillPoint("Line.take", "return", 2),  # in the transaction that records others
+    KillPoint("BatchQueue.claim_due", "return", 2),  # in the transaction that records others
     KillPoint("Dispatcher._start", "call", 3),
     KillPoint("uploads_record", "return", 2),
     KillPoint("TransferQuerySet.move_leased", "return", 2),

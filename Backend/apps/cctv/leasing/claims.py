@@ -23,7 +23,7 @@ from apps.cctv.tables.sql import Condition, Lock, load_many, select_many
 from offload.errors import Reason
 from offload.states import State
 
-_BATCHES_IN_LINE = 20
+_MOST_BATCHES = 20
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class _Batch:
     is_full: bool = False
 
 
-class Line:
+class BatchQueue:
     """The batches that one worker takes from, the oldest first, as they were at its last look.
 
     What a look costs is paid once, and not at each claim of a batch with thousands of files. `look_again`
@@ -53,7 +53,7 @@ class Line:
     def look_again(self) -> None:
         self._batches = []
 
-    def take(self, most: int, *, now: datetime, freed: Collection[UUID] = ()) -> list[Claim]:
+    def claim_due(self, most: int, *, now: datetime, freed: Collection[UUID] = ()) -> list[Claim]:
         """Claim up to `most` due transfers in one transaction; `freed` are batches of which uploads have ended.
 
         Empty where nothing is due or every batch with due transfers is full.
@@ -67,12 +67,12 @@ class Line:
         claims: list[Claim] = []
         with transaction.atomic(savepoint=False):
             for batch in open_ones:
-                claims += self._take_of(batch, most - len(claims), now)
+                claims += self._claim_of(batch, most - len(claims), now)
                 if len(claims) == most:
                     break
         return claims
 
-    def _take_of(self, batch: _Batch, most: int, now: datetime) -> list[Claim]:
+    def _claim_of(self, batch: _Batch, most: int, now: datetime) -> list[Claim]:
         # One claimer at a time counts its uploads.
         found_batch = select_many(TransferBatch, ("batch_size", "created_at"), [("id", "=", batch.id)], lock=Lock.WAIT)
         if not found_batch:
@@ -138,7 +138,7 @@ def _with_room(site_id: UUID | None, now: datetime) -> list[UUID]:
         TransferBatch.objects.annotate(live=Coalesce(live_count, 0))
         .filter(Exists(_of_site(rows.due_for_upload(now), site_id)), live__lt=F("batch_size"))
         .order_by("created_at", "pk")
-        .values_list("pk", flat=True)[:_BATCHES_IN_LINE]
+        .values_list("pk", flat=True)[:_MOST_BATCHES]
     )
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from django.db import Error, connection
 
-from apps.cctv.leasing.claims import Line
+from apps.cctv.leasing.claims import BatchQueue
 from apps.cctv.leasing.leases import Claim, expire_leases, lease_time, pull_in_times
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import GCPVideoTransfer
@@ -35,7 +35,7 @@ class Dispatcher:
         self._uploads = uploads
         self._lock = threading.Lock()
         self._running: dict[UUID, Attempt] = {}
-        self._line = Line(
+        self._queue = BatchQueue(
             owner_id=owner.id, site_id=site_id, lease_seconds=tools.timings.lease_seconds, actor=owner.name
         )
         self._look_around_at = self._claimed_at = tools.clock.monotonic()
@@ -60,7 +60,7 @@ class Dispatcher:
                     log_crash("worker.claim_missed", error)
                     connection.close()
                 if self._waker.wait(self._patience_seconds()):
-                    self._line.look_again()
+                    self._queue.look_again()
             if self._tools.stopping.is_set():
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
                 self._give_back_what_waits()
@@ -91,7 +91,7 @@ class Dispatcher:
         now = self._tools.clock.monotonic()
         if now >= self._look_around_at:
             self._look_around_at = now + self._tools.timings.poll_seconds
-            self._line.look_again()
+            self._queue.look_again()
             pull_in_times(now=self._tools.clock.now())
             expire_leases(now=self._tools.clock.now())
             for attempt in self.running():
@@ -109,7 +109,7 @@ class Dispatcher:
             return []
         # Before the database is asked: however long it takes, the uploads know no longer leases than the rows.
         self._claimed_at, now = self._tools.clock.monotonic(), self._tools.clock.now()
-        return self._line.take(room, now=now, freed={claim.transfer.batch_id for claim in ending})
+        return self._queue.claim_due(room, now=now, freed={claim.transfer.batch_id for claim in ending})
 
     def _start(self, claim: Claim) -> None:
         attempt = Attempt(claim, self._tools, claimed_at=self._claimed_at, when_ended=self._ended)

@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from apps.cctv.leasing.claims import Line
+from apps.cctv.leasing.claims import BatchQueue
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, OrphanedObject, Recording, Site, TransferBatch
 from apps.cctv.tables.moves import Lease
@@ -87,8 +87,8 @@ def claim_many(
     lease_seconds: float = 40, actor: str = "worker",
 ) -> list[Claim]:  # fmt: skip
     """The next due transfers, as a worker that has just begun claims them."""
-    line = Line(owner_id=owner_id, site_id=site_id, lease_seconds=lease_seconds, actor=actor)
-    return line.take(most, now=now)
+    queue = BatchQueue(owner_id=owner_id, site_id=site_id, lease_seconds=lease_seconds, actor=actor)
+    return queue.claim_due(most, now=now)
 
 
 def claim(**arguments: Any) -> Claim | None:

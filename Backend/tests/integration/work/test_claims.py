@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.cctv.leasing.claims import Line
+from apps.cctv.leasing.claims import BatchQueue
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site, TransferBatch
 from apps.cctv.tables.moves import Lease
@@ -147,8 +147,8 @@ def test_claims_of_three_workers_at_once_never_exceed_the_batch() -> None:
 # --- several at once ---
 
 
-def line() -> Line:
-    return Line(owner_id=rows.OWNER, site_id=None, lease_seconds=40, actor="box:7")
+def queue() -> BatchQueue:
+    return BatchQueue(owner_id=rows.OWNER, site_id=None, lease_seconds=40, actor="box:7")
 
 
 def test_as_many_as_there_is_room_for_are_claimed_with_one_commit() -> None:
@@ -157,7 +157,7 @@ def test_as_many_as_there_is_room_for_are_claimed_with_one_commit() -> None:
         for _ in range(5):
             rows.transfer(batch=batch)
     with DatabaseCalls().watching() as calls:
-        claims = line().take(6, now=NOW)
+        claims = queue().claim_due(6, now=NOW)
     assert [claim.transfer.batch_id for claim in claims] == [second.pk] * 4 + [first.pk] * 2
     assert len({claim.transfer.pk for claim in claims}) == 6
     assert len([call for call in calls.queries() if call.sql.startswith(("UPDATE", "INSERT"))]) == 4
@@ -173,7 +173,7 @@ def test_half_uploaded_files_go_first_and_the_rest_of_the_room_is_filled() -> No
     for _ in range(3):
         rows.transfer(batch=batch, next_attempt_at=batch.created_at)
     half = rows.transfer(batch=batch, session_uri="s", next_attempt_at=NOW)
-    claims = line().take(3, now=NOW)
+    claims = queue().claim_due(3, now=NOW)
     assert claims[0].transfer.pk == half.pk
     assert len({claim.transfer.pk for claim in claims}) == 3
 
@@ -182,28 +182,28 @@ def test_full_batch_has_room_again_when_one_of_its_uploads_ended() -> None:
     batch = batch_of(1)
     for _ in range(2):
         rows.transfer(batch=batch)
-    own = line()
-    (first,) = own.take(5, now=NOW)
-    assert own.take(5, now=NOW) == []
+    own = queue()
+    (first,) = own.claim_due(5, now=NOW)
+    assert own.claim_due(5, now=NOW) == []
     GCPVideoTransfer.objects.filter(pk=first.transfer.pk).update(
         transfer_status=State.FAILED, error_code="x", lease_owner=None, lease_expires_at=None
     )
-    assert len(own.take(5, now=NOW, freed={batch.pk})) == 1
+    assert len(own.claim_due(5, now=NOW, freed={batch.pk})) == 1
 
 
 def test_batch_with_room_left_is_taken_from_again() -> None:
     batch = batch_of(3)
     for _ in range(3):
         rows.transfer(batch=batch)
-    own = line()
-    assert [len(own.take(most, now=NOW)) for most in (1, 1, 5)] == [1, 1, 1]
+    own = queue()
+    assert [len(own.claim_due(most, now=NOW)) for most in (1, 1, 5)] == [1, 1, 1]
 
 
 def test_half_uploaded_file_is_not_taken_twice_where_there_is_room() -> None:
     batch = batch_of(5, minutes=-1)
     half = rows.transfer(batch=batch, session_uri="s", next_attempt_at=NOW)
     other = rows.transfer(batch=batch, next_attempt_at=NOW - timedelta(minutes=1))
-    assert [claim.transfer.pk for claim in line().take(5, now=NOW)] == [half.pk, other.pk]
+    assert [claim.transfer.pk for claim in queue().claim_due(5, now=NOW)] == [half.pk, other.pk]
 
 
 def test_line_of_a_site_takes_only_its_own_of_a_batch() -> None:
@@ -211,8 +211,8 @@ def test_line_of_a_site_takes_only_its_own_of_a_batch() -> None:
     yard = rows.camera("Yard", site=Site.objects.create(name="Yard"))
     there = rows.transfer(batch=batch, of=rows.recording("yard.mp4", camera=yard))
     rows.transfer(batch=batch)
-    own = Line(owner_id=rows.OWNER, site_id=yard.site_id, lease_seconds=40, actor="box:7")
-    assert [claim.transfer.pk for claim in own.take(5, now=NOW)] == [there.pk]
+    own = BatchQueue(owner_id=rows.OWNER, site_id=yard.site_id, lease_seconds=40, actor="box:7")
+    assert [claim.transfer.pk for claim in own.claim_due(5, now=NOW)] == [there.pk]
 
 
 @pytest.mark.parametrize("found", [{"lease_number": 4}, {"status": State.FAILED}])
@@ -230,11 +230,11 @@ def test_batch_that_came_later_is_seen_at_the_next_look() -> None:
     busy = batch_of(1)
     rows.transfer(batch=busy)
     rows.transfer(batch=busy)
-    own = line()
-    assert len(own.take(5, now=NOW)) == 1
+    own = queue()
+    assert len(own.claim_due(5, now=NOW)) == 1
     rows.transfer(batch=batch_of(1))
     own.look_again()
-    assert len(own.take(5, now=NOW)) == 1
+    assert len(own.claim_due(5, now=NOW)) == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -261,7 +261,7 @@ def test_row_that_a_person_is_about_to_cancel_is_passed_over_and_not_waited_for(
     thread = threading.Thread(target=person)
     thread.start()
     locked.wait(30)
-    claims = line().take(3, now=NOW)
+    claims = queue().claim_due(3, now=NOW)
     done.set()
     thread.join()
     assert {claim.transfer.pk for claim in claims} == {one.pk for one in others}
@@ -277,7 +277,7 @@ def test_claim_finds_its_transfer_by_an_index_and_sorts_nothing() -> None:
     batch = batch_of(20)
     rows.transfer(batch=batch)
     with CaptureQueriesContext(connection) as asked:
-        assert len(line().take(5, now=NOW)) == 1
+        assert len(queue().claim_due(5, now=NOW)) == 1
     due = [query["sql"] for query in asked.captured_queries if "ORDER BY" in query["sql"] and "LIMIT 5" in query["sql"]]
     assert len(due) == 2, "half-uploaded files, and the others"
     for sql in due:
@@ -291,11 +291,11 @@ def test_batch_that_was_deleted_after_the_look_hinders_no_other() -> None:
     gone, other = batch_of(2, minutes=-1), batch_of(2)
     for batch in (gone, gone, other):
         rows.transfer(batch=batch)
-    own = line()
-    assert len(own.take(1, now=NOW)) == 1
+    own = queue()
+    assert len(own.claim_due(1, now=NOW)) == 1
     GCPVideoTransfer.objects.filter(batch=gone).update(batch=other)
     TransferBatch.objects.filter(pk=gone.pk).delete()
-    assert len(own.take(1, now=NOW)) == 1
+    assert len(own.claim_due(1, now=NOW)) == 1
 
 
 def test_claim_among_thousands_reads_a_handful_of_rows(django_assert_max_num_queries: Any) -> None:

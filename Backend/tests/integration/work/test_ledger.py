@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections
 
-from apps.cctv.leasing.claims import Line
+from apps.cctv.leasing.claims import BatchQueue
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.services.uploads import Uploaded
@@ -80,12 +80,12 @@ def ledger(clock: FakeClock) -> Ledger:
 
 def test_group_is_recorded_and_the_next_one_claimed_with_one_commit(ledger: Ledger, group_of: MakeGroup) -> None:
     group = group_of(5, waiting=5)
-    line = Line(owner_id=rows.OWNER, site_id=None, lease_seconds=40, actor="box:7")
+    queue = BatchQueue(owner_id=rows.OWNER, site_id=None, lease_seconds=40, actor="box:7")
     for held in group:
         ledger.add(uploaded(held))
 
     def claim(ending: Collection[Claim]) -> list[Claim]:
-        return line.take(len(ending), now=rows.NOW, freed={one.transfer.batch_id for one in ending})
+        return queue.claim_due(len(ending), now=rows.NOW, freed={one.transfer.batch_id for one in ending})
 
     with DatabaseCalls().watching() as calls:
         claims = ledger.write(claim)
