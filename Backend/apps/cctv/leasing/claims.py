@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
-from apps.cctv.leasing.leases import Claim, lease_time, put_back_all
+from apps.cctv.leasing.leases import Claim, lease_clock, put_back_all
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.tables.moves import Lease, TransferQuerySet
 from apps.cctv.tables.sql import Condition, Lock, load_many, select_many
@@ -58,7 +58,7 @@ class BatchQueue:
 
         Empty where nothing is due or every batch with due transfers is full.
         """
-        now = lease_time(now)
+        now = lease_clock(now)
         if not self._batches:
             self._batches = [_Batch(batch_id) for batch_id in _with_room(self._site_id, now)]
         open_ones = [batch for batch in self._batches if not batch.is_full or batch.id in freed]

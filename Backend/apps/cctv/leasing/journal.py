@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.cctv.leasing.leases import Claim, lease_time
+from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.models import GCPVideoTransfer, OrphanedObject
 from offload.clock import Clock
 from offload.digest import to_base64
@@ -27,7 +27,7 @@ class OrmJournal:
     def session_started(self, session: StoredSession) -> None:
         """The time that people see as the upload's start is the session's: its first byte goes right after it."""
         self._most_confirmed_bytes = 0
-        started_at = lease_time(self._clock.now())
+        started_at = lease_clock(self._clock.now())
         self._note(
             session_uri=session.uri,
             session_started_at=session.started_at,
@@ -61,7 +61,7 @@ class OrmJournal:
             size_bytes=info.size_bytes,
             object_crc32c=to_base64(info.crc32c),
             why=orphan.why.value,
-            orphaned_at=lease_time(self._clock.now()),
+            orphaned_at=lease_clock(self._clock.now()),
         )
         OrphanedObject.objects.bulk_create([row], ignore_conflicts=True)
 
@@ -74,4 +74,4 @@ class OrmJournal:
         self._note(bytes_uploaded=bytes_confirmed, **refreshed)
 
     def _note(self, **columns: Any) -> None:
-        GCPVideoTransfer.objects.note(self._lease, lease_time(self._clock.now()), columns)
+        GCPVideoTransfer.objects.note(self._lease, lease_clock(self._clock.now()), columns)

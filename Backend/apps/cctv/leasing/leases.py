@@ -47,7 +47,7 @@ class JobLease:
     number: int
 
 
-def lease_time(now: datetime) -> datetime:
+def lease_clock(now: datetime) -> datetime:
     """The moment that leases are measured by: `now`, or the database's clock on PostgreSQL."""
     if connection.vendor != "postgresql":
         return now
@@ -78,13 +78,13 @@ def claim_cleanup(
 ) -> Claim | None:
     """A lease on a `cleanup_pending` row, which is no move. None where another holds one or the status is another."""
     in_line = GCPVideoTransfer.objects.filter(pk=transfer_id, transfer_status=State.CLEANUP_PENDING)
-    return _claim_unleased(in_line, owner_id=owner_id, now=lease_time(now), lease_seconds=lease_seconds, actor=actor)
+    return _claim_unleased(in_line, owner_id=owner_id, now=lease_clock(now), lease_seconds=lease_seconds, actor=actor)
 
 
 def claim_file(*, owner_id: UUID, transfer_id: UUID, now: datetime, lease_seconds: float) -> Claim | None:
     """A lease to bring a file back from the trash, whatever its row's status. None where another holds one."""
     rows = GCPVideoTransfer.objects.filter(pk=transfer_id).exclude(transfer_status=State.UPLOADING)
-    return _claim_unleased(rows, owner_id=owner_id, now=lease_time(now), lease_seconds=lease_seconds, actor=SYSTEM)
+    return _claim_unleased(rows, owner_id=owner_id, now=lease_clock(now), lease_seconds=lease_seconds, actor=SYSTEM)
 
 
 def _claim_unleased(
@@ -102,7 +102,7 @@ def _claim_unleased(
 
 def release_cleanup(lease: Lease, now: datetime) -> bool:
     """Give a cleanup's lease back. False where it was no longer held: then nothing is changed."""
-    held = GCPVideoTransfer.objects.under_lease(lease, lease_time(now))
+    held = GCPVideoTransfer.objects.under_lease(lease, lease_clock(now))
     held = held.exclude(transfer_status=State.UPLOADING)  # an upload's lease ends with a move
     return held.update(lease_owner=None, lease_expires_at=None) == 1
 
@@ -117,7 +117,7 @@ def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> di
     """Prolong those leases that are still held, in one transaction; the others are not in the answer."""
     kept: dict[UUID, Lease] = {}
     with transaction.atomic():
-        now = lease_time(now)
+        now = lease_clock(now)
         expires_at = now + timedelta(seconds=lease_seconds)
         for lease in sorted(leases, key=lambda one: one.transfer_id):  # in the order in which everybody locks many
             if GCPVideoTransfer.objects.under_lease(lease, now).update(lease_expires_at=expires_at) == 1:
@@ -127,7 +127,7 @@ def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> di
 
 def renew_jobs(*, leases: Iterable[JobLease], now: datetime, lease_seconds: float) -> None:
     """Prolong the leases of those jobs; one that another worker has taken meanwhile stays as it is."""
-    expires_at = lease_time(now) + timedelta(seconds=lease_seconds)
+    expires_at = lease_clock(now) + timedelta(seconds=lease_seconds)
     for lease in leases:
         held = PeriodicJob.objects.filter(name=lease.name, lease_owner=lease.owner_id, lease_number=lease.number)
         held.update(lease_expires_at=expires_at)
@@ -146,7 +146,7 @@ def pull_in_times(*, now: datetime) -> None:
     try becomes due. A lease ends when one taken now would: its holder renews it before, if it lives. Half of twice
     the length is for workers whose settings say otherwise.
     """
-    now = lease_time(now)
+    now = lease_clock(now)
     _pull_in_tries(now)
     lease = timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
     for leased in (GCPVideoTransfer.objects.all(), PeriodicJob.objects.all()):
@@ -174,7 +174,7 @@ def expire_leases(*, now: datetime) -> int:
 
     Returns how many leases ended.
     """
-    now = lease_time(now)
+    now = lease_clock(now)
     expired = GCPVideoTransfer.objects.filter(lease_expires_at__lte=now)
     if not expired.exists():  # asked once a second by every worker: no write lock for nothing
         return 0

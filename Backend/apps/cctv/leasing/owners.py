@@ -20,7 +20,7 @@ import structlog
 from django.utils import timezone
 
 from apps.cctv.installation import installation_id
-from apps.cctv.leasing.leases import clear_leases, lease_time, put_back_all
+from apps.cctv.leasing.leases import clear_leases, lease_clock, put_back_all
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_pipe_path
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from offload.clock import Clock
@@ -44,7 +44,7 @@ def free_dead_owners(*, home: Path, now: datetime) -> int:
             continue
         if lock is not None:
             try:
-                freed += _free(UUID(path.stem), Reason.OWNER_DIED, lease_time(now))
+                freed += _free(UUID(path.stem), Reason.OWNER_DIED, lease_clock(now))
                 _remove(path)
             finally:
                 os.close(lock)
@@ -145,7 +145,7 @@ class Owner:
 
     def stop(self, now: datetime) -> None:
         """Give back what is still held, for the others to take; end the row and the lock."""
-        _free(self.id, Reason.LEASE_RETURNED, lease_time(now))
+        _free(self.id, Reason.LEASE_RETURNED, lease_clock(now))
         _remove(self._path)
         _open_locks.discard(self._lock)
         os.close(self._lock)
@@ -177,7 +177,7 @@ def lock_owner(home: Path, clock: Clock) -> Iterator[UUID]:
         return
     try:
         yield owner_id
-        _free(owner_id, Reason.LEASE_RETURNED, lease_time(clock.now()))
+        _free(owner_id, Reason.LEASE_RETURNED, lease_clock(clock.now()))
         _remove(path)
     finally:  # after an error the file stays, by which the next one finds and frees what was held
         _open_locks.discard(lock)

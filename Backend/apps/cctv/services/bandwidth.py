@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from django.db import transaction
 
-from apps.cctv.leasing.leases import lease_time
+from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.models import Site, SiteLine
 from apps.cctv.services import ServiceError
 from apps.cctv.services.importing.cameras import zone_of
@@ -81,7 +81,7 @@ def _limit(text: str, time_zone: str) -> Limit:
 
 
 def limits_in_force(
-    *, site_ids: Collection[UUID], clock: Clock, time_of: Callable[[datetime], datetime] = lease_time
+    *, site_ids: Collection[UUID], clock: Clock, time_of: Callable[[datetime], datetime] = lease_clock
 ) -> dict[UUID, int | None]:
     """Bytes a second of each site now, None where there is no limit."""
     now = time_of(clock.now())
@@ -90,7 +90,7 @@ def limits_in_force(
 
 
 def line_take(
-    *, site_id: UUID, wanted_seconds: float, clock: Clock, time_of: Callable[[datetime], datetime] = lease_time
+    *, site_id: UUID, wanted_seconds: float, clock: Clock, time_of: Callable[[datetime], datetime] = lease_clock
 ) -> Stretch | None:
     """The next stretch of the site's line, by this machine's monotonic clock; None where there is no limit now.
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Case, DateTimeField, F, Max, Min, Value, When
 
-from apps.cctv.leasing.leases import lease_time
+from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from offload.errors import Reason
@@ -57,7 +57,7 @@ def silence_tell(now: datetime) -> bool:
     """
     silence = silence_of(now)
     moving = GCPVideoTransfer.objects.filter(
-        transfer_status=State.UPLOADING, lease_expires_at__gt=lease_time(now), bytes_uploaded__gt=0, failures_in_row=0
+        transfer_status=State.UPLOADING, lease_expires_at__gt=lease_clock(now), bytes_uploaded__gt=0, failures_in_row=0
     )
     if silence is None or moving.exists():
         alarm_clear(code=Reason.SILENCE, subject="", now=now)

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import F
 
 from apps.cctv.installation import installation_id
-from apps.cctv.leasing.leases import Claim, lease_time
+from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject, RightInDoubt
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from apps.cctv.services.bucket_rights import is_refused_alone, right_doubt, rights_proven
@@ -142,7 +142,7 @@ def uploads_record(*, uploads: Sequence[Uploaded], now: datetime) -> set[UUID]:
     Returns the transfers recorded. One whose lease was lost is left as it is and hinders no other; of
     anything else that fails, nothing is recorded.
     """
-    now = lease_time(now)
+    now = lease_clock(now)
     with transaction.atomic(savepoint=False):
         held = GCPVideoTransfer.objects.lock_leased([one.claim.lease for one in uploads], now)
         kept = [one for one in uploads if one.claim.transfer.pk in held]
@@ -241,7 +241,7 @@ _UPLOADS_STOPPED = sorted({*STOP_CODES, Reason.MEDIA_ROOT_NOT_MOUNTED})
 
 def upload_note_start(*, claim: Claim, seconds_ago: float, now: datetime) -> None:
     """When the bytes of a small file began to go, for those who watch a slow one. Raises LeaseLost."""
-    now = lease_time(now)
+    now = lease_clock(now)
     GCPVideoTransfer.objects.note(claim.lease, now, {"upload_started_at": now - timedelta(seconds=seconds_ago)})
 
 
@@ -257,7 +257,7 @@ def upload_record_failure(
     """
     if error.disposition is Disposition.ABANDON:
         return None
-    now = lease_time(now)
+    now = lease_clock(now)
     with transaction.atomic():
         row = _locked(claim, now)
         if not row.session_uri:

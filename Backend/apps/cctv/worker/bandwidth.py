@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import Error, connection
 
-from apps.cctv.leasing.leases import lease_time
+from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.services.bandwidth import limits_in_force, line_take
 from apps.cctv.worker.crashes import survive
 from offload.clock import Clock
@@ -33,7 +33,7 @@ class _Site:
 class Bandwidth:
     """A pace for each site that something is uploaded from. Without a limit nothing is written."""
 
-    def __init__(self, clock: Clock, *, time_of: Callable[[datetime], datetime] = lease_time) -> None:
+    def __init__(self, clock: Clock, *, time_of: Callable[[datetime], datetime] = lease_clock) -> None:
         self._clock = clock
         self._time_of = time_of
         self._lock = threading.Lock()

@@ -11,7 +11,7 @@ import structlog
 from django.db import Error, connection
 
 from apps.cctv.leasing.claims import BatchQueue
-from apps.cctv.leasing.leases import Claim, expire_leases, lease_time, pull_in_times
+from apps.cctv.leasing.leases import Claim, expire_leases, lease_clock, pull_in_times
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.crashes import log_crash
@@ -128,7 +128,7 @@ class Dispatcher:
 
     def _idle(self) -> bool:
         """Nothing uploads, anywhere, and nothing will be due before the longest pause between tries is over."""
-        soon = lease_time(self._tools.clock.now()) + timedelta(seconds=self._tools.timings.retry_cap_seconds)
+        soon = lease_clock(self._tools.clock.now()) + timedelta(seconds=self._tools.timings.retry_cap_seconds)
         rows = GCPVideoTransfer.objects.all()
         if self._site_id is not None:
             rows = rows.filter(site=self._site_id)

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from apps.cctv.leasing.leases import Claim, lease_time
+from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.disk_reserve import told_as_disk_full
 from apps.cctv.services.uploads import Uploaded, uploads_record
@@ -172,7 +172,7 @@ class Ledger:
         if len(records) < len(entries):
             # All rows in one order before any is written: two who lock many never wait in a circle.
             leases = [entry.by.claim.lease for entry in entries]
-            GCPVideoTransfer.objects.lock_leased(leases, lease_time(self._clock.now()))
+            GCPVideoTransfer.objects.lock_leased(leases, lease_clock(self._clock.now()))
         noted = {entry: _refusal(entry) for entry in entries if isinstance(entry, Note)}
         recorded = uploads_record(uploads=list(records.values()), now=self._clock.now()) if records else set()
         return [noted[entry] if isinstance(entry, Note) else _refusal_of_record(entry, recorded) for entry in entries]

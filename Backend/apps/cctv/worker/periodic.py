@@ -13,7 +13,7 @@ import structlog
 from django.db import Error, connection
 from django.db.models import F
 
-from apps.cctv.leasing.leases import JobLease, lease_time
+from apps.cctv.leasing.leases import JobLease, lease_clock
 from apps.cctv.models import PeriodicJob
 from apps.cctv.services.disk_reserve import make_room
 from apps.cctv.tables.moves import SYSTEM
@@ -235,4 +235,4 @@ class PeriodicThread(threading.Thread):
             return f"failed: {type(error).__name__}"
 
     def _now(self) -> datetime:
-        return lease_time(self._tools.clock.now())
+        return lease_clock(self._tools.clock.now())

@@ -68,7 +68,7 @@ def test_job_runs_when_due_and_says_how_it_ended(worker: Worker) -> None:
 
 
 def test_job_that_is_not_due_waits(worker: Worker) -> None:
-    PeriodicJob.objects.create(name="count", next_run_at=leases.lease_time(NOW) + timedelta(seconds=50))
+    PeriodicJob.objects.create(name="count", next_run_at=leases.lease_clock(NOW) + timedelta(seconds=50))
     assert not thread_of(worker, lambda _: 1 / 0).run_if_due()
 
 
@@ -121,7 +121,7 @@ def test_job_that_fails_is_tried_next_time(worker: Worker, error: Exception, sai
 
 def test_time_further_away_than_the_interval_is_not_waited_for(worker: Worker) -> None:
     """A clock that stood in 2036 left it, or one that went back since, or an interval that is shorter now."""
-    PeriodicJob.objects.create(name="count", next_run_at=leases.lease_time(NOW) + timedelta(hours=6))
+    PeriodicJob.objects.create(name="count", next_run_at=leases.lease_clock(NOW) + timedelta(hours=6))
     assert thread_of(worker, lambda _: "done").run_if_due()
     job = PeriodicJob.objects.get()
     assert job.last_finished_at is not None
@@ -220,7 +220,7 @@ def test_job_that_runs_keeps_its_lease(worker: Worker) -> None:
 
 def test_renewal_of_a_run_that_is_over_prolongs_no_later_one(worker: Worker) -> None:
     """The lease's number is the fence, also between two runs in one process."""
-    until = leases.lease_time(NOW) + timedelta(seconds=30)
+    until = leases.lease_clock(NOW) + timedelta(seconds=30)
     PeriodicJob.objects.create(
         name="count", next_run_at=NOW, lease_number=2, lease_owner=worker.owner_id, lease_expires_at=until
     )

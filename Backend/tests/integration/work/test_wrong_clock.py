@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from apps.cctv.leasing.leases import lease_time, pull_in_times
+from apps.cctv.leasing.leases import lease_clock, pull_in_times
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
 from apps.cctv.services.cleanup.due import Scope, due_rows
 from apps.cctv.services.silence import silence_of
@@ -34,7 +34,7 @@ def found(transfer: GCPVideoTransfer) -> GCPVideoTransfer:
 
 
 def now_by_the_judge() -> datetime:
-    return lease_time(NOW)
+    return lease_clock(NOW)
 
 
 def test_request_of_a_clock_that_stood_in_the_future_is_claimed_now() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from apps.cctv.leasing.leases import lease_time
+from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.services.cleanup.due import DueRow
 from apps.cctv.services.cleanup.guards import BucketClock, MissingShare, bucket_clock
 from apps.cctv.services.cleanup.policy import CleanupPolicy
@@ -57,7 +57,7 @@ class Run:
 
     def now(self) -> datetime:
         """The moment that leases are measured by: the database's clock on PostgreSQL."""
-        return lease_time(self.clock.now())
+        return lease_clock(self.clock.now())
 
     def may_judge(self, bucket: str, installation: str) -> bool:
         """Whether objects of that bucket and installation are this run's business."""

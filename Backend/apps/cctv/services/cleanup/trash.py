@@ -9,7 +9,7 @@ import structlog
 from django.db import transaction
 
 from apps.cctv.installation import InstallationUnknown, installation_id
-from apps.cctv.leasing.leases import claim_file, lease_time, release_cleanup
+from apps.cctv.leasing.leases import claim_file, lease_clock, release_cleanup
 from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due import ROWS_AT_A_TIME
@@ -94,7 +94,7 @@ def _put_back(trash: Trash, row: GCPVideoTransfer, lease: Lease, now: datetime) 
             _alarm(str(row.pk), problem.code, problem.detail, now)
         return False
     with transaction.atomic():
-        if GCPVideoTransfer.objects.under_lease(lease, lease_time(now)).select_for_update().exists():
+        if GCPVideoTransfer.objects.under_lease(lease, lease_clock(now)).select_for_update().exists():
             receipts = DeletionReceipt.objects.filter(transfer=row, closed_at__isnull=True)
             receipts.update(
                 outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=now, detail="the transfer left the line"
