@@ -112,7 +112,7 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         counts=_counts(by_status),
         total=sum(by_status.values()),
         disk=disk,
-        to_free=human_size(transfers.waiting_bytes()),
+        to_free=human_size(transfers.waiting_for_cleanup_bytes()),
         to_upload=human_size(_bytes(transfers.filter(transfer_status__in=[State.PENDING, State.UPLOADING]))),
         to_request=f"{to_request_count}, {human_size(to_request_bytes)}",
         workers=workers,

@@ -80,7 +80,7 @@ def _other_buckets() -> Iterator[Finding]:
 
 def _orphans() -> Iterator[Finding]:
     """What uploads left in the bucket, and what may be the last copy of a recording."""
-    lying = OrphanedObject.objects.lying()
+    lying = OrphanedObject.objects.left_in_bucket()
     for why, count, size_bytes in (
         lying.order_by().values_list("why").annotate(count=Count("pk"), size=Sum("size_bytes")).order_by("why")
     ):

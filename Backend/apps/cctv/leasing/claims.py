@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
-from apps.cctv.leasing.leases import Claim, lease_clock, put_back_all
+from apps.cctv.leasing.leases import Claim, lease_clock, put_back_uploads
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.tables.moves import Lease, TransferQuerySet
 from apps.cctv.tables.sql import Condition, Lock, load_many, select_many
@@ -153,5 +153,5 @@ def _uploading(batch_id: UUID, now: datetime) -> int:
         late = GCPVideoTransfer.objects.filter(
             batch=batch_id, transfer_status=State.UPLOADING, lease_expires_at__lte=now
         )
-        return len(ends) - put_back_all(late.select_for_update(skip_locked=True), Reason.LEASE_EXPIRED, now)
+        return len(ends) - put_back_uploads(late.select_for_update(skip_locked=True), Reason.LEASE_EXPIRED, now)
     return len(ends)

@@ -81,7 +81,7 @@ def claim_cleanup(
     return _claim_unleased(in_line, owner_id=owner_id, now=lease_clock(now), lease_seconds=lease_seconds, actor=actor)
 
 
-def claim_file(*, owner_id: UUID, transfer_id: UUID, now: datetime, lease_seconds: float) -> Claim | None:
+def claim_file_in_trash(*, owner_id: UUID, transfer_id: UUID, now: datetime, lease_seconds: float) -> Claim | None:
     """A lease to bring a file back from the trash, whatever its row's status. None where another holds one."""
     rows = GCPVideoTransfer.objects.filter(pk=transfer_id).exclude(transfer_status=State.UPLOADING)
     return _claim_unleased(rows, owner_id=owner_id, now=lease_clock(now), lease_seconds=lease_seconds, actor=SYSTEM)
@@ -107,7 +107,7 @@ def release_cleanup(lease: Lease, now: datetime) -> bool:
     return held.update(lease_owner=None, lease_expires_at=None) == 1
 
 
-def release_owned(owner_id: UUID, transfer_id: UUID) -> None:
+def release_unfinished_cleanup(owner_id: UUID, transfer_id: UUID) -> None:
     """Give back the lease of a cleanup that this owner broke off, where it could not be given back then."""
     rows = GCPVideoTransfer.objects.filter(pk=transfer_id, lease_owner=owner_id, transfer_status=State.CLEANUP_PENDING)
     rows.update(lease_owner=None, lease_expires_at=None)
@@ -139,7 +139,7 @@ LONGEST_PAUSE = timedelta(seconds=LONGEST_WAIT_SECONDS + 60)
 """No try is put off longer than the bucket may ask for, which is longer than any backoff; a minute for slow writes."""
 
 
-def pull_in_times(*, now: datetime) -> None:
+def correct_far_times(*, now: datetime) -> None:
     """Bring near what lies further ahead than it can have been meant: next tries, and the ends of leases.
 
     A clock that was ahead and is right again, or one that was set back, would park them until it gets there. A next
@@ -178,11 +178,11 @@ def expire_leases(*, now: datetime) -> int:
     expired = GCPVideoTransfer.objects.filter(lease_expires_at__lte=now)
     if not expired.exists():  # asked once a second by every worker: no write lock for nothing
         return 0
-    put_back = put_back_all(expired.filter(transfer_status=State.UPLOADING), Reason.LEASE_EXPIRED, now)
-    return put_back + clear_leases(expired)
+    put_back = put_back_uploads(expired.filter(transfer_status=State.UPLOADING), Reason.LEASE_EXPIRED, now)
+    return put_back + end_other_leases(expired)
 
 
-def put_back_all(rows: TransferQuerySet, reason: Reason, now: datetime) -> int:
+def put_back_uploads(rows: TransferQuerySet, reason: Reason, now: datetime) -> int:
     """Those `uploading` rows are pending again, each in its own move; how many still were as found."""
     return sum(
         _put_back_one(transfer_id, Q(lease_number=number, lease_expires_at=expires_at), reason, now)
@@ -206,7 +206,7 @@ def _put_back_one(transfer_id: UUID, as_found: Q, reason: Reason, now: datetime)
     return True
 
 
-def clear_leases(rows: TransferQuerySet) -> int:
+def end_other_leases(rows: TransferQuerySet) -> int:
     """In the order of their keys, as everybody locks many: an UPDATE of all would lock them as it finds them."""
     rows = rows.exclude(transfer_status=State.UPLOADING)
     with transaction.atomic():

@@ -20,7 +20,7 @@ import structlog
 from django.utils import timezone
 
 from apps.cctv.installation import installation_id
-from apps.cctv.leasing.leases import clear_leases, lease_clock, put_back_all
+from apps.cctv.leasing.leases import end_other_leases, lease_clock, put_back_uploads
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_pipe_path
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from offload.clock import Clock
@@ -30,7 +30,7 @@ from offload.states import State
 log = structlog.get_logger("coldreel.worker")
 
 
-def free_dead_owners(*, home: Path, now: datetime) -> int:
+def free_leases_of_dead_owners(*, home: Path, now: datetime) -> int:
     """Free at once what owners of this home held when they died; how many leases that were.
 
     An owner is alive while its lock file is locked, so this never touches a worker that merely sleeps.
@@ -51,7 +51,7 @@ def free_dead_owners(*, home: Path, now: datetime) -> int:
     return freed
 
 
-def locks_of_others(home: Path) -> list[str]:
+def unreadable_locks(home: Path) -> list[str]:
     """The names of the lock files that this process may not look at, because another user made them."""
     return [path.name for path in sorted((home / OWNERS_FOLDER).glob("*.lock")) if _is_denied(path)]
 
@@ -91,7 +91,7 @@ def _lock_of_the_dead(path: Path) -> int | None:
 
 def _free(owner_id: UUID, reason: Reason, now: datetime) -> int:
     owned = GCPVideoTransfer.objects.filter(lease_owner=owner_id)
-    freed = put_back_all(owned.filter(transfer_status=State.UPLOADING), reason, now) + clear_leases(owned)
+    freed = put_back_uploads(owned.filter(transfer_status=State.UPLOADING), reason, now) + end_other_leases(owned)
     PeriodicJob.objects.filter(lease_owner=owner_id).update(lease_owner=None, lease_expires_at=None)
     WorkerProcess.objects.filter(pk=owner_id, stopped_at__isnull=True).update(stopped_at=now)
     return freed
@@ -163,7 +163,7 @@ class Owner:
 
 
 @contextlib.contextmanager
-def lock_owner(home: Path, clock: Clock) -> Iterator[UUID]:
+def command_owner(home: Path, clock: Clock) -> Iterator[UUID]:
     """An owner that is no worker, for as long as a command runs: killed, its leases are free for the next to come.
 
     Where the home does not let a lock be made, its leases run out by themselves.

@@ -123,7 +123,7 @@ def recording_stats(user: User) -> RecordingStats:
     rows = recordings_visible_to(user).order_by("camera__name", "camera_id").values("camera_id", "camera__name")
     cameras = [_camera_stats(row) for row in rows.annotate(**sums)]
     total = sum((camera.sums for camera in cameras), StorageSums())
-    return RecordingStats(total, cameras, transfers_visible_to(user).waiting_bytes())
+    return RecordingStats(total, cameras, transfers_visible_to(user).waiting_for_cleanup_bytes())
 
 
 def _camera_stats(row: Mapping[str, Any]) -> CameraStats:

@@ -12,8 +12,8 @@ import structlog
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
-from apps.cctv.leasing.leases import expire_leases, pull_in_times
-from apps.cctv.leasing.owners import free_dead_owners, locks_of_others
+from apps.cctv.leasing.leases import correct_far_times, expire_leases
+from apps.cctv.leasing.owners import free_leases_of_dead_owners, unreadable_locks
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.alarm_review import alarms_review
@@ -73,8 +73,8 @@ def sweep(
     The leases that it takes are `owner_id`'s, which end with the worker; `site_id` is the site that it works for.
     """
     now = clock.now()
-    owners_leases = free_dead_owners(home=home, now=now)
-    pull_in_times(now=now)
+    owners_leases = free_leases_of_dead_owners(home=home, now=now)
+    correct_far_times(now=now)
     _pull_in_cleanups(now)
     expired_leases = expire_leases(now=now)
     _tell_of_other_users(home, now)
@@ -103,7 +103,7 @@ def sweep(
 def _tell_of_other_users(home: Path, now: datetime) -> None:
     """Lock files that a worker of another user (root, once) left here, by one alarm a machine."""
     subject = f"owners on {socket.gethostname()}"
-    names = locks_of_others(home)
+    names = unreadable_locks(home)
     if not names:
         alarm_clear(code=Reason.OWNER_OF_ANOTHER_USER, subject=subject, now=now)
         return

@@ -75,7 +75,7 @@ def upload_job(claim: Claim) -> UploadJob:
 
 def _whole_orphans(transfer: GCPVideoTransfer) -> list[tuple[str, int]]:
     """Names and generations of what was found right before its file changed. Few transfers ever have one."""
-    rows = transfer.orphans.lying().filter(gcp_bucket=transfer.gcp_bucket, why=OrphanedObject.Why.FILE_CHANGED)
+    rows = transfer.orphans.left_in_bucket().filter(gcp_bucket=transfer.gcp_bucket, why=OrphanedObject.Why.FILE_CHANGED)
     return list(rows.values_list("gcp_storage_path", "object_generation"))
 
 

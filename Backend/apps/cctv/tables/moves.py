@@ -102,7 +102,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         counts.update(self.order_by().values_list("transfer_status").annotate(n=Count("pk")))
         return counts
 
-    def waiting_bytes(self) -> int:
+    def waiting_for_cleanup_bytes(self) -> int:
         """Bytes on local disks that wait for their cleanup."""
         total = self.filter(transfer_status=State.CLEANUP_PENDING).aggregate(n=Sum("file_size_bytes"))["n"]
         return int(total or 0)

@@ -12,7 +12,7 @@ from offload.journal import WhyOrphaned
 
 
 class OrphanQuerySet(models.QuerySet["OrphanedObject"]):
-    def lying(self) -> OrphanQuerySet:
+    def left_in_bucket(self) -> OrphanQuerySet:
         """Those that nobody deleted, and that no transfer found again as its own object."""
         own = Q(
             gcp_bucket=F("transfer__gcp_bucket"),

@@ -11,7 +11,7 @@ import structlog
 from django.db import Error, connection
 
 from apps.cctv.leasing.claims import BatchQueue
-from apps.cctv.leasing.leases import Claim, expire_leases, lease_clock, pull_in_times
+from apps.cctv.leasing.leases import Claim, correct_far_times, expire_leases, lease_clock
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.crashes import log_crash
@@ -92,7 +92,7 @@ class Dispatcher:
         if now >= self._look_around_at:
             self._look_around_at = now + self._tools.timings.poll_seconds
             self._queue.look_again()
-            pull_in_times(now=self._tools.clock.now())
+            correct_far_times(now=self._tools.clock.now())
             expire_leases(now=self._tools.clock.now())
             for attempt in self.running():
                 attempt.tell_slow_start()

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from apps.cctv.leasing.leases import JobLease
-from apps.cctv.leasing.owners import Owner, free_dead_owners
+from apps.cctv.leasing.owners import Owner, free_leases_of_dead_owners
 from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.rights import RightsWatch
@@ -73,7 +73,7 @@ def run_worker(
     log.info("worker.started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
     try:
         with StopSignals(tools.stopping, waker):
-            free_dead_owners(home=home, now=clock.now())
+            free_leases_of_dead_owners(home=home, now=clock.now())
             dispatcher = Dispatcher(owner, tools, waker, site_id=site.pk if site else None, uploads=uploads)
             here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site.pk if site else None)
             jobs = [PeriodicThread(job, here) for job in PERIODIC] if periodic else []

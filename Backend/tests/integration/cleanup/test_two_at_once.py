@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from apps.cctv.leasing.leases import claim_cleanup
-from apps.cctv.leasing.owners import free_dead_owners
+from apps.cctv.leasing.owners import free_leases_of_dead_owners
 from apps.cctv.models import DeletionReceipt
 from apps.cctv.services.cleanup import trash_recover
 from offload.source import SourceIdentity
@@ -126,7 +126,7 @@ def test_leases_of_a_command_that_runs_are_not_taken_for_a_dead_ones(yard: Yard,
 
     class Swept(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
-            freed.append(free_dead_owners(home=home, now=yard.clock.now()))
+            freed.append(free_leases_of_dead_owners(home=home, now=yard.clock.now()))
             return super().take(relative_path, key, expected=expected)
 
     yard.add()

@@ -217,8 +217,8 @@ def test_counts_by_status_and_bytes_waiting_equal_the_rows() -> None:
     for state in [*State, State.CLEANUP_PENDING]:
         rows.transfer(state)
     assert T.all().status_counts() == {state.value: 2 if state is State.CLEANUP_PENDING else 1 for state in State}
-    assert T.all().waiting_bytes() == 2000
-    assert T.none().waiting_bytes() == 0
+    assert T.all().waiting_for_cleanup_bytes() == 2000
+    assert T.none().waiting_for_cleanup_bytes() == 0
 
 
 @pytest.mark.django_db

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from apps.cctv.leasing.leases import claim_cleanup, claim_file, expire_leases, release_cleanup, renew
+from apps.cctv.leasing.leases import claim_cleanup, claim_file_in_trash, expire_leases, release_cleanup, renew
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.tables.moves import Lease
 from offload.states import State
@@ -148,13 +148,13 @@ def test_upload_whose_lease_changed_while_it_was_found_late_stays_with_its_worke
 def test_file_is_leased_whatever_its_rows_status_but_an_uploads() -> None:
     for state in set(State) - {State.UPLOADING}:
         transfer = rows.transfer(state, lease_owner=None, lease_expires_at=None)
-        claim = claim_file(owner_id=rows.OWNER, transfer_id=transfer.pk, now=NOW, lease_seconds=10**9)
+        claim = claim_file_in_trash(owner_id=rows.OWNER, transfer_id=transfer.pk, now=NOW, lease_seconds=10**9)
         assert claim is not None, state
         assert claim.lease.number == transfer.lease_number + 1
-        assert claim_file(owner_id=uuid.uuid4(), transfer_id=transfer.pk, now=NOW, lease_seconds=40) is None
+        assert claim_file_in_trash(owner_id=uuid.uuid4(), transfer_id=transfer.pk, now=NOW, lease_seconds=40) is None
         assert release_cleanup(claim.lease, NOW)
     late, _ = uploading(lease_expires_at=PAST)
-    assert claim_file(owner_id=rows.OWNER, transfer_id=late.pk, now=NOW, lease_seconds=40) is None
+    assert claim_file_in_trash(owner_id=rows.OWNER, transfer_id=late.pk, now=NOW, lease_seconds=40) is None
 
 
 def test_release_of_a_cleanup_leaves_an_upload_its_lease() -> None:

@@ -173,7 +173,7 @@ def test_gone_file_whose_whole_object_is_an_orphan_is_found_in_the_bucket(depot:
     assert (row.gcp_storage_path, row.object_generation) == (orphan.gcp_storage_path, orphan.object_generation)
     assert row.recording.file_path == orphan.gcp_storage_path
     assert orphan.is_found_again
-    assert not OrphanedObject.objects.lying().exists()
+    assert not OrphanedObject.objects.left_in_bucket().exists()
 
 
 def test_gone_file_whose_only_object_is_not_known_to_be_whole_is_missing(depot: Depot) -> None:

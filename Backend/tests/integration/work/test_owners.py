@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from apps.cctv.installation import InstallationUnknown
-from apps.cctv.leasing.owners import Owner, free_dead_owners
+from apps.cctv.leasing.owners import Owner, free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
 from offload.states import State
@@ -81,7 +81,7 @@ def test_living_owner_keeps_its_leases(tmp_path: Path, elsewhere) -> None:
     owner_id, _ = elsewhere
     with Owner.start(tmp_path, None, NOW) as here:
         kept = [owned_by(owner_id), owned_by(here.id)]
-        assert free_dead_owners(home=tmp_path, now=NOW) == 0
+        assert free_leases_of_dead_owners(home=tmp_path, now=NOW) == 0
         assert [status_of(one) for one in kept] == [State.UPLOADING, State.UPLOADING]
 
 
@@ -90,7 +90,7 @@ def test_sleeping_owner_keeps_its_leases(tmp_path: Path, elsewhere) -> None:
     transfer = owned_by(owner_id)
     process.send_signal(signal.SIGSTOP)
     try:
-        assert free_dead_owners(home=tmp_path, now=NOW) == 0
+        assert free_leases_of_dead_owners(home=tmp_path, now=NOW) == 0
         assert status_of(transfer) == State.UPLOADING
     finally:
         process.send_signal(signal.SIGCONT)
@@ -104,14 +104,14 @@ def test_killed_owners_leases_are_freed_at_once(tmp_path: Path, elsewhere) -> No
     process.kill()
     process.wait()
 
-    assert free_dead_owners(home=tmp_path, now=NOW) == 2
+    assert free_leases_of_dead_owners(home=tmp_path, now=NOW) == 2
 
     assert status_of(upload) == State.PENDING
     assert upload.events.get().reason == "owner_died"
     cleanup.refresh_from_db()
     job.refresh_from_db()
     assert (cleanup.transfer_status, cleanup.lease_owner, job.lease_owner) == (State.CLEANUP_PENDING, None, None)
-    assert free_dead_owners(home=tmp_path, now=NOW) == 0
+    assert free_leases_of_dead_owners(home=tmp_path, now=NOW) == 0
 
 
 def test_lock_that_cannot_be_looked_at_keeps_no_other_from_being_freed(tmp_path: Path, elsewhere) -> None:
@@ -122,14 +122,14 @@ def test_lock_that_cannot_be_looked_at_keeps_no_other_from_being_freed(tmp_path:
     odd.mkdir()
     process.kill()
     process.wait()
-    assert free_dead_owners(home=tmp_path, now=NOW) == 1
+    assert free_leases_of_dead_owners(home=tmp_path, now=NOW) == 1
     assert status_of(upload) == State.PENDING
     assert odd.exists()
 
 
 def test_owner_of_another_home_is_not_declared_dead(tmp_path: Path) -> None:
     transfer = owned_by(uuid.uuid4())
-    assert free_dead_owners(home=tmp_path, now=NOW) == 0
+    assert free_leases_of_dead_owners(home=tmp_path, now=NOW) == 0
     assert status_of(transfer) == State.UPLOADING
 
 
@@ -161,7 +161,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert process.stdout.readline() == b"child runs\n"
         transfer = owned_by(uuid.UUID(int=5))
         assert process.wait() == -signal.SIGKILL
-        freed = free_dead_owners(home=tmp_path, now=NOW)
+        freed = free_leases_of_dead_owners(home=tmp_path, now=NOW)
     assert freed == 1
     assert status_of(transfer) == State.PENDING
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
-from apps.cctv.leasing.owners import Owner, free_dead_owners
+from apps.cctv.leasing.owners import Owner, free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_workers
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.transfers import transfer_request, transfer_retry
@@ -143,7 +143,7 @@ def test_wake_pipe_of_a_dead_worker_is_removed(home: Path) -> None:
     (folder / f"{owner_id}.lock").touch()
     os.mkfifo(folder / f"{owner_id}.wake")
     wake_now(home)
-    free_dead_owners(home=home, now=rows.NOW)
+    free_leases_of_dead_owners(home=home, now=rows.NOW)
     assert list(folder.iterdir()) == []
 
 

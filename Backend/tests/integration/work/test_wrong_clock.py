@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from apps.cctv.leasing.leases import lease_clock, pull_in_times
+from apps.cctv.leasing.leases import correct_far_times, lease_clock
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
 from apps.cctv.services.cleanup.due import Scope, due_rows
 from apps.cctv.services.silence import silence_of
@@ -41,7 +41,7 @@ def test_request_of_a_clock_that_stood_in_the_future_is_claimed_now() -> None:
     then = NOW + TEN_YEARS
     batch = TransferBatch.objects.create(created_at=then)
     parked = rows.transfer(batch=batch, created_at=then, next_attempt_at=then)
-    pull_in_times(now=NOW)
+    correct_far_times(now=NOW)
     claim = rows.claim(now=NOW + timedelta(seconds=1))
     assert claim is not None
     assert claim.transfer.pk == parked.pk
@@ -51,14 +51,14 @@ def test_pause_of_a_legal_length_is_waited_for() -> None:
     """An hour is the longest that a bucket may ask for."""
     at = now_by_the_judge() + HOUR
     waiting = rows.transfer(next_attempt_at=at)
-    pull_in_times(now=NOW)
+    correct_far_times(now=NOW)
     assert found(waiting).next_attempt_at == at
 
 
 def test_clock_that_went_forward_and_back_leaves_no_pause_longer_than_a_legal_one() -> None:
     waiting = rows.transfer(next_attempt_at=now_by_the_judge() + 6 * HOUR)
     before = now_by_the_judge()
-    pull_in_times(now=NOW)
+    correct_far_times(now=NOW)
     at = found(waiting).next_attempt_at
     assert at is not None
     assert before <= at <= before + HOUR
@@ -69,7 +69,7 @@ def test_lease_that_lies_too_far_ahead_ends_as_soon_as_a_new_one_would(status: S
     """Its holder, if it lives, renews it long before; if it is dead, the row is free within a lease's length."""
     held = rows.transfer(status, lease_number=3, lease_owner=rows.OWNER, lease_expires_at=NOW + 6 * HOUR)
     before = now_by_the_judge()
-    pull_in_times(now=NOW)
+    correct_far_times(now=NOW)
     row, lease = found(held), timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
     assert (row.transfer_status, row.lease_number, row.lease_owner) == (status, 3, rows.OWNER)
     assert row.lease_expires_at is not None
@@ -79,7 +79,7 @@ def test_lease_that_lies_too_far_ahead_ends_as_soon_as_a_new_one_would(status: S
 def test_lease_of_a_legal_length_stays_as_it_is() -> None:
     until = now_by_the_judge() + timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
     held = rows.transfer(State.UPLOADING, lease_expires_at=until)
-    pull_in_times(now=NOW)
+    correct_far_times(now=NOW)
     assert found(held).lease_expires_at == until
 
 
@@ -87,7 +87,7 @@ def test_job_in_the_hands_of_a_worker_whose_lease_lies_too_far_ahead_is_free_soo
     PeriodicJob.objects.create(
         name="sweep", next_run_at=NOW, lease_owner=uuid.uuid4(), lease_expires_at=NOW + TEN_YEARS
     )
-    pull_in_times(now=NOW)
+    correct_far_times(now=NOW)
     until = PeriodicJob.objects.get().lease_expires_at
     assert until is not None
     assert until < now_by_the_judge() + timedelta(minutes=2)

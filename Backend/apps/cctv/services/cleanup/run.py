@@ -12,8 +12,8 @@ import structlog
 from django.conf import settings
 
 from apps.cctv.installation import InstallationUnknown, installation_id
-from apps.cctv.leasing.leases import release_owned
-from apps.cctv.leasing.owners import free_dead_owners, lock_owner
+from apps.cctv.leasing.leases import release_unfinished_cleanup
+from apps.cctv.leasing.owners import command_owner, free_leases_of_dead_owners
 from apps.cctv.models import Site
 from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup.context import Run
@@ -116,8 +116,8 @@ def cleanup_run(
     if owner_id is not None or dry_run:
         return whole.do(chosen)
     home = Path(settings.COLDREEL_HOME)
-    free_dead_owners(home=home, now=clock.now())  # of a command that was killed, where no worker sweeps
-    with lock_owner(home, clock) as run.owner_id:
+    free_leases_of_dead_owners(home=home, now=clock.now())  # of a command that was killed, where no worker sweeps
+    with command_owner(home, clock) as run.owner_id:
         return whole.do(chosen)
 
 
@@ -234,7 +234,7 @@ class _Work:
             raise _Interrupted
         file = making_room(
             lambda: file_clean(self._run, row.transfer_id, waiver=waiver),
-            before_again=lambda: release_owned(self._run.owner_id, row.transfer_id),
+            before_again=lambda: release_unfinished_cleanup(self._run.owner_id, row.transfer_id),
         )
         self._report.add(file)
         self._caller.on_file(file)

@@ -9,7 +9,7 @@ import structlog
 from django.db import transaction
 
 from apps.cctv.installation import InstallationUnknown, installation_id
-from apps.cctv.leasing.leases import claim_file, lease_clock, release_cleanup
+from apps.cctv.leasing.leases import claim_file_in_trash, lease_clock, release_cleanup
 from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due import ROWS_AT_A_TIME
@@ -66,7 +66,7 @@ def file_recover(
         # A copy of this database on the same share, or the database that this one was copied from.
         _alarm(key, Reason.OTHER_INSTALLATION, "There is a file in the trash that another installation took.", now)
         return False
-    claim = claim_file(owner_id=owner_id, transfer_id=row.pk, now=now, lease_seconds=lease_seconds)
+    claim = claim_file_in_trash(owner_id=owner_id, transfer_id=row.pk, now=now, lease_seconds=lease_seconds)
     if claim is None:
         return False
     row = claim.transfer
