@@ -31,7 +31,7 @@ test: setup-dev system-packages ## run the whole test suite
 	@$(IN_BACKEND) "$(PY)" -m tests.everything $(ARGS)
 
 promises: setup-dev ## break each promise once and see its test go red
-	@$(IN_BACKEND) "$(PY)" -m tests.broken_promises $(ARGS)
+	@$(IN_BACKEND) "$(PY)" -m tests.promises $(ARGS)
 
 check: setup-dev lint types imports migrations deploy-check test ## what CI runs
 

@@ -1,0 +1,106 @@
+"""Changes that break P1: a local file goes only after its object was proven and the file found to be the one that was uploaded."""
+
+from __future__ import annotations
+
+from tests.promises.breakage import Breakage
+
+BREAKAGES = (
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/rules.py",
+        "    shown = (info.generation, info.size_bytes, to_base64(info.crc32c))",
+        "    shown = (info.generation, info.size_bytes, row.object_crc32c)",
+        "tests/integration/cleanup/test_refusals.py::test_refuses_keeps_the_file_and_says_why",
+    ),
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/deletion.py",
+        "    if found != row.object_crc32c or not unchanged:",
+        "    if not unchanged:",
+        "tests/integration/cleanup/test_refusals.py::test_refuses_keeps_the_file_and_says_why",
+    ),
+    Breakage(
+        "P1",
+        "offload/trash.py",
+        "            _demand(taken, expected, relative_path)",
+        "            taken.encode()",
+        "tests/unit/test_trash.py::test_file_swapped_just_before_the_rename_is_put_back",
+    ),
+    Breakage(
+        "P1",
+        "offload/trash.py",
+        "    if found != expected:\n",
+        "    if False:\n",
+        "tests/integration/cleanup/test_writers.py::test_bytes_written_between_the_last_questions_and_the_unlink_are_kept",
+    ),
+    Breakage(
+        "P1",
+        "offload/linux.py",
+        "        return error.errno == errno.EAGAIN",
+        "        return False",
+        "tests/integration/cleanup/test_writers.py::test_file_that_is_opened_after_the_receipt_goes_back_to_its_place",
+    ),
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/trash.py",
+        "    if not _is_ours(row):\n",
+        "    if False:\n",
+        "tests/integration/cleanup/test_trash.py::test_copy_of_an_installation_undoes_no_quarantine_of_the_real_one",
+    ),
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/deletion.py",
+        "    return expected.trusted and found == expected",
+        "    return found == expected",
+        "tests/integration/cleanup/test_deletion.py::test_identity_that_is_not_trusted_alone_is_not_enough_and_a_fresh_sum_decides",
+    ),
+    Breakage(
+        "P1",
+        "offload/source.py",
+        "        return replace(self, trusted=trusted)",
+        "        return self",
+        "tests/unit/test_file_time.py::test_upload_of_a_file_that_was_changed_lately_keeps_an_identity_that_is_not_trusted",
+    ),
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/proof.py",
+        " and -most < wall_seconds < most",
+        "",
+        "tests/integration/cleanup/test_proofs.py::test_proof_is_read_again_after_the_wall_clock_was_set",
+    ),
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/deletion.py",
+        "    if not run.proofs.is_fresh(proof):",
+        "    if False:",
+        "tests/integration/cleanup/test_guards.py::test_proof_from_a_slow_answer_counts_from_the_question",
+    ),
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/deletion.py",
+        "    if _is_anothers(attempt, source.identity):",
+        "    if False:",
+        "tests/integration/cleanup/test_refusals.py::test_file_that_another_recording_needs_stays_though_its_bytes_are_the_same",
+    ),
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/deletion.py",
+        "    marker_check(run.root)  # on a disk",
+        "    # on a disk",
+        "tests/integration/cleanup/test_guards.py::test_disk_that_is_unmounted_during_the_run_makes_no_file_count_as_gone",
+    ),
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/finish.py",
+        "        compare(attempt, source, receipt.source_identity)\n",
+        "        pass\n",
+        "tests/integration/cleanup/test_trash.py::test_what_is_not_the_same_after_the_quarantine_comes_back",
+    ),
+    Breakage(
+        "P1",
+        "apps/cctv/services/cleanup/run.py",
+        "            self._guard_objects(batch)\n",
+        "",
+        "tests/integration/cleanup/test_guards.py::test_batch_is_read_back_before_any_of_it_is_touched",
+    ),
+)

@@ -1,0 +1,80 @@
+"""Changes that break P2: one recording, one object; nothing in the bucket is overwritten."""
+
+from __future__ import annotations
+
+from tests.promises.breakage import Breakage
+
+BREAKAGES = (
+    Breakage(
+        "P2",
+        "offload/gcs/data.py",
+        "&ifGenerationMatch=0",
+        "",
+        "tests/integration/gcs/test_uploads.py::test_a_session_for_a_name_that_is_taken_ends_without_touching_what_is_there",
+    ),
+    Breakage(
+        "P2",
+        "offload/gcs/data.py",
+        """            headers["X-Goog-Hash"] = f"crc32c={to_base64(crc32c)}\"""",
+        "            pass",
+        "tests/integration/gcs/test_uploads.py::test_a_wrong_object_is_refused_and_does_not_exist",
+    ),
+    Breakage(
+        "P2",
+        "offload/uploader.py",
+        """        if (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c()):
+            self._log.info("upload.adopted\"""",
+        """        if info.size_bytes == self._identity.size_bytes:
+            self._log.info("upload.adopted\"""",
+        "tests/unit/test_uploader_objects.py::test_object_with_other_bytes_is_a_conflict_and_stays_as_it_is",
+    ),
+    Breakage(
+        "P2",
+        "offload/uploader.py",
+        "            self._take_next_name(Orphan(info, WhyOrphaned.FILE_CHANGED))",
+        "            self._store.delete(info.bucket, info.name, generation=info.generation)",
+        "tests/unit/test_uploader_changes.py::test_whole_object_of_a_file_that_changed_after_its_last_byte_is_never_deleted",
+    ),
+    Breakage(
+        "P2",
+        "offload/uploader.py",
+        "        if not self._source.identity_open().same_content_as(self._identity):",
+        "        if False:",
+        "tests/unit/test_uploader_objects.py::test_wrong_object_of_a_file_that_is_not_as_it_was_is_not_deleted",
+    ),
+    Breakage(
+        "P2",
+        "offload/uploader.py",
+        "        info = self._resolve()\n        if info is None and self._lost",
+        "        info = self._sender.drop_session()\n        if info is None and self._lost",
+        "tests/unit/test_uploader_resume.py::test_killed_after_the_last_byte_and_its_session_gone_sends_nothing_again",
+    ),
+    Breakage(
+        "P2",
+        "offload/uploader.py",
+        "        return self._job.passes_conflict and self._take == self._job.take",
+        "        return self._job.passes_conflict",
+        "tests/unit/test_uploader_objects.py::test_retry_after_a_conflict_passes_one_name_only",
+    ),
+    Breakage(
+        "P2",
+        "apps/cctv/services/orphans.py",
+        "    proven = _demand_proven(orphan.transfer, store)\n",
+        "    proven = store.get(orphan.transfer.gcp_bucket, orphan.transfer.gcp_storage_path)\n",
+        "tests/integration/work/test_orphans.py::test_orphan_stays_where_anything_speaks_for_it",
+    ),
+    Breakage(
+        "P2",
+        "apps/cctv/services/orphans.py",
+        "    if marks != (installation_id(), str(orphan.transfer_id)):",
+        "    if False:",
+        "tests/integration/work/test_orphans.py::test_orphan_stays_where_anything_speaks_for_it",
+    ),
+    Breakage(
+        "P2",
+        "apps/cctv/services/orphans.py",
+        "        if _is_somebodys(orphan):",
+        "        if False:",
+        "tests/integration/work/test_orphans.py::test_orphan_stays_where_anything_speaks_for_it",
+    ),
+)

@@ -1,0 +1,78 @@
+"""Changes that break P3: killed anywhere, nothing is lost and no committed byte is sent again."""
+
+from __future__ import annotations
+
+from tests.promises.breakage import Breakage
+
+BREAKAGES = (
+    Breakage(
+        "P3",
+        "offload/sender.py",
+        "tail_begins_bytes - offset_bytes >= SESSION_QUANTUM_BYTES",
+        "offset_bytes < tail_begins_bytes",
+        "tests/unit/test_uploader_resume.py::test_any_committed_offset_is_continued",
+    ),
+    Breakage(
+        "P3",
+        "offload/gcs/data.py",
+        "return self.status(uri, probe) if answer.status == _UNAUTHORIZED else _session_status(answer, probe)",
+        "return _session_status(answer, probe)",
+        "tests/integration/gcs/test_credentials.py::test_a_chunk_answered_401_is_continued_from_what_the_session_has",
+    ),
+    Breakage(
+        "P3",
+        "offload/sender.py",
+        "        return self._send_all(spec, status.committed_bytes)",
+        "        return self._send_all(spec, 0)",
+        "tests/unit/test_uploader_resume.py::test_killed_worker_is_continued_from_the_last_committed_byte",
+    ),
+    Breakage(
+        "P3",
+        "offload/sender.py",
+        "        self._journal.session_started(session)\n",
+        "",
+        "tests/unit/test_uploader.py::test_session_is_stored_before_the_first_byte",
+    ),
+    Breakage(
+        "P3",
+        "apps/cctv/worker/group_commit.py",
+        "        self._written.result()\n",
+        "        return\n",
+        "tests/integration/work/test_ledger.py::test_note_is_committed_when_its_writer_goes_on",
+    ),
+    Breakage(
+        "P3",
+        "apps/cctv/worker/group_commit.py",
+        "            self._later(entries, error)\n            return []\n",
+        "            return []\n",
+        "tests/integration/work/test_ledger.py::test_group_whose_claim_fails_is_not_recorded_yet",
+    ),
+    Breakage(
+        "P3",
+        "offload/rename_back.py",
+        "    if _noted(trash, key) != relative_path.encode():\n",
+        "    if True:\n",
+        "tests/unit/test_trash_put_back.py::test_death_at_any_instruction_is_finished_by_a_later_call",
+    ),
+    Breakage(
+        "P3",
+        "apps/cctv/worker/periodic.py",
+        "        if job.lease_owner in {None, self._worker.owner_id} or job",
+        "        if job.lease_owner is None or job",
+        "tests/integration/work/test_periodic.py::test_job_of_which_this_process_has_a_lease_and_no_run_is_taken_again",
+    ),
+    Breakage(
+        "P3",
+        "apps/cctv/worker/periodic.py",
+        "            self._running = None  # from",
+        "            pass  # from",
+        "tests/integration/work/test_periodic.py::test_job_that_runs_keeps_its_lease",
+    ),
+    Breakage(
+        "P3",
+        "apps/cctv/leasing/owners.py",
+        "        except OSError as error:  # another user's",
+        "        except ZeroDivisionError as error:  # another user's",
+        "tests/integration/work/test_owners.py::test_lock_that_cannot_be_looked_at_keeps_no_other_from_being_freed",
+    ),
+)

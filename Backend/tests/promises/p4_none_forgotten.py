@@ -1,0 +1,85 @@
+"""Changes that break P4: no transfer is forgotten."""
+
+from __future__ import annotations
+
+from tests.promises.breakage import Breakage
+
+BREAKAGES = (
+    Breakage(
+        "P4",
+        "apps/cctv/services/bucket_rights.py",
+        "        return now - doubt.since >= BELIEVED_AFTER",
+        "        return now >= doubt.since",
+        "tests/integration/work/test_bucket_rights.py::test_two_processes_count_the_ten_minutes_together_and_tell_once",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/services/bucket_rights.py",
+        "    RightInDoubt.objects.filter(subject__in=subjects).delete()",
+        "    RightInDoubt.objects.filter(subject__in=[])",
+        "tests/integration/work/test_bucket_rights.py::test_success_before_ten_minutes_begins_the_count_again",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/services/cleanup/second_look.py",
+        "        return None if _others_are_answered(run, row) else error\n",
+        "        return error\n",
+        "tests/integration/cleanup/test_odd_objects.py::test_odd_object_stops_nothing_and_is_named_postponed_and_flagged",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/services/cleanup/proof.py",
+        "                except OffloadError as error:  # it",
+        "                except ZeroDivisionError as error:  # it",
+        "tests/integration/cleanup/test_odd_objects.py::test_listing_that_breaks_off_is_replaced_by_single_reads",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/services/cleanup/finish.py",
+        "            left.filter(pk=receipt.pk).update(",
+        "            left.none().update(",
+        "tests/integration/cleanup/test_frozen_run.py::test_hold_is_told_of_the_file_in_its_place_though_a_receipt_was_left_open",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/services/cleanup/run.py",
+        "            self._run.refuse(bucket, error)\n",
+        "            raise\n",
+        "tests/integration/cleanup/test_odd_objects.py::test_former_bucket_that_is_gone_keeps_its_own_files_and_no_others",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/worker/heartbeat.py",
+        "        if attempt.is_stuck or not (attempt.is_moving() or",
+        "        if not (True or",
+        "tests/integration/work/test_stuck.py::test_thread_that_gives_no_sign_is_given_up_for_good",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/worker/dispatch.py",
+        "                attempt.give_back()\n",
+        "                pass\n",
+        "tests/integration/work/test_worker.py::test_what_waits_for_a_thread_is_given_back_at_the_first_signal",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/leasing/leases.py",
+        "    _pull_in_tries(now)\n    lease",
+        "    lease",
+        "tests/integration/work/test_wrong_clock.py::test_request_of_a_clock_that_stood_in_the_future_is_claimed_now",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/leasing/leases.py",
+        "            count = far.update(lease_expires_at=now + lease)\n",
+        "            count = 0\n",
+        "tests/integration/work/test_wrong_clock.py::test_lease_that_lies_too_far_ahead_ends_as_soon_as_a_new_one_would",
+    ),
+    Breakage(
+        "P4",
+        "apps/cctv/worker/crashes.py",
+        "        return False\n    return True",
+        "        raise\n    return True",
+        "tests/integration/work/test_worker.py::test_heartbeat_goes_on_after_an_error_of_any_kind",
+    ),
+)

@@ -1,0 +1,71 @@
+"""Changes that break P5: a held recording is deleted nowhere."""
+
+from __future__ import annotations
+
+from tests.promises.breakage import Breakage
+
+BREAKAGES = (
+    Breakage(
+        "P5",
+        "apps/cctv/services/cleanup/attempt.py",
+        "transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)",
+        "transfer_status=State.CLEANUP_PENDING)",
+        "tests/integration/cleanup/test_between_steps.py::test_hold_set_between_any_two_steps_saves_the_file_or_says_that_it_is_too_late",
+    ),
+    Breakage(
+        "P5",
+        "apps/cctv/services/cleanup/rules.py",
+        "    if info.held:",
+        "    if False:",
+        "tests/integration/cleanup/test_refusals.py::test_refuses_keeps_the_file_and_says_why",
+    ),
+    Breakage(
+        "P5",
+        "offload/gcs/data.py",
+        "    if spec.temporary_hold:",
+        "    if False:",
+        "tests/integration/gcs/test_uploads.py::test_an_object_sent_in_chunks_is_the_file_with_all_that_was_asked_of_it",
+    ),
+    Breakage(
+        "P5",
+        "apps/cctv/services/orphans.py",
+        "        if recording.hold_wanted or recording.hold_confirmed:",
+        "        if False:",
+        "tests/integration/work/test_orphans.py::test_orphan_stays_where_anything_speaks_for_it",
+    ),
+    Breakage(
+        "P5",
+        "apps/cctv/tables/moves.py",
+        "    cleanup_at = None if hold_wanted else one.cleanup_at",
+        "    cleanup_at = one.cleanup_at",
+        "tests/integration/db/test_transfer_model.py::test_no_cleanup_is_scheduled_for_a_held_recording",
+    ),
+    Breakage(
+        "P5",
+        "apps/cctv/services/holds.py",
+        "        recording.hold_confirmed = False\n",
+        "",
+        "tests/integration/cleanup/test_holds_killed.py::test_hold_that_was_released_before_a_kill_is_set_again_when_it_is_wanted_again",
+    ),
+    Breakage(
+        "P5",
+        "apps/cctv/services/holds.py",
+        "        pk=transfer.recording_id, hold_wanted=wanted, held_at=transfer.recording.held_at\n",
+        "        pk=transfer.recording_id\n",
+        "tests/integration/cleanup/test_holds_killed.py::test_note_of_a_sweep_that_was_overtaken_confirms_no_hold",
+    ),
+    Breakage(
+        "P5",
+        "apps/cctv/services/cleanup/deletion.py",
+        "    _last_look(attempt, receipt, proof)\n    if not",
+        "    if not",
+        "tests/integration/cleanup/test_between_steps.py::test_hold_set_between_any_two_steps_saves_the_file_or_says_that_it_is_too_late",
+    ),
+    Breakage(
+        "P5",
+        "apps/cctv/services/cleanup/finish.py",
+        "    row_check(row, run.policy, run.installation)\n    if receipt",
+        "    if receipt",
+        "tests/integration/cleanup/test_trash.py::test_hold_during_the_quarantine_brings_the_file_back",
+    ),
+)

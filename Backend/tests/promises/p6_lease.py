@@ -1,0 +1,78 @@
+"""Changes that break P6: a worker that lost its lease changes nothing."""
+
+from __future__ import annotations
+
+from tests.promises.breakage import Breakage
+
+BREAKAGES = (
+    Breakage(
+        "P6",
+        "apps/cctv/leasing/journal.py",
+        "            self._note(passes_conflict=False, **columns)\n",
+        "            GCPVideoTransfer.objects.filter(pk=self._transfer.pk).update(passes_conflict=False, **columns)\n",
+        "tests/integration/work/test_journal.py::test_worker_that_lost_its_lease_notes_nothing",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/tables/moves.py",
+        "            lease_number=lease.number,\n",
+        "",
+        "tests/integration/db/test_moves.py::test_worker_that_lost_its_lease_changes_nothing",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/worker/group_commit.py",
+        "    if transfer_id in recorded:",
+        "    if True:",
+        "tests/integration/work/test_ledger.py::test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other",
+    ),
+    Breakage(
+        "P6",
+        "offload/gcs/transport.py",
+        "        exchange.raise_failure()\n",
+        "",
+        "tests/integration/gcs/test_transport.py::test_what_abort_raises_ends_the_request_and_is_raised_itself",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/services/cleanup/attempt.py",
+        "        self.renew_lease()\n        self.run.trash.put_back",
+        "        self.run.trash.put_back",
+        "tests/integration/cleanup/test_frozen_run.py::test_run_that_wakes_without_its_lease_leaves_no_receipt_open_over_a_file_in_its_place",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/services/cleanup/endings.py",
+        "            if attempt.receipt is not None:  # whoever",
+        "            if back and attempt.receipt is not None:  # whoever",
+        "tests/integration/cleanup/test_frozen_run.py::test_file_that_another_put_back_before_a_hold_called_it_off_has_its_receipt_closed",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/services/cleanup/trash.py",
+        "        if in_line and row.receipts",
+        "        if False and row.receipts",
+        "tests/integration/cleanup/test_trash.py::test_sweep_leaves_a_file_alone_that_a_run_took_while_it_swept",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/leasing/leases.py",
+        "            only_if=as_found,\n",
+        "",
+        "tests/integration/work/test_leases.py::test_upload_whose_lease_changed_while_it_was_found_late_stays_with_its_worker",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/leasing/leases.py",
+        "lease_owner=lease.owner_id, lease_number=lease.number)",
+        "lease_owner=lease.owner_id)",
+        "tests/integration/work/test_periodic.py::test_renewal_of_a_run_that_is_over_prolongs_no_later_one",
+    ),
+    Breakage(
+        "P6",
+        "apps/cctv/worker/upload_attempt.py",
+        "        self.lose()\n",
+        "        pass\n",
+        "tests/integration/work/test_stuck.py::test_thread_that_gives_no_sign_is_given_up_for_good",
+    ),
+)
