@@ -30,7 +30,6 @@ from apps.cctv.admin_pages.base import ReadAdmin
 from apps.cctv.admin_pages.display import (
     NOTHING,
     badge,
-    human_size,
     meaning,
     moment,
     moment_of,
@@ -56,6 +55,7 @@ from apps.cctv.admin_pages.site import viewer
 from apps.cctv.admin_pages.verbs import CANCEL, CLEAN_UP, HOLD, LIFT, RETRY, TRANSFER, Verb, VerbsAdmin
 from apps.cctv.models import GCPVideoTransfer, Recording
 from apps.cctv.selectors.visibility import recordings_visible_to, transfers_visible_to
+from apps.cctv.units import human_size
 from offload.source import SourceIdentity
 
 __all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "orphans", "places", "records"]

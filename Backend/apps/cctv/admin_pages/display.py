@@ -1,9 +1,9 @@
-"""How the admin shows sizes, times, progress and reasons."""
+"""How the admin shows times, progress and reasons."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin import display
@@ -25,28 +25,6 @@ STATUS_COLOURS: dict[str, str] = {
     State.FAILED: "danger",
 }
 _MEANING = {reason.value: text for reason, text in MEANING.items()}
-_STEP = 1024
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
-_STEPS = ((86_400, "d"), (3600, "h"), (60, "min"))
-
-
-def human_size(size_bytes: int) -> str:
-    """Binary units, as file managers of recorders use them: 125.5 MiB."""
-    # A logarithm would be shorter and wrong at the borders.
-    unit, below = "B", 1
-    for larger in _UNITS:
-        if round(size_bytes / below, 1) >= _STEP:
-            unit, below = larger, below * _STEP
-    return f"{size_bytes} B" if unit == "B" else f"{size_bytes / below:.1f} {unit}"
-
-
-def span(length: timedelta) -> str:
-    """One unit is enough to decide whether to get up: 42 s, 5 min, 3 h, 2 d."""
-    seconds = abs(length.total_seconds())
-    for step_seconds, unit in _STEPS:
-        if seconds >= step_seconds:
-            return f"{int(seconds // step_seconds)} {unit}"
-    return f"{int(seconds)} s"
 
 
 def when(moment: datetime | None, *, word: str = "") -> str | SafeString:

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet, Sum
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from apps.cctv.admin_pages.display import STATUS_COLOURS, human_size, meaning, span, status_name
+from apps.cctv.admin_pages.display import STATUS_COLOURS, meaning, status_name
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob
 from apps.cctv.selectors.places import site_list
 from apps.cctv.selectors.recordings import unrequested
@@ -28,6 +28,7 @@ from apps.cctv.services.bandwidth import limit_of
 from apps.cctv.services.footage import CUT_SHORT, unknown_in
 from apps.cctv.services.footage import JOB as LOOK_JOB
 from apps.cctv.tables.moves import TransferQuerySet
+from apps.cctv.units import human_size, span
 from apps.users.models import User
 from offload.states import State
 

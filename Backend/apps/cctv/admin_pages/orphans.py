@@ -12,10 +12,11 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
 from apps.cctv.admin_pages.base import OfTransferAdmin
-from apps.cctv.admin_pages.display import badge, human_size, moment_of, path_of, section, text_of, when
+from apps.cctv.admin_pages.display import badge, moment_of, path_of, section, text_of, when
 from apps.cctv.admin_pages.filters import DayRange
 from apps.cctv.admin_pages.verbs import DELETE_ORPHAN, Verb, VerbsAdmin
 from apps.cctv.models import OrphanedObject
+from apps.cctv.units import human_size
 
 
 @admin.register(OrphanedObject)

@@ -18,12 +18,10 @@ from apps.cctv.admin_pages.base import OfTransferAdmin, ReadAdmin, count_of
 from apps.cctv.admin_pages.display import (
     NOTHING,
     badge,
-    human_size,
     meaning,
     moment_of,
     path_of,
     section,
-    span,
     status_badge,
     status_name,
     when,
@@ -46,6 +44,7 @@ from apps.cctv.selectors.visibility import (
     transfers_visible_to,
     workers_visible_to,
 )
+from apps.cctv.units import human_size, span
 
 OUTCOME_COLOURS: dict[str, str] = {
     DeletionReceipt.Outcome.DELETING: "warning",

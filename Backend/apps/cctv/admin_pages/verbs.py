@@ -24,7 +24,6 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from apps.cctv.admin_pages.base import RoleAdmin
-from apps.cctv.admin_pages.display import human_size
 from apps.cctv.admin_pages.site import viewer
 from apps.cctv.models import Camera, GCPVideoTransfer, OrphanedObject, Recording
 from apps.cctv.services import ServiceError
@@ -34,6 +33,7 @@ from apps.cctv.services.holds import hold_lift, hold_set
 from apps.cctv.services.orphans import orphan_delete
 from apps.cctv.services.transfers import transfer_cancel, transfer_request, transfer_retry
 from apps.cctv.tables.moves import MoveRefused
+from apps.cctv.units import human_size
 from apps.cctv.wiring import media_root, object_store
 from apps.users.models import User
 from apps.users.permissions import Permission, may

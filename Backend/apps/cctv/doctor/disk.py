@@ -11,16 +11,15 @@ from pathlib import Path
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.services.disk_reserve import Reserve, is_disk_full
 from apps.cctv.services.media_root import media_root_expected
+from apps.cctv.units import human_size
 from config.private import OTHERS, home_mode, own_paths
 from offload.errors import FileProblem
 from offload.linux import stamps_by_our_clock
 from offload.places import Places
 from offload.source import MARKER_NAME, MediaRoot
 
-MIB = 2**20
-GIB = 2**30
 FILES_LEAST = 100
-HOME_LEAST_BYTES = GIB
+HOME_LEAST_BYTES = 2**30
 LITTLE_SHARE = 0.10
 HARDLY_ANY_SHARE = 0.02
 
@@ -45,11 +44,11 @@ def home_findings(*, home: Path, media_root: Path) -> Iterator[Finding]:
     elif free_bytes < HOME_LEAST_BYTES:
         yield warning(
             "home",
-            f"COLDREEL_HOME has {_gib(free_bytes)} left; the database needs room to write.{also}",
+            f"COLDREEL_HOME has {human_size(free_bytes)} left; the database needs room to write.{also}",
             "Make room on its disk.",
         )
     else:
-        yield ok("home", f"COLDREEL_HOME={str(home)!r} can be written to, {_gib(free_bytes)} are free.{also}")
+        yield ok("home", f"COLDREEL_HOME={str(home)!r} can be written to, {human_size(free_bytes)} are free.{also}")
     yield from _files_left(home)
 
 
@@ -77,8 +76,8 @@ def reserve_findings(*, home: Path, size_bytes: int, database: Path | None) -> I
     elif kept_bytes < size_bytes:
         yield warning(
             "reserve",
-            f"{kept_bytes / MIB:.0f} of {size_bytes / MIB:.0f} MiB are kept for the day when the disk is full.",
-            f"A running worker makes the rest once {2 * size_bytes / MIB:.0f} MiB are free.",
+            f"{human_size(kept_bytes)} of {human_size(size_bytes)} are kept for the day when the disk is full.",
+            f"A running worker makes the rest once {human_size(2 * size_bytes)} are free.",
         )
     elif database is not None and database.exists() and database.stat().st_dev != home.stat().st_dev:
         yield warning(
@@ -87,7 +86,7 @@ def reserve_findings(*, home: Path, size_bytes: int, database: Path | None) -> I
             "Keep an SQLite database in COLDREEL_HOME.",
         )
     else:
-        yield ok("reserve", f"{size_bytes / MIB:.0f} MiB are kept for the day when the disk is full.")
+        yield ok("reserve", f"{human_size(size_bytes)} are kept for the day when the disk is full.")
 
 
 def private_findings(*, home: Path, media_root: Path, database: Path | None) -> Iterator[Finding]:
@@ -169,7 +168,7 @@ def _marker(root: MediaRoot, *, database_usable: bool) -> Finding:
 def space_finding(*, free_bytes: int, total_bytes: int) -> Finding:
     """What is left for the recorder on the media root's disk."""
     share = free_bytes / total_bytes if total_bytes else 0.0
-    said = f"{_gib(free_bytes)} of {_gib(total_bytes)} are free ({share:.0%})."
+    said = f"{human_size(free_bytes)} of {human_size(total_bytes)} are free ({share:.0%})."
     if share < HARDLY_ANY_SHARE:
         return problem(
             "free space",
@@ -230,7 +229,3 @@ def _stamps_by_this_clock(folder: Path) -> bool:
 
 def _is_usable(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)
-
-
-def _gib(size_bytes: float) -> str:
-    return f"{size_bytes / GIB:.1f} GiB"

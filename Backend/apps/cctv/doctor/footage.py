@@ -12,6 +12,7 @@ from apps.cctv.models import Recording
 from apps.cctv.selectors.recordings import unrequested
 from apps.cctv.services.footage import Look, footage_look
 from apps.cctv.services.importing.report import shown
+from apps.cctv.units import human_size
 from offload.clock import Clock
 from offload.errors import FileProblem
 from offload.source import MediaRoot
@@ -42,7 +43,7 @@ def request_findings(*, now: datetime) -> Iterator[Finding]:
     if found["count"]:
         yield _aged(
             "requests",
-            f"Recordings that wait for a request: {found['count']}, {found['size'] / 2**30:.1f} GiB, the oldest "
+            f"Recordings that wait for a request: {found['count']}, {human_size(found['size'])}, the oldest "
             f"imported {found['since']:%Y-%m-%d %H:%M} UTC. No transfer of them was asked for.",
             _ASK,
             since=found["since"],

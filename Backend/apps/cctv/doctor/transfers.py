@@ -11,6 +11,7 @@ from django.db.models import Count, Sum
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject
 from apps.cctv.services.silence import silence_of
+from apps.cctv.units import human_size
 from offload.errors import Reason
 from offload.reasons import MEANING
 from offload.states import State
@@ -86,7 +87,7 @@ def _orphans() -> Iterator[Finding]:
     ):
         yield warning(
             "orphaned objects",
-            f"{OrphanedObject.Why(why).label}: {count}, {size_bytes / 1024**2:.1f} MiB in the bucket.",
+            f"{OrphanedObject.Why(why).label}: {count}, {human_size(size_bytes)} in the bucket.",
             "See Orphaned objects in the admin pages. Each may be the last copy: it can be deleted there once the "
             "recording's own object is proven.",
         )

@@ -15,6 +15,7 @@ from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due import is_anything_due
 from apps.cctv.services.disk_reserve import FULL_BYTES, Reserve, low_mark_bytes
 from apps.cctv.services.rights import LOOK_AGAIN_SECONDS, rights_clear, rights_tell
+from apps.cctv.units import human_size
 from apps.cctv.worker.crashes import survive
 from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import FileProblem, Reason
@@ -115,7 +116,7 @@ class DiskGuard(threading.Thread):
         first = " What is due is cleaned up before anything else." if state == "full" else ""
         return (
             f"The disk of COLDREEL_HOME is {'full' if state == 'full' else 'nearly full'}: "
-            f"{free_bytes / 2**20:.0f} MiB are free.{shared}{first}"
+            f"{human_size(free_bytes)} are free.{shared}{first}"
         )
 
     def _is_shared(self) -> bool:

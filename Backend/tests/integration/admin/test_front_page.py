@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from apps.cctv.admin_pages.display import human_size
 from apps.cctv.models import Alarm, Camera, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
+from apps.cctv.units import human_size
 from apps.users.models import User
 from offload.states import State
 from tests.forms import FormClient as Client

@@ -11,8 +11,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.cctv.admin_pages.display import human_size, meaning, span
+from apps.cctv.admin_pages.display import meaning
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Recording, Site, TransferBatch, TransferEvent
+from apps.cctv.units import human_size, span
 from apps.users.models import User
 from offload.errors import Reason
 from offload.states import UPLOADED, State

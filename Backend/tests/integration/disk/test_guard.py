@@ -133,12 +133,12 @@ def test_the_alarm_comes_before_the_disk_is_full_and_ends_with_room(guard, disk)
     guard.look()
     ((code, detail),) = open_alarms()
     assert code == "home_disk_low"
-    assert "nearly full: 6 MiB are free. Recordings lie on it too" in detail
+    assert "nearly full: 6.0 MiB are free. Recordings lie on it too" in detail
 
     disk.fill()
     guard.look()
     ((_, detail),) = open_alarms()
-    assert "is full: 0 MiB are free." in detail
+    assert "is full: 0 B are free." in detail
 
     filler.unlink()
     guard.look()

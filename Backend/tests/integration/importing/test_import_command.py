@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 
 from apps.cctv.models import Camera, Recording, Site
+from apps.cctv.units import human_size
 from tests.footage import make_clip, make_unfinished_clip
 from tests.integration.importing.conftest import TEMPLATE, Outcome
 
@@ -26,15 +27,16 @@ def last_line(outcome: Outcome) -> str:
 
 
 def test_all_registered_is_status_0_and_the_last_line_says_how_many(media_root: Path, command: Command) -> None:
-    make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
+    clip = make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
+    size = human_size(clip.stat().st_size)
 
     outcome = command("import_recordings", media_root, "--template", TEMPLATE, "--create-cameras")
 
     assert outcome.status == 0
-    assert last_line(outcome) == "1 recording registered (0.0 MiB), 0 known already, 0 refused"
+    assert last_line(outcome) == f"1 recording registered ({size}), 0 known already, 0 refused"
     assert "Cameras created: Gate" in outcome.out
     again = command("import_recordings", media_root, "--template", TEMPLATE)
-    assert (again.status, last_line(again)) == (0, "0 recordings registered (0.0 MiB), 1 known already, 0 refused")
+    assert (again.status, last_line(again)) == (0, "0 recordings registered (0 B), 1 known already, 0 refused")
 
 
 def test_some_refused_is_status_3_and_says_why(media_root: Path, command: Command) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from apps.cctv.models import Camera, Recording, Site
 from apps.cctv.services.importing.report import ImportReport
+from apps.cctv.units import human_size
 from offload.errors import Reason
 from tests.footage import make_clip, make_unfinished_clip
 from tests.integration.importing.conftest import TEMPLATE, Import, Outcome
@@ -67,7 +68,7 @@ def test_an_ending_of_a_folder_is_no_ending_of_its_files(media_root: Path, run_i
 
 def test_an_import_beside_a_live_recorder_is_status_0_and_says_what_it_left(media_root: Path, command: Command) -> None:
     folder = media_root / "Gate/2026-11-22"
-    make_clip(folder / "12-30-00.mp4")
+    size = human_size(make_clip(folder / "12-30-00.mp4").stat().st_size)
     make_clip(folder / "12-31-00.mp4", age_seconds=0)
     for name in ("12-30-00.thumb", "12-30-00.jpg", "12-31-00.mp4.tmp", "index.db"):
         (folder / name).write_bytes(b"x")
@@ -77,7 +78,7 @@ def test_an_import_beside_a_live_recorder_is_status_0_and_says_what_it_left(medi
     assert outcome.status == 0
     assert "Passed over by their type: .db 1, .jpg 1, .thumb 1, .tmp 1" in outcome.out
     assert outcome.out.strip().splitlines()[-1] == (
-        "1 recording registered (0.0 MiB), 0 known already, 1 later (still written to), 4 passed over, 0 refused"
+        f"1 recording registered ({size}), 0 known already, 1 later (still written to), 4 passed over, 0 refused"
     )
     as_json = command("import_recordings", media_root, "--template", TEMPLATE, "--json").json
     assert (as_json["later"], as_json["passed_over"], as_json["refused"]) == (

@@ -19,6 +19,7 @@ from apps.cctv.services.importing.cameras import zone_of
 from apps.cctv.services.importing.path_template import PathTemplate, TemplateError
 from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, shown
 from apps.cctv.services.importing.run import ImportRequest, recordings_import
+from apps.cctv.units import human_size
 from apps.cctv.wiring import media_root
 from offload.clock import SystemClock
 from offload.errors import FileProblem, Reason
@@ -158,7 +159,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"  … and {count - len(report.refusals[code])} more; --json tells all")
         recordings = "recording" if report.registered == 1 else "recordings"
         words = [
-            f"{report.registered} {recordings} registered ({report.registered_bytes / 2**20:.1f} MiB)",
+            f"{report.registered} {recordings} registered ({human_size(report.registered_bytes)})",
             f"{report.known} known already",
         ]
         words += [f"{report.later} later (still written to)"] if report.later else []
