@@ -7,6 +7,7 @@
 | `admin_pages.base` | permissions from the role |
 | `admin_pages.verbs` | retry, cancel, hold, lift hold, clean up now, transfer |
 | `admin_pages.places` | sites, cameras, grants |
+| `admin_pages.people` | users and their roles |
 | `admin_pages.orphans` | what uploads left in the bucket |
 | `admin_pages.records` | history, receipts, alarms, workers, jobs, batches: to be read only |
 | `admin_pages.filters`, `admin_pages.display` | filters; how sizes and times are shown |
@@ -25,7 +26,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
-from apps.cctv.admin_pages import orphans, places, records
+from apps.cctv.admin_pages import orphans, people, places, records
 from apps.cctv.admin_pages.base import ReadAdmin
 from apps.cctv.admin_pages.display import (
     NOTHING,
@@ -58,7 +59,7 @@ from apps.cctv.selectors.visibility import recordings_visible_to, transfers_visi
 from apps.cctv.units import human_size
 from offload.source import SourceIdentity
 
-__all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "orphans", "places", "records"]
+__all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "orphans", "people", "places", "records"]
 
 
 @admin.register(GCPVideoTransfer)

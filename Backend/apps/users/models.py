@@ -28,7 +28,7 @@ class RoleUserManager(UserManager["User"]):
 
 
 class User(AbstractUser):
-    """A person who signs in. What each role may do: `apps.cctv.http.auth`."""
+    """A person who signs in. What each role may do: `apps.users.permissions`."""
 
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.VISITOR)
 

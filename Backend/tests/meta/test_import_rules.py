@@ -46,6 +46,7 @@ FORBIDDEN = {
         ),
         ("apps/cctv/models.py", "import apps.cctv.selectors", "apps.cctv.models -> apps.cctv.selectors"),
         ("apps/cctv/tables/places.py", "import apps.cctv.models", "apps.cctv.tables.places -> apps.cctv.models"),
+        ("apps/cctv/units.py", "import apps.cctv.tables", "apps.cctv.units -> apps.cctv.tables"),
         ("apps/cctv/unlisted.py", "", "- apps.cctv.unlisted"),
     ],
     "users": [

@@ -1,4 +1,4 @@
-"""People and their roles: for the superadmin alone."""
+"""People and their roles. Only a superadmin sees these pages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ admin.site.unregister(Group)
 
 
 class RoleForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
-    """Somebody must remain who can let others in."""
+    """Refuses the change that would leave no active superadmin."""
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean()
@@ -43,7 +43,7 @@ class RoleForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
 
 @admin.register(User)
 class UserAdmin(RoleAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # generic for type checkers only
-    """Nobody is deleted: who left is made inactive, and what they did keeps their name."""
+    """A user is made inactive, not deleted, so that the history keeps the name."""
 
     view_needs = Permission.ADMINISTER
     add_needs = Permission.ADMINISTER
