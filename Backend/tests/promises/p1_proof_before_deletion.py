@@ -42,7 +42,7 @@ BREAKAGES = (
     ),
     Breakage(
         "P1",
-        "apps/cctv/services/cleanup/trash.py",
+        "apps/cctv/services/cleanup/recovery.py",
         "    if not _is_ours(row):\n",
         "    if False:\n",
         "tests/integration/cleanup/test_trash.py::test_copy_of_an_installation_undoes_no_quarantine_of_the_real_one",
@@ -91,7 +91,7 @@ BREAKAGES = (
     ),
     Breakage(
         "P1",
-        "apps/cctv/services/cleanup/finish.py",
+        "apps/cctv/services/cleanup/open_receipts.py",
         "        compare(attempt, source, receipt.source_identity)\n",
         "        pass\n",
         "tests/integration/cleanup/test_trash.py::test_what_is_not_the_same_after_the_quarantine_comes_back",

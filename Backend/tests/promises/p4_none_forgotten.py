@@ -21,7 +21,7 @@ BREAKAGES = (
     ),
     Breakage(
         "P4",
-        "apps/cctv/services/cleanup/second_look.py",
+        "apps/cctv/services/cleanup/odd_objects.py",
         "        return None if _others_are_answered(run, row) else error\n",
         "        return error\n",
         "tests/integration/cleanup/test_odd_objects.py::test_odd_object_stops_nothing_and_is_named_postponed_and_flagged",
@@ -35,7 +35,7 @@ BREAKAGES = (
     ),
     Breakage(
         "P4",
-        "apps/cctv/services/cleanup/finish.py",
+        "apps/cctv/services/cleanup/open_receipts.py",
         "            left.filter(pk=receipt.pk).update(",
         "            left.none().update(",
         "tests/integration/cleanup/test_frozen_run.py::test_hold_is_told_of_the_file_in_its_place_though_a_receipt_was_left_open",

@@ -63,7 +63,7 @@ BREAKAGES = (
     ),
     Breakage(
         "P5",
-        "apps/cctv/services/cleanup/finish.py",
+        "apps/cctv/services/cleanup/open_receipts.py",
         "    row_check(row, run.policy, run.installation)\n    if receipt",
         "    if receipt",
         "tests/integration/cleanup/test_trash.py::test_hold_during_the_quarantine_brings_the_file_back",

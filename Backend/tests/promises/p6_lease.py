@@ -42,14 +42,14 @@ BREAKAGES = (
     ),
     Breakage(
         "P6",
-        "apps/cctv/services/cleanup/endings.py",
+        "apps/cctv/services/cleanup/file_stays.py",
         "            if attempt.receipt is not None:  # whoever",
         "            if back and attempt.receipt is not None:  # whoever",
         "tests/integration/cleanup/test_frozen_run.py::test_file_that_another_put_back_before_a_hold_called_it_off_has_its_receipt_closed",
     ),
     Breakage(
         "P6",
-        "apps/cctv/services/cleanup/trash.py",
+        "apps/cctv/services/cleanup/recovery.py",
         "        if in_line and row.receipts",
         "        if False and row.receipts",
         "tests/integration/cleanup/test_trash.py::test_sweep_leaves_a_file_alone_that_a_run_took_while_it_swept",

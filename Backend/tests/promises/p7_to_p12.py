@@ -87,7 +87,7 @@ BREAKAGES = (
         "apps/cctv/services/media_root.py",
         "    return _was_seen(root) or Recording.objects.exists()",
         "    return Recording.objects.exists()",
-        "tests/integration/cleanup/test_telling.py::test_marker_that_a_run_saw_is_missed_by_the_next",
+        "tests/integration/cleanup/test_run_alarms.py::test_marker_that_a_run_saw_is_missed_by_the_next",
     ),
     Breakage(
         "P12",

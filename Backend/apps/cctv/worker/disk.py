@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
-from apps.cctv.services.cleanup.due import is_anything_due
+from apps.cctv.services.cleanup.due_rows import is_anything_due
 from apps.cctv.services.disk_reserve import FULL_BYTES, Reserve, low_mark_bytes
 from apps.cctv.services.rights import LOOK_AGAIN_SECONDS, rights_clear, rights_tell
 from apps.cctv.units import human_size

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cleanup.yard import Yard
+from tests.integration.cleanup.uploaded_site import UploadedSite
 
 
 @pytest.fixture
-def yard(db: None, media_root: Path, bucket: str, settings: Any) -> Yard:
+def site(db: None, media_root: Path, bucket: str, settings: Any) -> UploadedSite:
     """A site whose recordings are uploaded and due. Nothing in it is faked but the bucket and the time."""
-    return Yard(media_root, bucket)
+    return UploadedSite(media_root, bucket)
 
 
 @pytest.fixture
-def live_yard(transactional_db: None, media_root: Path, bucket: str, settings: Any) -> Yard:
+def live_site(transactional_db: None, media_root: Path, bucket: str, settings: Any) -> UploadedSite:
     """The same with real commits, for threads and crashes."""
-    return Yard(media_root, bucket)
+    return UploadedSite(media_root, bucket)

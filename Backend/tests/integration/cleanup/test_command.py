@@ -71,10 +71,10 @@ class Station:
     def clean(self, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
         return self.run("manage.py", "cleanup_gcp_transfers", *options, **env)
 
-    def struck(
+    def signalled(
         self, signal_name: str, event: str, function: str, *options: str, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        launcher = ("-m", "tests.integration.cleanup.struck", signal_name, event, function)
+        launcher = ("-m", "tests.integration.cleanup.signal_at", signal_name, event, function)
         return self.run(*launcher, "cleanup_gcp_transfers", *options, **env)
 
     def rows(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
@@ -213,7 +213,7 @@ def test_terminal_gets_a_progress_bar_and_no_log_lines(station: Station, waiting
 
 
 def test_interrupt_finishes_the_file_and_ends_with_130(station: Station, waiting: list[dict[str, str]]) -> None:
-    done = station.struck("SIGINT", "call", "Trash.unlink", "--json")
+    done = station.signalled("SIGINT", "call", "Trash.unlink", "--json")
     assert done.returncode == 130, done.stderr
     found = json.loads(done.stdout)
     assert (found["interrupted"], found["cleaned"]) == (True, 1)
@@ -221,7 +221,7 @@ def test_interrupt_finishes_the_file_and_ends_with_130(station: Station, waiting
 
 
 def test_terminate_finishes_the_file_and_ends_with_143(station: Station, waiting: list[dict[str, str]]) -> None:
-    done = station.struck("SIGTERM", "call", "Trash.unlink", "--json")
+    done = station.signalled("SIGTERM", "call", "Trash.unlink", "--json")
     assert done.returncode == 143, done.stderr
     assert json.loads(done.stdout)["cleaned"] == 1
     assert station.trash() == []
@@ -233,7 +233,7 @@ def test_lease_of_a_killed_command_is_free_for_the_next_one_at_once(
     """It would run for ten minutes more, and no worker is there to sweep."""
     long = {"COLDREEL_LEASE_SECONDS": "600", "COLDREEL_HEARTBEAT_SECONDS": "10"}
     file = waiting[0]
-    done = station.struck("SIGKILL", "return", "_open_receipt", "--transfer-id", file["id"], **long)
+    done = station.signalled("SIGKILL", "return", "_open_receipt", "--transfer-id", file["id"], **long)
     assert done.returncode == -9, done.stderr
     locks = list((station.folder / "owners").glob("*.lock"))
     assert len(locks) == 1
@@ -244,9 +244,9 @@ def test_lease_of_a_killed_command_is_free_for_the_next_one_at_once(
 
 
 def test_killed_at_any_step_the_next_run_finishes(station: Station, waiting: list[dict[str, str]]) -> None:
-    struck = waiting[: len(POINTS)]
-    for (event, function), file in zip(POINTS, struck, strict=True):
-        done = station.struck("SIGKILL", event, function, "--transfer-id", file["id"])
+    killed = waiting[: len(POINTS)]
+    for (event, function), file in zip(POINTS, killed, strict=True):
+        done = station.signalled("SIGKILL", event, function, "--transfer-id", file["id"])
         assert done.returncode == -9, (function, done.stdout, done.stderr)
         gone = not (station.media / file["path"]).exists() and file["id"] not in station.trash()
         receipts = station.rows(
@@ -260,7 +260,7 @@ def test_killed_at_any_step_the_next_run_finishes(station: Station, waiting: lis
         if not json.loads(done.stdout)["skipped"]:
             break
     assert done.returncode == 0, done.stdout
-    for file in struck:
+    for file in killed:
         assert station.status(file["id"]) == "cleanup_completed"
         assert not (station.media / file["path"]).exists()
     assert station.trash() == []

@@ -14,19 +14,19 @@ from apps.cctv.models import DeletionReceipt
 from apps.cctv.services.cleanup import Outcome
 from offload.errors import Reason
 from offload.states import State
-from tests.integration.cleanup.yard import TRASH, Yard
+from tests.integration.cleanup.uploaded_site import TRASH, UploadedSite
 
 Receipt = DeletionReceipt.Outcome
 Compared = DeletionReceipt.Compared
 
 
-def test_due_file_is_deleted_and_its_receipt_says_what_was_compared(yard: Yard) -> None:
-    footage = yard.add()
-    run = yard.clean()
+def test_due_file_is_deleted_and_its_receipt_says_what_was_compared(site: UploadedSite) -> None:
+    footage = site.add()
+    run = site.clean()
     assert run.report.cleaned == 1
     assert run.report.freed_bytes == len(footage.content)
     assert not footage.path.exists()
-    assert yard.trash_files() == []
+    assert site.trash_files() == []
     row, (receipt,) = footage.row, footage.receipts
     assert row.transfer_status == State.CLEANUP_COMPLETED
     assert row.cleanup_completed_at is not None
@@ -43,58 +43,58 @@ def test_due_file_is_deleted_and_its_receipt_says_what_was_compared(yard: Yard) 
     assert footage.events == [("finish_cleanup", "cleaned")]
 
 
-def test_file_that_is_not_due_stays_until_it_is(yard: Yard) -> None:
-    footage = yard.add(hours_ago=23)
-    assert yard.clean().files == []
+def test_file_that_is_not_due_stays_until_it_is(site: UploadedSite) -> None:
+    footage = site.add(hours_ago=23)
+    assert site.clean().files == []
     assert footage.is_whole
-    yard.clock.advance(3600)
-    assert yard.clean().report.cleaned == 1
+    site.clock.advance(3600)
+    assert site.clean().report.cleaned == 1
 
 
-def test_force_waives_the_waiting_period_and_the_receipt_says_so(yard: Yard) -> None:
-    footage = yard.add(hours_ago=0)
-    assert yard.clean(force=True).report.cleaned == 1
+def test_force_waives_the_waiting_period_and_the_receipt_says_so(site: UploadedSite) -> None:
+    footage = site.add(hours_ago=0)
+    assert site.clean(force=True).report.cleaned == 1
     assert footage.receipts[0].forced is True
 
 
-def test_transfer_id_takes_that_one_alone(yard: Yard) -> None:
-    one, two = yard.many(2)
-    run = yard.clean(transfer_id=two.transfer_id)
+def test_transfer_id_takes_that_one_alone(site: UploadedSite) -> None:
+    one, two = site.many(2)
+    run = site.clean(transfer_id=two.transfer_id)
     assert run.only.transfer_id == two.transfer_id
     assert one.is_whole
     assert not two.path.exists()
 
 
-def test_oldest_goes_first_whatever_the_batch(yard: Yard) -> None:
+def test_oldest_goes_first_whatever_the_batch(site: UploadedSite) -> None:
     hours = [30, 50, 40, 27]
-    footage = {age: yard.add(f"{age}.mp4", hours_ago=age) for age in hours}
-    run = yard.clean(batch_size=1)
+    footage = {age: site.add(f"{age}.mp4", hours_ago=age) for age in hours}
+    run = site.clean(batch_size=1)
     assert [file.transfer_id for file in run.files] == [footage[age].transfer_id for age in sorted(hours, reverse=True)]
 
 
-def test_one_site_leaves_another_sites_files_alone(yard: Yard) -> None:
-    here = yard.add("a.mp4")
-    there = yard.add("b.mp4", camera=yard.new_camera("Dock", site="Harbour"))
-    yard.clean(site_id=here.row.site_id)
+def test_one_site_leaves_another_sites_files_alone(site: UploadedSite) -> None:
+    here = site.add("a.mp4")
+    there = site.add("b.mp4", camera=site.new_camera("Dock", site="Harbour"))
+    site.clean(site_id=here.row.site_id)
     assert not here.path.exists()
     assert there.is_whole
 
 
-def test_dry_run_changes_nothing_and_tells_what_would_happen(yard: Yard) -> None:
-    due, changed, waiting = yard.add("a.mp4"), yard.add("b.mp4"), yard.add("c.mp4", hours_ago=1)
+def test_dry_run_changes_nothing_and_tells_what_would_happen(site: UploadedSite) -> None:
+    due, changed, waiting = site.add("a.mp4"), site.add("b.mp4"), site.add("c.mp4", hours_ago=1)
     changed.path.write_bytes(changed.content[::-1])
     before = {
         f.transfer_id: (vars(f.row) | {"_state": None, "_prefetched_objects_cache": None})
         for f in (due, changed, waiting)
     }
-    tree = sorted(str(path) for path in yard.folder.rglob("*"))
-    run = yard.clean(dry_run=True)
+    tree = sorted(str(path) for path in site.folder.rglob("*"))
+    run = site.clean(dry_run=True)
     assert {f.transfer_id: (f.outcome, f.reason) for f in run.files} == {
         due.transfer_id: (Outcome.CLEANED, Reason.CLEANED),
         changed.transfer_id: (Outcome.SKIPPED, Reason.LOCAL_CHANGED),
     }
     assert run.report.freed_bytes == len(due.content)
-    assert sorted(str(path) for path in yard.folder.rglob("*")) == tree
+    assert sorted(str(path) for path in site.folder.rglob("*")) == tree
     for footage in (due, changed, waiting):
         row = vars(footage.row) | {"_state": None, "_prefetched_objects_cache": None}
         assert {k: v for k, v in row.items() if not k.startswith("_")} == {
@@ -102,37 +102,37 @@ def test_dry_run_changes_nothing_and_tells_what_would_happen(yard: Yard) -> None
         }
         assert footage.receipts == []
         assert footage.events == []
-    assert yard.alarms() == set()
+    assert site.alarms() == set()
 
 
-def test_dry_run_asks_the_bucket_what_a_real_run_asks(yard: Yard) -> None:
-    yard.many(3)
-    yard.clean(dry_run=True)
-    asked = [call.kind for call in yard.store.calls]
-    yard.store.calls.clear()
-    yard.clean()
-    assert asked == [call.kind for call in yard.store.calls]
+def test_dry_run_asks_the_bucket_what_a_real_run_asks(site: UploadedSite) -> None:
+    site.many(3)
+    site.clean(dry_run=True)
+    asked = [call.kind for call in site.store.calls]
+    site.store.calls.clear()
+    site.clean()
+    assert asked == [call.kind for call in site.store.calls]
 
 
-def test_touched_file_with_the_same_bytes_goes_after_a_fresh_checksum(yard: Yard) -> None:
-    footage = yard.add()
+def test_touched_file_with_the_same_bytes_goes_after_a_fresh_checksum(site: UploadedSite) -> None:
+    footage = site.add()
     os.utime(footage.path)
-    assert yard.clean().report.cleaned == 1
+    assert site.clean().report.cleaned == 1
     assert footage.receipts[0].compared == Compared.CRC32C
 
 
-def test_file_that_was_copied_to_another_disk_goes_after_a_fresh_checksum(yard: Yard) -> None:
-    footage = yard.add()
+def test_file_that_was_copied_to_another_disk_goes_after_a_fresh_checksum(site: UploadedSite) -> None:
+    footage = site.add()
     footage.path.unlink()
     footage.path.write_bytes(footage.content)
-    assert yard.clean().report.cleaned == 1
+    assert site.clean().report.cleaned == 1
     assert footage.receipts[0].compared == Compared.CRC32C
 
 
-def test_missing_file_is_closed_with_a_receipt_that_claims_no_deletion(yard: Yard) -> None:
-    footage = yard.add()
+def test_missing_file_is_closed_with_a_receipt_that_claims_no_deletion(site: UploadedSite) -> None:
+    footage = site.add()
     footage.path.unlink()
-    run = yard.clean()
+    run = site.clean()
     assert run.report.already_missing == 1
     assert run.report.freed_bytes == 0
     (receipt,) = footage.receipts
@@ -140,68 +140,70 @@ def test_missing_file_is_closed_with_a_receipt_that_claims_no_deletion(yard: Yar
     assert footage.status == State.CLEANUP_COMPLETED
 
 
-def test_names_with_spaces_quotes_newlines_and_unicode_are_deleted_like_others(yard: Yard) -> None:
+def test_names_with_spaces_quotes_newlines_and_unicode_are_deleted_like_others(site: UploadedSite) -> None:
     names = ["a b.mp4", 'it\'s "x".mp4', "line\nbreak.mp4", "überwachung-監視.mp4", "n" * 251 + ".mp4"]
     for name in names:
-        yard.add(name)
-    assert yard.clean().report.cleaned == len(names)
+        site.add(name)
+    assert site.clean().report.cleaned == len(names)
 
 
-def test_cleaned_camera_is_read_by_one_listing_where_that_is_cheaper(yard: Yard) -> None:
-    yard.many(20)
-    assert yard.clean().report.cleaned == 20
-    assert len(yard.store.calls_of("list_prefix")) == 1
-    assert yard.store.calls_of("get") == []
+def test_cleaned_camera_is_read_by_one_listing_where_that_is_cheaper(site: UploadedSite) -> None:
+    site.many(20)
+    assert site.clean().report.cleaned == 20
+    assert len(site.store.calls_of("list_prefix")) == 1
+    assert site.store.calls_of("get") == []
 
 
-def test_few_files_of_a_camera_are_read_one_by_one(yard: Yard) -> None:
-    yard.many(10)
-    assert yard.clean().report.cleaned == 10
-    assert yard.store.calls_of("list_prefix") == []
-    assert len(yard.store.calls_of("get")) == 10
+def test_few_files_of_a_camera_are_read_one_by_one(site: UploadedSite) -> None:
+    site.many(10)
+    assert site.clean().report.cleaned == 10
+    assert site.store.calls_of("list_prefix") == []
+    assert len(site.store.calls_of("get")) == 10
 
 
-def test_each_file_costs_the_same_number_of_queries(yard: Yard) -> None:
+def test_each_file_costs_the_same_number_of_queries(site: UploadedSite) -> None:
     def queries_for(count: int) -> int:
-        camera = yard.new_camera(f"Camera of {count}")
+        camera = site.new_camera(f"Camera of {count}")
         for number in range(count):
-            yard.add(f"{number}.mp4", camera=camera)
+            site.add(f"{number}.mp4", camera=camera)
         with CaptureQueriesContext(connection) as found:
-            assert yard.clean().report.cleaned == count
+            assert site.clean().report.cleaned == count
         return len(found)
 
-    yard.clean()  # the first run of all also notes that it saw the marker
+    site.clean()  # the first run of all also notes that it saw the marker
     one, three, five = queries_for(1), queries_for(3), queries_for(5)
     assert five - three == three - one
     assert (five - three) / 2 <= 36  # savepoints included
 
 
-def test_interrupted_run_finishes_the_file_it_is_at(yard: Yard) -> None:
-    yard.many(3)
+def test_interrupted_run_finishes_the_file_it_is_at(site: UploadedSite) -> None:
+    site.many(3)
     told: list[object] = []
-    run = yard.clean(on_file=told.append, should_stop=lambda: len(told) == 1)
+    run = site.clean(on_file=told.append, should_stop=lambda: len(told) == 1)
     assert run.report.interrupted is True
     assert run.report.cleaned == 1
-    assert yard.trash_files() == []
+    assert site.trash_files() == []
 
 
-def test_another_bucket_that_is_still_trusted_is_cleaned_by_the_rows_own_bucket(yard: Yard, settings: Any) -> None:
-    footage = yard.add()
+def test_another_bucket_that_is_still_trusted_is_cleaned_by_the_rows_own_bucket(
+    site: UploadedSite, settings: Any
+) -> None:
+    footage = site.add()
     settings.GCP_STORAGE_BUCKET_NAME = "new-bucket"
-    settings.GCP_STORAGE_FORMER_BUCKETS = [yard.bucket]
-    assert yard.clean().report.cleaned == 1
-    assert {call.bucket for call in yard.store.calls} == {yard.bucket}
-    assert footage.receipts[0].gcp_bucket == yard.bucket
+    settings.GCP_STORAGE_FORMER_BUCKETS = [site.bucket]
+    assert site.clean().report.cleaned == 1
+    assert {call.bucket for call in site.store.calls} == {site.bucket}
+    assert footage.receipts[0].gcp_bucket == site.bucket
 
 
-def test_identity_that_is_not_trusted_alone_is_not_enough_and_a_fresh_sum_decides(yard: Yard) -> None:
+def test_identity_that_is_not_trusted_alone_is_not_enough_and_a_fresh_sum_decides(site: UploadedSite) -> None:
     """Taken too near to the file's own times, on a disk that keeps whole seconds: a later change may not show."""
-    same, changed = yard.add("same.mp4"), yard.add("changed.mp4")
+    same, changed = site.add("same.mp4"), site.add("changed.mp4")
     changed.path.write_bytes(b"?" * len(changed.content))
     for footage in (same, changed):
-        identity = yard.root.stat(footage.row.original_local_path)
+        identity = site.root.stat(footage.row.original_local_path)
         footage.set(source_identity=replace(identity, trusted=False).encode())
-    run = yard.clean()
+    run = site.clean()
     assert {file.path: file.reason.value for file in run.files} == {
         "Gate/same.mp4": "cleaned",
         "Gate/changed.mp4": "local_changed",

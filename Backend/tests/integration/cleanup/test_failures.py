@@ -14,7 +14,7 @@ from offload.errors import FileProblem, LineDown, Reason, StopAndTell, TryAgain
 from offload.source import SourceIdentity, file_problem
 from offload.states import State
 from offload.trash import Trash
-from tests.integration.cleanup.yard import Yard
+from tests.integration.cleanup.uploaded_site import UploadedSite
 
 every_errno = pytest.mark.parametrize(
     "number",
@@ -26,8 +26,8 @@ every_errno = pytest.mark.parametrize(
 class FailingTrash(Trash):
     """Fails with an OSError's FileProblem in one of its methods, before or after the real work."""
 
-    def __init__(self, yard: Yard, method: str, number: int, *, after: bool) -> None:
-        super().__init__(yard.root)
+    def __init__(self, site: UploadedSite, method: str, number: int, *, after: bool) -> None:
+        super().__init__(site.root)
         self._method, self._number, self._after = method, number, after
 
     def _fails(self, method: str, *, after: bool) -> None:
@@ -52,105 +52,107 @@ class FailingTrash(Trash):
 
 @every_errno
 @pytest.mark.parametrize(("method", "after"), [("take", False), ("take", True), ("unlink", False), ("find", False)])
-def test_disk_that_fails_at_any_step_loses_no_byte(yard: Yard, number: int, method: str, after: bool) -> None:
-    footage = yard.add()
-    run = yard.clean(trash=FailingTrash(yard, method, number, after=after))
+def test_disk_that_fails_at_any_step_loses_no_byte(site: UploadedSite, number: int, method: str, after: bool) -> None:
+    footage = site.add()
+    run = site.clean(trash=FailingTrash(site, method, number, after=after))
     assert run.only.outcome.value == "failed"
     assert run.only.reason is Reason.FILE_UNREADABLE
     assert footage.is_whole
     row = footage.row
     assert row.transfer_status == State.CLEANUP_PENDING
     assert row.cleanup_failures == 1
-    assert row.next_attempt_at == yard.clock.now() + timedelta(seconds=60)
+    assert row.next_attempt_at == site.clock.now() + timedelta(seconds=60)
     assert row.error_code == Reason.FILE_UNREADABLE
     assert [receipt.outcome for receipt in footage.receipts] in ([], ["put_back"])
-    yard.clock.advance(61)
-    assert yard.clean().report.cleaned == 1
+    site.clock.advance(61)
+    assert site.clean().report.cleaned == 1
     assert footage.row.error_code == ""
 
 
 @every_errno
-def test_unlink_whose_fsync_failed_is_finished_by_the_next_run(yard: Yard, number: int) -> None:
-    footage = yard.add()
-    run = yard.clean(trash=FailingTrash(yard, "unlink", number, after=True))
+def test_unlink_whose_fsync_failed_is_finished_by_the_next_run(site: UploadedSite, number: int) -> None:
+    footage = site.add()
+    run = site.clean(trash=FailingTrash(site, "unlink", number, after=True))
     assert run.report.cleaned == 0
     assert footage.status == State.CLEANUP_PENDING
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
-    yard.clock.advance(61)
-    assert yard.clean().reasons == ["receipt_finished"]
+    site.clock.advance(61)
+    assert site.clean().reasons == ["receipt_finished"]
     assert footage.status == State.CLEANUP_COMPLETED
     assert [receipt.outcome for receipt in footage.receipts] == ["deleted"]
 
 
 @pytest.mark.parametrize("skip", [0, 1])
-def test_bucket_with_a_fault_of_its_own_postpones_the_file(yard: Yard, skip: int) -> None:
+def test_bucket_with_a_fault_of_its_own_postpones_the_file(site: UploadedSite, skip: int) -> None:
     """Also when the fault comes after the rename, where an old proof has to be renewed."""
-    footage = yard.add()
-    yard.store.fault("get", TryAgain("503", retry_after_seconds=900), times=3, skip=skip)
-    run = yard.clean(on_start=lambda count: yard.clock.advance(61) if skip else None)
+    footage = site.add()
+    site.store.fault("get", TryAgain("503", retry_after_seconds=900), times=3, skip=skip)
+    run = site.clean(on_start=lambda count: site.clock.advance(61) if skip else None)
     assert run.only.outcome.value == "failed"
     assert footage.is_whole
-    assert yard.trash_files() == []
-    assert footage.row.next_attempt_at == yard.clock.now() + timedelta(seconds=900)
+    assert site.trash_files() == []
+    assert footage.row.next_attempt_at == site.clock.now() + timedelta(seconds=900)
 
 
 @pytest.mark.parametrize("error", [LineDown("reset"), StopAndTell("403")], ids=["line_down", "permission_denied"])
-def test_bucket_that_refuses_everybody_ends_the_run_after_one_file(yard: Yard, error: Any) -> None:
-    footage = yard.many(3)
-    yard.store.fault("get", error, skip=3, times=10)
+def test_bucket_that_refuses_everybody_ends_the_run_after_one_file(site: UploadedSite, error: Any) -> None:
+    footage = site.many(3)
+    site.store.fault("get", error, skip=3, times=10)
     told: list[Any] = []
 
     def a_minute_later(file: Any) -> None:
         told.append(file)
-        yard.clock.advance(61)
+        site.clock.advance(61)
 
-    run = yard.clean(on_file=a_minute_later)
+    run = site.clean(on_file=a_minute_later)
     assert [file.outcome.value for file in told] == ["cleaned", "failed"]
     assert run.report.stopped is error.code
     assert sum(each.is_whole for each in footage) == 2
     assert sum(each.row.cleanup_failures for each in footage) == 1
-    assert yard.alarms() == {(error.code.value, "cleanup")}
+    assert site.alarms() == {(error.code.value, "cleanup")}
 
 
-def test_postponed_file_waits_longer_each_time_then_a_day_and_asks_for_attention(yard: Yard, settings: Any) -> None:
+def test_postponed_file_waits_longer_each_time_then_a_day_and_asks_for_attention(
+    site: UploadedSite, settings: Any
+) -> None:
     settings.GCP_CLEANUP_MAX_RETRIES = 3
-    footage = yard.add()
+    footage = site.add()
     waits, flags = [], []
     for _ in range(5):
-        yard.clean(trash=FailingTrash(yard, "take", errno.EIO, after=False))
+        site.clean(trash=FailingTrash(site, "take", errno.EIO, after=False))
         row = footage.row
-        waits.append((row.next_attempt_at - yard.clock.now()).total_seconds())
+        waits.append((row.next_attempt_at - site.clock.now()).total_seconds())
         flags.append(row.needs_attention)
-        yard.clock.advance(waits[-1])
+        site.clock.advance(waits[-1])
     assert waits == [60, 120, 240, 86400, 86400]
     assert flags == [False, False, False, True, True]
-    assert yard.alarms() == {("cleanup_failed", "Depot")}
+    assert site.alarms() == {("cleanup_failed", "Depot")}
     assert footage.is_whole
-    yard.clean()
+    site.clean()
     assert footage.row.needs_attention is False
-    assert yard.alarms() == set()
+    assert site.alarms() == set()
 
 
-def test_file_in_backoff_is_tried_when_a_person_asks_for_it(yard: Yard) -> None:
-    footage = yard.add(next_attempt_at=yard.clock.now() + timedelta(hours=20))
-    assert yard.clean(force=True).files == []
-    assert yard.clean(transfer_id=footage.transfer_id).report.cleaned == 1
+def test_file_in_backoff_is_tried_when_a_person_asks_for_it(site: UploadedSite) -> None:
+    footage = site.add(next_attempt_at=site.clock.now() + timedelta(hours=20))
+    assert site.clean(force=True).files == []
+    assert site.clean(transfer_id=footage.transfer_id).report.cleaned == 1
 
 
-def test_one_bad_file_does_not_keep_the_others(yard: Yard) -> None:
+def test_one_bad_file_does_not_keep_the_others(site: UploadedSite) -> None:
     class OneBadFile(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
             if key == str(bad.transfer_id):
                 raise FileProblem("Input/output error", code=Reason.FILE_UNREADABLE)
             return super().take(relative_path, key, expected=expected)
 
-    bad, *_ = yard.many(5)
-    run = yard.clean(trash=OneBadFile(yard.root))
+    bad, *_ = site.many(5)
+    run = site.clean(trash=OneBadFile(site.root))
     assert (run.report.cleaned, run.report.failed) == (4, 1)
     assert bad.is_whole
 
 
-def test_file_swapped_between_check_and_rename_is_not_deleted(yard: Yard) -> None:
+def test_file_swapped_between_check_and_rename_is_not_deleted(site: UploadedSite) -> None:
     """P7: what is renamed is looked at again where nobody else can reach it."""
 
     class Swapping(Trash):
@@ -160,13 +162,13 @@ def test_file_swapped_between_check_and_rename_is_not_deleted(yard: Yard) -> Non
             new.rename(footage.path)
             return super().take(relative_path, key, expected=expected)
 
-    footage = yard.add()
-    assert yard.clean(trash=Swapping(yard.root)).reasons == ["local_changed"]
+    footage = site.add()
+    assert site.clean(trash=Swapping(site.root)).reasons == ["local_changed"]
     assert footage.path.read_bytes() == b"x" * len(footage.content)
     assert footage.status == State.COMPLETED
 
 
-def test_file_that_is_written_to_in_the_trash_goes_back(yard: Yard) -> None:
+def test_file_that_is_written_to_in_the_trash_goes_back(site: UploadedSite) -> None:
     """By a recorder that opened it before and closes it after."""
 
     class Written(Trash):
@@ -176,22 +178,22 @@ def test_file_that_is_written_to_in_the_trash_goes_back(yard: Yard) -> None:
                 still_open.write(b"more")
             return taken
 
-    footage = yard.add()
-    assert yard.clean(trash=Written(yard.root)).reasons == ["local_changed"]
+    footage = site.add()
+    assert site.clean(trash=Written(site.root)).reasons == ["local_changed"]
     assert footage.path.read_bytes() == footage.content + b"more"
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_put_back_never_overwrites_what_lies_there_now(yard: Yard) -> None:
+def test_put_back_never_overwrites_what_lies_there_now(site: UploadedSite) -> None:
     class Occupied(Trash):
         def unlink(self, key: str, *, expected: SourceIdentity) -> None:
             footage.path.write_bytes(b"a new recording")
             raise FileProblem("Input/output error", code=Reason.FILE_UNREADABLE)
 
-    footage = yard.add()
-    yard.clean(trash=Occupied(yard.root))
+    footage = site.add()
+    site.clean(trash=Occupied(site.root))
     assert footage.path.read_bytes() == b"a new recording"
-    with yard.trash.open(str(footage.transfer_id)) as source:
+    with site.trash.open(str(footage.transfer_id)) as source:
         assert source.read_at(0, 10_000) == footage.content
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
     assert footage.status == State.CLEANUP_PENDING
@@ -216,14 +218,14 @@ class FailsOnce:
     ids=["before_the_receipt", "after_the_receipt"],
 )
 def test_database_that_fails_for_a_moment_after_the_rename_leaves_the_file_in_its_place(
-    live_yard: Yard, beginning: str, receipts: list[str]
+    live_site: UploadedSite, beginning: str, receipts: list[str]
 ) -> None:
-    yard = live_yard
-    footage = yard.add()
+    site = live_site
+    footage = site.add()
     with connection.execute_wrapper(FailsOnce(beginning)), pytest.raises(OperationalError):
-        yard.clean()
+        site.clean()
     assert footage.is_whole
-    assert yard.trash_files() == []
+    assert site.trash_files() == []
     assert [receipt.outcome for receipt in footage.receipts] == receipts
     assert footage.row.lease_owner is None
-    assert yard.clean().report.cleaned == 1
+    assert site.clean().report.cleaned == 1

@@ -17,103 +17,105 @@ from offload.states import State
 from offload.trash import Trash
 from tests.integration.cleanup.hooks import Steps
 from tests.integration.cleanup.test_between_steps import MOST_STEPS, clean_with
-from tests.integration.cleanup.yard import Footage, Yard
+from tests.integration.cleanup.uploaded_site import Footage, UploadedSite
 
-Other = Callable[[Yard, Footage, Any], None]
-
-
-def another_run(yard: Yard, footage: Footage, settings: Any) -> None:
-    yard.clean(transfer_id=footage.transfer_id)
+Other = Callable[[UploadedSite, Footage, Any], None]
 
 
-def another_run_that_quarantines(yard: Yard, footage: Footage, settings: Any) -> None:
+def another_run(site: UploadedSite, footage: Footage, settings: Any) -> None:
+    site.clean(transfer_id=footage.transfer_id)
+
+
+def another_run_that_quarantines(site: UploadedSite, footage: Footage, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    yard.clean(transfer_id=footage.transfer_id)
+    site.clean(transfer_id=footage.transfer_id)
 
 
-def hold_and_another_run(yard: Yard, footage: Footage, settings: Any) -> None:
-    hold(yard, footage)
-    yard.clean(transfer_id=footage.transfer_id)
+def hold_and_another_run(site: UploadedSite, footage: Footage, settings: Any) -> None:
+    hold(site, footage)
+    site.clean(transfer_id=footage.transfer_id)
 
 
-def sweep_alone(yard: Yard, footage: Footage, settings: Any) -> None:
-    trash_recover(yard.root, yard.clock.now())
+def sweep_alone(site: UploadedSite, footage: Footage, settings: Any) -> None:
+    trash_recover(site.root, site.clock.now())
 
 
-def nobody(yard: Yard, footage: Footage, settings: Any) -> None:
+def nobody(site: UploadedSite, footage: Footage, settings: Any) -> None:
     pass
 
 
-def hold(yard: Yard, footage: Footage) -> bool:
-    report = hold_set(recording_id=footage.recording.pk, user=yard.user(), reason="case 7", now=yard.clock.now())
+def hold(site: UploadedSite, footage: Footage) -> bool:
+    report = hold_set(recording_id=footage.recording.pk, user=site.user(), reason="case 7", now=site.clock.now())
     return report.local_copy_remains
 
 
-def in_trash(yard: Yard, footage: Footage) -> bool:
-    return str(footage.transfer_id) in yard.trash_files()
+def in_trash(site: UploadedSite, footage: Footage) -> bool:
+    return str(footage.transfer_id) in site.trash_files()
 
 
 @pytest.mark.parametrize(
     "other", [another_run, another_run_that_quarantines, hold_and_another_run, sweep_alone, nobody]
 )
 def test_run_that_wakes_without_its_lease_leaves_no_receipt_open_over_a_file_in_its_place(
-    live_yard: Yard, settings: Any, other: Other
+    live_site: UploadedSite, settings: Any, other: Other
 ) -> None:
     """It stands still at every one of its steps in turn, until its lease has run out."""
-    yard = live_yard
+    site = live_site
     for at in range(1, MOST_STEPS):
         settings.GCP_CLEANUP_QUARANTINE_HOURS = 0
-        footage = yard.add(f"{at:03}.mp4")
+        footage = site.add(f"{at:03}.mp4")
 
         def freeze(footage: Footage = footage) -> None:
-            yard.leases_run_out()
-            yard.clock.advance(61)
-            other(yard, footage, settings)
+            site.leases_run_out()
+            site.clock.advance(61)
+            other(site, footage, settings)
 
         steps = Steps(at, freeze)
-        clean_with(yard, steps, transfer_id=footage.transfer_id)
+        clean_with(site, steps, transfer_id=footage.transfer_id)
         if steps.acted_at is None:
             assert at > 15
             return
         open_receipts = [receipt for receipt in footage.receipts if receipt.closed_at is None]
-        gone = not footage.is_whole and not in_trash(yard, footage)
+        gone = not footage.is_whole and not in_trash(site, footage)
         where = f"stood still at {steps.acted_at}, step {at}"
         assert not (footage.path.exists() and open_receipts), where
         # Past its last look it unlinks, as docs/design/cleanup.md says under "What is left".
         assert not gone or footage.status == State.CLEANUP_COMPLETED or steps.acted_at.startswith("trash.unlink"), where
-        assert hold(yard, footage) is (footage.status != State.CLEANUP_COMPLETED and not open_receipts), where
-        yard.leases_run_out()
-        trash_recover(yard.root, yard.clock.now())
-        yard.clean(transfer_id=footage.transfer_id)
+        assert hold(site, footage) is (footage.status != State.CLEANUP_COMPLETED and not open_receipts), where
+        site.leases_run_out()
+        trash_recover(site.root, site.clock.now())
+        site.clean(transfer_id=footage.transfer_id)
         assert [receipt for receipt in footage.receipts if receipt.closed_at is None] == [], where
         assert footage.is_whole is not gone, where
-        assert not in_trash(yard, footage), where
+        assert not in_trash(site, footage), where
 
 
-def test_hold_is_told_of_the_file_in_its_place_though_a_receipt_was_left_open(yard: Yard, settings: Any) -> None:
+def test_hold_is_told_of_the_file_in_its_place_though_a_receipt_was_left_open(
+    site: UploadedSite, settings: Any
+) -> None:
     """As an earlier version left it: the row out of the line, the file at its path, the receipt `deleting`."""
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    footage = yard.add()
-    yard.clean()
-    yard.trash.put_back(str(footage.transfer_id), footage.row.original_local_path)
+    footage = site.add()
+    site.clean()
+    site.trash.put_back(str(footage.transfer_id), footage.row.original_local_path)
     footage.set(transfer_status=State.COMPLETED, cleanup_scheduled_at=None)
-    assert hold(yard, footage) is True
-    yard.clean()
+    assert hold(site, footage) is True
+    site.clean()
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_receipt_of_a_file_that_lies_nowhere_is_not_closed_as_put_back(yard: Yard, settings: Any) -> None:
+def test_receipt_of_a_file_that_lies_nowhere_is_not_closed_as_put_back(site: UploadedSite, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    footage = yard.add()
-    yard.clean()
-    yard.trash.unlink(str(footage.transfer_id), expected=yard.trash.find(str(footage.transfer_id)))
+    footage = site.add()
+    site.clean()
+    site.trash.unlink(str(footage.transfer_id), expected=site.trash.find(str(footage.transfer_id)))
     footage.set(transfer_status=State.COMPLETED, cleanup_scheduled_at=None)
-    yard.clean()
+    site.clean()
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
 
 
 def test_file_that_another_put_back_before_a_hold_called_it_off_has_its_receipt_closed(
-    yard: Yard, settings: Any
+    site: UploadedSite, settings: Any
 ) -> None:
     """Two put it back; the second, which leaves the line, finds it in its place."""
 
@@ -125,97 +127,99 @@ def test_file_that_another_put_back_before_a_hold_called_it_off_has_its_receipt_
             return super().find(key)
 
     looks: list[str] = []
-    footage = yard.add()
+    footage = site.add()
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    yard.clean()
-    hold(yard, footage)
-    yard.clean(trash=PutBackByAnother(yard.root))
+    site.clean()
+    hold(site, footage)
+    site.clean(trash=PutBackByAnother(site.root))
     assert footage.is_whole
     assert footage.status == State.COMPLETED
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_file_that_vanished_from_the_trash_is_no_reason_to_leave_the_line(yard: Yard, settings: Any) -> None:
+def test_file_that_vanished_from_the_trash_is_no_reason_to_leave_the_line(site: UploadedSite, settings: Any) -> None:
     """Neither in the trash nor at its path: the receipt is no `put_back`, and the next run closes it."""
 
     class Vanishes(Trash):
         def find(self, key: str) -> Any:
             looks.append(key)
             if len(looks) == 2:
-                (yard.folder / ".coldreel-trash" / key).unlink()
+                (site.folder / ".coldreel-trash" / key).unlink()
             return super().find(key)
 
     looks: list[str] = []
-    footage = yard.add()
+    footage = site.add()
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    yard.clean()
-    hold(yard, footage)
-    assert yard.clean(trash=Vanishes(yard.root)).report.failed == 1
+    site.clean()
+    hold(site, footage)
+    assert site.clean(trash=Vanishes(site.root)).report.failed == 1
     assert footage.status == State.CLEANUP_PENDING
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
-    yard.clean(transfer_id=footage.transfer_id)
+    site.clean(transfer_id=footage.transfer_id)
     assert footage.status == State.CLEANUP_COMPLETED
     assert [receipt.outcome for receipt in footage.receipts] == ["deleted"]
 
 
-def test_lease_lost_while_a_file_is_put_back_closes_no_receipt(yard: Yard, settings: Any) -> None:
+def test_lease_lost_while_a_file_is_put_back_closes_no_receipt(site: UploadedSite, settings: Any) -> None:
     """The receipt belongs to the run that has the lease now, which finds the file in its place and closes it."""
 
     class LosesTheLease(Trash):
         def put_back(self, key: str, relative_path: str) -> None:
             super().put_back(key, relative_path)
-            yard.leases_run_out()
-            claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=yard.clock.now(), lease_seconds=40)
+            site.leases_run_out()
+            claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=site.clock.now(), lease_seconds=40)
 
-    footage = yard.add()
+    footage = site.add()
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    yard.clean()
-    hold(yard, footage)
-    yard.clean(trash=LosesTheLease(yard.root))
+    site.clean()
+    hold(site, footage)
+    site.clean(trash=LosesTheLease(site.root))
     assert footage.is_whole
     assert footage.status == State.CLEANUP_PENDING
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
-    yard.leases_run_out()
-    yard.clean()
+    site.leases_run_out()
+    site.clean()
     assert footage.status == State.COMPLETED
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_lease_lost_while_a_put_back_is_finished_closes_no_receipt(yard: Yard, settings: Any) -> None:
+def test_lease_lost_while_a_put_back_is_finished_closes_no_receipt(site: UploadedSite, settings: Any) -> None:
     """An interrupted put-back left the file under both names; the run that finishes it loses its lease there."""
 
     class LosesTheLease(Trash):
         def put_back(self, key: str, relative_path: str) -> None:
             super().put_back(key, relative_path)
-            yard.leases_run_out()
-            claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=yard.clock.now(), lease_seconds=40)
+            site.leases_run_out()
+            claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=site.clock.now(), lease_seconds=40)
 
-    footage = yard.add()
+    footage = site.add()
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    yard.clean()
-    os.link(yard.folder / ".coldreel-trash" / str(footage.transfer_id), footage.path)
-    assert yard.clean(trash=LosesTheLease(yard.root)).report.cleaned == 0
+    site.clean()
+    os.link(site.folder / ".coldreel-trash" / str(footage.transfer_id), footage.path)
+    assert site.clean(trash=LosesTheLease(site.root)).report.cleaned == 0
     assert footage.is_whole
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
 
 
-def test_file_of_a_run_whose_lease_ran_out_is_back_at_once_where_nobody_took_it_over(yard: Yard) -> None:
+def test_file_of_a_run_whose_lease_ran_out_is_back_at_once_where_nobody_took_it_over(site: UploadedSite) -> None:
     """Without a worker that sweeps, the next command may be an hour away."""
 
     class Slow(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
             taken = super().take(relative_path, key, expected=expected)
-            yard.leases_run_out()
+            site.leases_run_out()
             return taken
 
-    footage = yard.add()
-    assert yard.clean(trash=Slow(yard.root)).report.cleaned == 0
+    footage = site.add()
+    assert site.clean(trash=Slow(site.root)).report.cleaned == 0
     assert footage.is_whole
-    assert yard.trash_files() == []
+    assert site.trash_files() == []
     assert footage.row.lease_owner is None
 
 
-def test_file_that_another_put_back_before_the_unlink_is_tried_again_without_an_open_receipt(yard: Yard) -> None:
+def test_file_that_another_put_back_before_the_unlink_is_tried_again_without_an_open_receipt(
+    site: UploadedSite,
+) -> None:
     class PutBackByAnother(Trash):
         def find(self, key: str) -> Any:
             if footage.receipts and not done:
@@ -224,9 +228,9 @@ def test_file_that_another_put_back_before_the_unlink_is_tried_again_without_an_
             return super().find(key)
 
     done: list[str] = []
-    footage = yard.add()
-    assert yard.clean(trash=PutBackByAnother(yard.root)).report.failed == 1
+    footage = site.add()
+    assert site.clean(trash=PutBackByAnother(site.root)).report.failed == 1
     assert footage.is_whole
     assert footage.status == State.CLEANUP_PENDING
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
-    assert hold(yard, footage) is True
+    assert hold(site, footage) is True

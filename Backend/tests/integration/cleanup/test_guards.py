@@ -10,7 +10,7 @@ import pytest
 from apps.cctv.models import DeletionReceipt
 from offload.errors import LineDown, Reason, StopAndTell, TryAgain
 from offload.states import State
-from tests.integration.cleanup.yard import Footage, Yard
+from tests.integration.cleanup.uploaded_site import Footage, UploadedSite
 
 ways_to_ask = pytest.mark.parametrize(
     "options", [{}, {"force": True}, {"dry_run": True}, {"batch_size": 1}], ids=["plain", "force", "dry_run", "one"]
@@ -22,112 +22,112 @@ def remove_files(footage: list[Footage]) -> None:
         each.path.unlink()
 
 
-def remove_objects(yard: Yard, footage: list[Footage]) -> None:
+def remove_objects(site: UploadedSite, footage: list[Footage]) -> None:
     for each in footage:
-        yard.store.remove(yard.bucket, each.row.gcp_storage_path)
+        site.store.remove(site.bucket, each.row.gcp_storage_path)
 
 
 @ways_to_ask
-def test_unmounted_media_root_stops_everything(yard: Yard, options: dict[str, Any]) -> None:
-    footage = yard.many(3)
-    yard.unmount()
-    run = yard.clean(**options)
+def test_unmounted_media_root_stops_everything(site: UploadedSite, options: dict[str, Any]) -> None:
+    footage = site.many(3)
+    site.unmount()
+    run = site.clean(**options)
     assert run.report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
     assert run.files == []
     assert {each.status for each in footage} == {State.CLEANUP_PENDING}
-    assert yard.store.calls == []
+    assert site.store.calls == []
 
 
-def test_unmounted_media_root_stops_a_run_that_has_nothing_to_do(yard: Yard) -> None:
-    yard.clean()
-    yard.unmount()
-    assert yard.clean().report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
+def test_unmounted_media_root_stops_a_run_that_has_nothing_to_do(site: UploadedSite) -> None:
+    site.clean()
+    site.unmount()
+    assert site.clean().report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
 
 
-def test_disk_that_is_unmounted_during_the_run_makes_no_file_count_as_gone(yard: Yard) -> None:
+def test_disk_that_is_unmounted_during_the_run_makes_no_file_count_as_gone(site: UploadedSite) -> None:
     """The mount point below is empty then, like after `umount`."""
-    footage = yard.many(3)
+    footage = site.many(3)
 
     def umount() -> None:
-        yard.unmount()
+        site.unmount()
         remove_files(footage)
 
-    run = yard.clean(on_start=lambda count: umount())
+    run = site.clean(on_start=lambda count: umount())
     assert run.report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
     assert {each.status for each in footage} == {State.CLEANUP_PENDING}
     assert not DeletionReceipt.objects.exists()
 
 
 @ways_to_ask
-def test_more_than_half_of_the_files_missing_stops_the_run(yard: Yard, options: dict[str, Any]) -> None:
-    footage = yard.many(20)
+def test_more_than_half_of_the_files_missing_stops_the_run(site: UploadedSite, options: dict[str, Any]) -> None:
+    footage = site.many(20)
     remove_files(footage[:11])
-    run = yard.clean(**options)
+    run = site.clean(**options)
     assert run.report.stopped is Reason.TOO_MANY_MISSING_LOCALLY
     assert run.files == []
     assert all(each.is_whole for each in footage[11:])
     assert {each.status for each in footage} == {State.CLEANUP_PENDING}
 
 
-def test_half_of_the_files_missing_is_told_file_by_file(yard: Yard) -> None:
-    footage = yard.many(20)
+def test_half_of_the_files_missing_is_told_file_by_file(site: UploadedSite) -> None:
+    footage = site.many(20)
     remove_files(footage[:10])
-    run = yard.clean()
+    run = site.clean()
     assert (run.report.cleaned, run.report.already_missing, run.report.stopped) == (10, 10, None)
 
 
-def test_nine_missing_files_stop_nothing(yard: Yard) -> None:
-    remove_files(yard.many(9))
-    assert yard.clean().report.already_missing == 9
+def test_nine_missing_files_stop_nothing(site: UploadedSite) -> None:
+    remove_files(site.many(9))
+    assert site.clean().report.already_missing == 9
 
 
-def test_one_transfer_asked_for_is_guarded_by_all_that_are_due(yard: Yard) -> None:
-    footage = yard.many(20)
+def test_one_transfer_asked_for_is_guarded_by_all_that_are_due(site: UploadedSite) -> None:
+    footage = site.many(20)
     remove_files(footage[:11])
-    run = yard.clean(transfer_id=footage[15].transfer_id, force=True)
+    run = site.clean(transfer_id=footage[15].transfer_id, force=True)
     assert run.report.stopped is Reason.TOO_MANY_MISSING_LOCALLY
     assert footage[15].is_whole
 
 
 @ways_to_ask
-def test_more_than_a_tenth_of_the_objects_missing_stops_the_run(yard: Yard, options: dict[str, Any]) -> None:
-    footage = yard.many(40)
-    remove_objects(yard, footage[30:])
-    run = yard.clean(**options)
+def test_more_than_a_tenth_of_the_objects_missing_stops_the_run(site: UploadedSite, options: dict[str, Any]) -> None:
+    footage = site.many(40)
+    remove_objects(site, footage[30:])
+    run = site.clean(**options)
     assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
     assert run.files == []
     assert all(each.is_whole for each in footage)
     assert {each.status for each in footage} == {State.CLEANUP_PENDING}
 
 
-def test_nine_missing_objects_are_told_file_by_file(yard: Yard) -> None:
-    footage = yard.many(12)
-    remove_objects(yard, footage[:9])
-    run = yard.clean()
+def test_nine_missing_objects_are_told_file_by_file(site: UploadedSite) -> None:
+    footage = site.many(12)
+    remove_objects(site, footage[:9])
+    run = site.clean()
     assert (run.report.cleaned, run.report.failed, run.report.stopped) == (3, 9, None)
     assert all(each.is_whole for each in footage[:9])
 
 
-def test_objects_missing_later_in_a_long_line_stop_the_run_as_well(yard: Yard) -> None:
-    footage = [yard.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(90)]
-    remove_objects(yard, footage[60:])
-    run = yard.clean(batch_size=10)
+def test_objects_missing_later_in_a_long_line_stop_the_run_as_well(site: UploadedSite) -> None:
+    footage = [site.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(90)]
+    remove_objects(site, footage[60:])
+    run = site.clean(batch_size=10)
     assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
     assert run.report.failed <= 10
     assert all(each.is_whole for each in footage[60:])
 
 
-def test_person_who_knows_why_goes_on(yard: Yard) -> None:
-    footage = yard.many(20)
+def test_person_who_knows_why_goes_on(site: UploadedSite) -> None:
+    footage = site.many(20)
     remove_files(footage[:12])
-    run = yard.clean(accept_missing=True)
+    run = site.clean(accept_missing=True)
     assert (run.report.cleaned, run.report.already_missing) == (8, 12)
 
 
-def test_bucket_that_is_gone_is_no_missing_object(yard: Yard) -> None:
-    footage = yard.many(3)
-    yard.store.remove_bucket(yard.bucket)
-    run = yard.clean()
+def test_bucket_that_is_gone_is_no_missing_object(site: UploadedSite) -> None:
+    footage = site.many(3)
+    site.store.remove_bucket(site.bucket)
+    run = site.clean()
     assert run.report.stopped is Reason.BUCKET_NOT_FOUND
     assert run.files == []
     assert {each.status for each in footage} == {State.CLEANUP_PENDING}
@@ -136,26 +136,28 @@ def test_bucket_that_is_gone_is_no_missing_object(yard: Yard) -> None:
 
 @pytest.mark.parametrize("seconds", [-301, 301, 24 * 3600, -24 * 3600])
 @pytest.mark.parametrize("force", [False, True])
-def test_clocks_that_differ_by_more_than_five_minutes_stop_the_run(yard: Yard, seconds: int, force: bool) -> None:
-    footage = yard.add()
-    yard.store.bucket_offset_seconds = seconds
-    run = yard.clean(force=force)
+def test_clocks_that_differ_by_more_than_five_minutes_stop_the_run(
+    site: UploadedSite, seconds: int, force: bool
+) -> None:
+    footage = site.add()
+    site.store.bucket_offset_seconds = seconds
+    run = site.clean(force=force)
     assert run.report.stopped is Reason.CLOCK_SKEW
     assert footage.is_whole
 
 
-def test_clock_that_jumped_a_day_makes_nothing_due(yard: Yard) -> None:
-    footage = yard.add(hours_ago=1)
-    yard.clock.jump(24 * 3600)
-    yard.store.bucket_offset_seconds = -24 * 3600
-    assert yard.clean().report.stopped is Reason.CLOCK_SKEW
+def test_clock_that_jumped_a_day_makes_nothing_due(site: UploadedSite) -> None:
+    footage = site.add(hours_ago=1)
+    site.clock.jump(24 * 3600)
+    site.store.bucket_offset_seconds = -24 * 3600
+    assert site.clean().report.stopped is Reason.CLOCK_SKEW
     assert footage.is_whole
 
 
-def test_clocks_that_differ_by_less_do_not(yard: Yard) -> None:
-    yard.add()
-    yard.store.bucket_offset_seconds = 299
-    assert yard.clean().report.cleaned == 1
+def test_clocks_that_differ_by_less_do_not(site: UploadedSite) -> None:
+    site.add()
+    site.store.bucket_offset_seconds = 299
+    assert site.clean().report.cleaned == 1
 
 
 @pytest.mark.parametrize(
@@ -163,72 +165,72 @@ def test_clocks_that_differ_by_less_do_not(yard: Yard) -> None:
     [LineDown("no route"), TryAgain("503"), StopAndTell("403"), StopAndTell("401", code=Reason.CREDENTIALS_REFUSED)],
     ids=lambda error: error.code.value,
 )
-def test_bucket_that_does_not_answer_stops_the_run_and_blames_no_file(yard: Yard, error: Any) -> None:
-    footage = yard.add()
-    yard.store.fault("bucket_time", error)
-    run = yard.clean()
+def test_bucket_that_does_not_answer_stops_the_run_and_blames_no_file(site: UploadedSite, error: Any) -> None:
+    footage = site.add()
+    site.store.fault("bucket_time", error)
+    run = site.clean()
     assert run.report.stopped is error.code
     assert footage.row.cleanup_failures == 0
-    assert yard.alarms() == {(error.code.value, "cleanup")}
-    assert yard.clean().report.cleaned == 1
-    assert yard.alarms() == set()
+    assert site.alarms() == {(error.code.value, "cleanup")}
+    assert site.clean().report.cleaned == 1
+    assert site.alarms() == set()
 
 
-def test_unknown_installation_stops_the_run(yard: Yard, settings: Any, tmp_path: Any) -> None:
-    footage = yard.add()
+def test_unknown_installation_stops_the_run(site: UploadedSite, settings: Any, tmp_path: Any) -> None:
+    footage = site.add()
     settings.COLDREEL_INSTALLATION_ID = ""
     settings.COLDREEL_HOME = tmp_path / "home-without-the-id-file"
-    assert yard.clean().report.stopped is Reason.OTHER_INSTALLATION
+    assert site.clean().report.stopped is Reason.OTHER_INSTALLATION
     assert footage.is_whole
 
 
-def test_files_under_a_receipt_or_in_the_trash_do_not_count_as_missing(yard: Yard, settings: Any) -> None:
+def test_files_under_a_receipt_or_in_the_trash_do_not_count_as_missing(site: UploadedSite, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    yard.many(12)
-    assert set(yard.clean().reasons) == {"quarantined"}
-    yard.add("new.mp4")
-    run = yard.clean()
+    site.many(12)
+    assert set(site.clean().reasons) == {"quarantined"}
+    site.add("new.mp4")
+    run = site.clean()
     assert run.report.stopped is None
     assert run.report.skipped == {Reason.QUARANTINED: 13}
 
 
-def test_proof_older_than_a_minute_is_read_again(yard: Yard) -> None:
-    yard.add()
-    yard.clean(on_start=lambda count: yard.clock.advance(61))
+def test_proof_older_than_a_minute_is_read_again(site: UploadedSite) -> None:
+    site.add()
+    site.clean(on_start=lambda count: site.clock.advance(61))
     receipt = DeletionReceipt.objects.get()
     assert receipt.outcome == "deleted"
-    assert yard.clock.now() - receipt.proof_read_at < timedelta(seconds=60)
-    assert len(yard.store.calls_of("get")) == 2
+    assert site.clock.now() - receipt.proof_read_at < timedelta(seconds=60)
+    assert len(site.store.calls_of("get")) == 2
 
 
-def test_proof_from_a_slow_answer_counts_from_the_question(yard: Yard, settings: Any) -> None:
+def test_proof_from_a_slow_answer_counts_from_the_question(site: UploadedSite, settings: Any) -> None:
     """An answer that took a minute proves nothing any more when it comes."""
     settings.COLDREEL_LEASE_SECONDS = 3600
-    footage = yard.add()
-    yard.store.fault("get", times=100, action=lambda: yard.clock.advance(61))
-    run = yard.clean()
+    footage = site.add()
+    site.store.fault("get", times=100, action=lambda: site.clock.advance(61))
+    run = site.clean()
     assert run.only.outcome.value == "failed"
     assert footage.is_whole
 
 
-def test_batch_is_read_back_before_any_of_it_is_touched(yard: Yard) -> None:
+def test_batch_is_read_back_before_any_of_it_is_touched(site: UploadedSite) -> None:
     """Thirty objects of the last batch are gone: not one of its rows is failed before the run stops."""
-    footage = [yard.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(90)]
-    remove_objects(yard, footage[60:])
-    run = yard.clean(batch_size=30)
+    footage = [site.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(90)]
+    remove_objects(site, footage[60:])
+    run = site.clean(batch_size=30)
     assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
     assert (run.report.cleaned, run.report.failed) == (60, 0)
     assert {each.status for each in footage[60:]} == {State.CLEANUP_PENDING}
 
 
-def test_objects_that_vanish_after_their_batch_was_read_back_stop_the_run_as_well(yard: Yard) -> None:
-    footage = yard.many(20)
+def test_objects_that_vanish_after_their_batch_was_read_back_stop_the_run_as_well(site: UploadedSite) -> None:
+    footage = site.many(20)
 
     def emptied(count: int) -> None:
-        remove_objects(yard, footage)
+        remove_objects(site, footage)
 
     # The sample was read before; the batch is read back a minute later, file by file.
-    run = yard.clean(on_start=emptied, on_file=lambda file: yard.clock.advance(61))
+    run = site.clean(on_start=emptied, on_file=lambda file: site.clock.advance(61))
     assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
     assert any(each.is_whole for each in footage)
     assert sum(each.status == State.FAILED for each in footage) < 10

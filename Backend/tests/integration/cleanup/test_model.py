@@ -25,7 +25,7 @@ from apps.cctv.services.holds import hold_lift, hold_set, holds_reconcile
 from offload.states import State
 from tests.conftest import INSTALLATION_ID, MARKER
 from tests.integration.cleanup.hooks import Crash, HookedClock, HookedRoot, HookedStore, HookedTrash, Steps
-from tests.integration.cleanup.yard import Footage, Yard
+from tests.integration.cleanup.uploaded_site import Footage, UploadedSite
 
 RECORDINGS = 3
 BUCKET = "coldreel-test"
@@ -59,28 +59,28 @@ def folder() -> Iterator[Path]:
 class Model:
     def __init__(self, folder: Path) -> None:
         (folder / MARKER).write_text("test\n")
-        self.yard = Yard(folder, BUCKET)
-        self.footage = [self.yard.add(f"{number}.mp4", hours_ago=23 + number) for number in range(RECORDINGS)]
+        self.site = UploadedSite(folder, BUCKET)
+        self.footage = [self.site.add(f"{number}.mp4", hours_ago=23 + number) for number in range(RECORDINGS)]
 
     # --- What is true of the world --------------------------------------------------------------------
 
     def local_is_whole(self, footage: Footage) -> bool:
         if footage.is_whole:
             return True
-        path = self.yard.folder / ".coldreel-trash" / str(footage.transfer_id)
+        path = self.site.folder / ".coldreel-trash" / str(footage.transfer_id)
         return path.is_file() and path.read_bytes() == footage.content
 
     def object_is_whole(self, footage: Footage) -> bool:
         row = footage.row
-        info = self.yard.info(footage)
+        info = self.site.info(footage)
         return (
             info is not None
             and info.generation == row.object_generation
-            and self.yard.store.data(BUCKET, row.gcp_storage_path) == footage.content
+            and self.site.store.data(BUCKET, row.gcp_storage_path) == footage.content
         )
 
     def is_held(self, footage: Footage) -> bool:
-        info = self.yard.info(footage)
+        info = self.site.info(footage)
         return footage.recording.hold_wanted or (info is not None and info.held)
 
     def check(self) -> None:
@@ -104,24 +104,24 @@ class Model:
 
     def hold(self, number: int) -> None:
         recording_id = self.footage[number].recording.pk
-        hold_set(recording_id=recording_id, user=self.yard.user(), reason="", now=self.yard.clock.now())
+        hold_set(recording_id=recording_id, user=self.site.user(), reason="", now=self.site.clock.now())
 
     def lift(self, number: int) -> None:
         recording_id = self.footage[number].recording.pk
-        hold_lift(recording_id=recording_id, user=self.yard.user(), now=self.yard.clock.now())
+        hold_lift(recording_id=recording_id, user=self.site.user(), now=self.site.clock.now())
 
     def reconcile(self) -> None:
-        holds_reconcile(store=self.yard.store, now=self.yard.clock.now())
+        holds_reconcile(store=self.site.store, now=self.site.clock.now())
 
     def clean(self, force: bool, steps: Steps | None = None) -> None:
         steps = steps or Steps(0, lambda: None)
-        yard = self.yard
-        yard.clean(
+        site = self.site
+        site.clean(
             force=force,
-            store=HookedStore(yard.store, steps),
-            root=HookedRoot(yard.root, steps),
-            trash=HookedTrash(yard.root, steps),
-            clock=HookedClock(yard.clock, steps),
+            store=HookedStore(site.store, steps),
+            root=HookedRoot(site.root, steps),
+            trash=HookedTrash(site.root, steps),
+            clock=HookedClock(site.clock, steps),
         )
 
     def clean_and_die(self, force: bool, at: int) -> None:
@@ -130,29 +130,29 @@ class Model:
 
         with contextlib.suppress(Crash):
             self.clean(force, Steps(at, die))
-        self.yard.leases_run_out()
+        self.site.leases_run_out()
 
     def hold_in_mid_clean(self, force: bool, at: int, number: int) -> None:
         self.clean(force, Steps(at, lambda: self.hold(number)))
 
     def sweep(self) -> None:
-        trash_recover(self.yard.root, self.yard.clock.now())
+        trash_recover(self.site.root, self.site.clock.now())
 
     def wait(self, seconds: int) -> None:
-        self.yard.clock.advance(seconds)
+        self.site.clock.advance(seconds)
 
     def remove_object(self, number: int) -> None:
         footage = self.footage[number]
-        if self.local_is_whole(footage) and self.yard.info(footage) is not None:
-            self.yard.store.remove(BUCKET, footage.row.gcp_storage_path)
+        if self.local_is_whole(footage) and self.site.info(footage) is not None:
+            self.site.store.remove(BUCKET, footage.row.gcp_storage_path)
 
     def replace_object(self, number: int) -> None:
         if self.local_is_whole(self.footage[number]):
-            self.yard.put(self.footage[number].row, b"something else")
+            self.site.put(self.footage[number].row, b"something else")
 
     def hold_in_bucket(self, number: int, held: bool) -> None:
-        if self.yard.info(self.footage[number]) is not None:
-            self.yard.tamper(self.footage[number], temporary_hold=held)
+        if self.site.info(self.footage[number]) is not None:
+            self.site.tamper(self.footage[number], temporary_hold=held)
 
     def replace_file(self, number: int) -> None:
         footage = self.footage[number]

@@ -16,7 +16,7 @@ from offload.states import State
 from offload.store import META_INSTALLATION, BucketReport, ObjectInfo
 from offload.testing import MemoryStore
 from tests.conftest import INSTALLATION_ID
-from tests.integration.cleanup.yard import Footage, Yard
+from tests.integration.cleanup.uploaded_site import Footage, UploadedSite
 
 
 class OddStore:
@@ -65,8 +65,8 @@ each_oddity = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def odd(yard: Yard) -> OddStore:
-    return OddStore(yard.store)
+def odd(site: UploadedSite) -> OddStore:
+    return OddStore(site.store)
 
 
 def name_of(footage: Footage) -> str:
@@ -77,12 +77,12 @@ def name_of(footage: Footage) -> str:
 @pytest.mark.parametrize("batch_size", [1, 50])
 @pytest.mark.parametrize("at", [0, 2], ids=["oldest", "in_the_middle"])
 def test_odd_object_stops_nothing_and_is_named_postponed_and_flagged(
-    yard: Yard, odd: OddStore, error: OffloadError, batch_size: int, at: int
+    site: UploadedSite, odd: OddStore, error: OffloadError, batch_size: int, at: int
 ) -> None:
-    footage = [yard.add(f"{n:03}.mp4", hours_ago=100 - n) for n in range(5)]
+    footage = [site.add(f"{n:03}.mp4", hours_ago=100 - n) for n in range(5)]
     bad = footage[at]
     odd.odd[name_of(bad)] = error
-    run = yard.clean(store=odd, batch_size=batch_size)
+    run = site.clean(store=odd, batch_size=batch_size)
     assert run.report.stopped is None
     assert (run.report.cleaned, run.report.failed) == (4, 1)
     told = next(file for file in run.files if file.transfer_id == bad.transfer_id)
@@ -92,62 +92,64 @@ def test_odd_object_stops_nothing_and_is_named_postponed_and_flagged(
     assert row.transfer_status == State.CLEANUP_PENDING
     assert (row.error_code, row.needs_attention, row.cleanup_failures) == (error.code, True, 1)
     assert row.next_attempt_at is not None
-    assert row.next_attempt_at > yard.clock.now()
-    assert yard.alarms() == {("cleanup_failed", "Depot")}
-    assert yard.trash_files() == []
+    assert row.next_attempt_at > site.clock.now()
+    assert site.alarms() == {("cleanup_failed", "Depot")}
+    assert site.trash_files() == []
 
 
 @each_oddity
 def test_odd_object_alone_in_the_line_is_no_reason_to_blame_the_bucket(
-    yard: Yard, odd: OddStore, error: OffloadError
+    site: UploadedSite, odd: OddStore, error: OffloadError
 ) -> None:
-    footage = yard.add()
+    footage = site.add()
     odd.odd[name_of(footage)] = error
-    run = yard.clean(store=odd)
+    run = site.clean(store=odd)
     assert run.report.stopped is None
     assert footage.row.needs_attention is True
 
 
-def test_odd_object_that_is_mended_goes_and_its_alarm_too(yard: Yard, odd: OddStore) -> None:
-    bad, _ = yard.many(2)
+def test_odd_object_that_is_mended_goes_and_its_alarm_too(site: UploadedSite, odd: OddStore) -> None:
+    bad, _ = site.many(2)
     odd.odd[name_of(bad)] = ODD[0]
-    yard.clean(store=odd)
+    site.clean(store=odd)
     odd.odd.clear()
-    yard.clock.advance(3600)
-    assert yard.clean(store=odd).report.cleaned == 1
+    site.clock.advance(3600)
+    assert site.clean(store=odd).report.cleaned == 1
     assert bad.row.needs_attention is False
-    assert yard.alarms() == set()
+    assert site.alarms() == set()
 
 
-def test_most_objects_odd_still_lets_the_others_go(yard: Yard, odd: OddStore) -> None:
-    footage = [yard.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(70)]
+def test_most_objects_odd_still_lets_the_others_go(site: UploadedSite, odd: OddStore) -> None:
+    footage = [site.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(70)]
     for bad in footage[:60]:
         odd.odd[name_of(bad)] = ODD[3]
     odd.lists, odd.listed = ODD[3], 0
-    run = yard.clean(store=odd, batch_size=7)
+    run = site.clean(store=odd, batch_size=7)
     assert run.report.stopped is None
     assert (run.report.cleaned, run.report.failed) == (10, 60)
 
 
-def test_odd_object_that_turns_up_after_the_rename_brings_its_file_back(yard: Yard, odd: OddStore) -> None:
+def test_odd_object_that_turns_up_after_the_rename_brings_its_file_back(site: UploadedSite, odd: OddStore) -> None:
     """Its proof was good at first and has to be renewed before the unlink."""
-    footage = [yard.add(f"{n:03}.mp4", hours_ago=100 - n) for n in range(3)]
+    footage = [site.add(f"{n:03}.mp4", hours_ago=100 - n) for n in range(3)]
 
     def later(_: Any) -> None:
         odd.odd[name_of(footage[1])] = ODD[3]
-        yard.clock.advance(61)
+        site.clock.advance(61)
 
-    run = yard.clean(store=odd, on_file=later)
+    run = site.clean(store=odd, on_file=later)
     assert (run.report.cleaned, run.report.failed, run.report.stopped) == (2, 1, None)
     assert footage[1].is_whole
 
 
 @pytest.mark.parametrize("error", [*ODD, TryAgain("503")], ids=lambda error: error.code.value)
-def test_listing_that_breaks_off_is_replaced_by_single_reads(yard: Yard, odd: OddStore, error: OffloadError) -> None:
+def test_listing_that_breaks_off_is_replaced_by_single_reads(
+    site: UploadedSite, odd: OddStore, error: OffloadError
+) -> None:
     """An object that somebody else put among a camera's own must not hide these."""
-    footage = yard.many(20)
+    footage = site.many(20)
     odd.lists = error
-    run = yard.clean(store=odd)
+    run = site.clean(store=odd)
     assert (run.report.cleaned, run.report.stopped) == (20, None)
     assert not any(each.path.exists() for each in footage)
     assert len(odd.asked) == 15  # five were seen in the listing
@@ -155,64 +157,64 @@ def test_listing_that_breaks_off_is_replaced_by_single_reads(yard: Yard, odd: Od
 
 @pytest.mark.parametrize("error", [StopAndTell("403"), LineDown("reset")], ids=["refuses", "line_down"])
 def test_bucket_that_refuses_every_object_stops_the_run_and_flags_nothing(
-    yard: Yard, odd: OddStore, error: OffloadError
+    site: UploadedSite, odd: OddStore, error: OffloadError
 ) -> None:
-    footage = yard.many(30)
+    footage = site.many(30)
     odd.refuses = odd.lists = error
     odd.listed = 0
-    run = yard.clean(store=odd)
+    run = site.clean(store=odd)
     assert run.report.stopped is error.code
     assert run.files == []
     assert {each.row.cleanup_failures for each in footage} == {0}
-    assert yard.alarms() == {(error.code.value, "cleanup")}
+    assert site.alarms() == {(error.code.value, "cleanup")}
     assert len(odd.asked) <= 12
 
 
-def test_missing_right_to_read_stops_the_run_of_a_single_file(yard: Yard, odd: OddStore) -> None:
-    footage = yard.add()
-    yard.store.report = BucketReport(exists=True, missing_permissions=("storage.objects.get",))
+def test_missing_right_to_read_stops_the_run_of_a_single_file(site: UploadedSite, odd: OddStore) -> None:
+    footage = site.add()
+    site.store.report = BucketReport(exists=True, missing_permissions=("storage.objects.get",))
     odd.refuses = StopAndTell("403")
-    assert yard.clean(store=odd).report.stopped is Reason.PERMISSION_DENIED
+    assert site.clean(store=odd).report.stopped is Reason.PERMISSION_DENIED
     assert footage.row.needs_attention is False
 
 
-def test_reset_connection_of_one_object_postpones_it_without_alarm(yard: Yard, odd: OddStore) -> None:
-    bad, *_ = yard.many(4)
+def test_reset_connection_of_one_object_postpones_it_without_alarm(site: UploadedSite, odd: OddStore) -> None:
+    bad, *_ = site.many(4)
     odd.odd[name_of(bad)] = LineDown("reset")
-    run = yard.clean(store=odd)
+    run = site.clean(store=odd)
     assert (run.report.cleaned, run.report.failed, run.report.stopped) == (3, 1, None)
     assert bad.row.needs_attention is False
-    assert yard.alarms() == set()
+    assert site.alarms() == set()
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])
 def test_former_bucket_that_is_gone_keeps_its_own_files_and_no_others(
-    yard: Yard, odd: OddStore, settings: Any, from_the_start: bool
+    site: UploadedSite, odd: OddStore, settings: Any, from_the_start: bool
 ) -> None:
     settings.GCP_STORAGE_FORMER_BUCKETS = ["a-former-bucket"]
-    yard.store.add_bucket("a-former-bucket")
-    here = yard.many(3)
-    yard.bucket = "a-former-bucket"
-    there = [yard.add(f"there-{n}.mp4", gcp_bucket="a-former-bucket") for n in range(2)]
-    yard.store.remove_bucket("a-former-bucket")
+    site.store.add_bucket("a-former-bucket")
+    here = site.many(3)
+    site.bucket = "a-former-bucket"
+    there = [site.add(f"there-{n}.mp4", gcp_bucket="a-former-bucket") for n in range(2)]
+    site.store.remove_bucket("a-former-bucket")
     if from_the_start:
         odd.gone.add("a-former-bucket")
-    run = yard.clean(store=odd)
+    run = site.clean(store=odd)
     assert run.report.stopped is Reason.BUCKET_NOT_FOUND
     assert run.report.cleaned == 3
     assert not any(each.path.exists() for each in here)
     assert all(each.is_whole for each in there)
     assert {each.row.cleanup_failures for each in there} == {0}
-    assert yard.alarms() == {("bucket_not_found", "cleanup")}
+    assert site.alarms() == {("bucket_not_found", "cleanup")}
 
 
-def test_dry_run_names_the_odd_object_and_raises_no_alarm(yard: Yard, odd: OddStore) -> None:
-    bad, *_ = yard.many(3)
+def test_dry_run_names_the_odd_object_and_raises_no_alarm(site: UploadedSite, odd: OddStore) -> None:
+    bad, *_ = site.many(3)
     odd.odd[name_of(bad)] = ODD[2]
-    run = yard.clean(store=odd, dry_run=True)
+    run = site.clean(store=odd, dry_run=True)
     assert (run.report.cleaned, run.report.failed, run.report.stopped) == (2, 1, None)
     assert bad.row.needs_attention is False
-    assert yard.alarms() == set()
+    assert site.alarms() == set()
 
 
 @pytest.fixture(scope="module")
@@ -223,24 +225,26 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProce
 
 
 @pytest.mark.parametrize("batch_size", [1, 50])
-def test_odd_objects_of_a_real_protocol_stop_nothing(yard: Yard, emulator: EmulatorProcess, batch_size: int) -> None:
+def test_odd_objects_of_a_real_protocol_stop_nothing(
+    site: UploadedSite, emulator: EmulatorProcess, batch_size: int
+) -> None:
     """No CRC32C, 403 and an unknown status on one object each, and a stranger's object among the camera's own."""
-    footage = [yard.add(f"{n:03}.mp4", hours_ago=100 - n) for n in range(20)]
+    footage = [site.add(f"{n:03}.mp4", hours_ago=100 - n) for n in range(20)]
     for each in footage:
-        resource = emulator.put_object(yard.bucket, name_of(each), each.content)
-        emulator.patch_object(yard.bucket, name_of(each), metadata={META_INSTALLATION: INSTALLATION_ID})
+        resource = emulator.put_object(site.bucket, name_of(each), each.content)
+        emulator.patch_object(site.bucket, name_of(each), metadata={META_INSTALLATION: INSTALLATION_ID})
         each.set(object_generation=int(resource["generation"]))
     stranger = f"{name_of(footage[0]).rpartition('/')[0]}/a-stranger.mp4"
-    emulator.put_object(yard.bucket, stranger, b"encrypted with a key of its owner")
+    emulator.put_object(site.bucket, stranger, b"encrypted with a key of its owner")
     for name in (stranger, name_of(footage[3])):
-        emulator.patch_object(yard.bucket, name, crc32c=None)
+        emulator.patch_object(site.bucket, name, crc32c=None)
     # Both are read singly: a listing that shows nothing of them would not be asked twice.
     for number, status in ((4, 403), (5, 418)):
-        emulator.patch_object(yard.bucket, name_of(footage[number]), crc32c=None)
+        emulator.patch_object(site.bucket, name_of(footage[number]), crc32c=None)
         emulator.fault("status", kind="get", name=name_of(footage[number]), status=status, times=1000)
     store = GoogleStore(project=None, credentials_path=None, emulator_host=emulator.url)
     try:
-        run = yard.clean(store=store, force=True, batch_size=batch_size)
+        run = site.clean(store=store, force=True, batch_size=batch_size)
     finally:
         emulator.clear_faults()
     assert run.report.stopped is None
@@ -252,4 +256,4 @@ def test_odd_objects_of_a_real_protocol_stop_nothing(yard: Yard, emulator: Emula
         "Gate/005.mp4": "bucket_refused",
     }
     assert [each.row.needs_attention for each in footage[3:6]] == [True] * 3
-    assert yard.alarms() == {("cleanup_failed", "Depot")}
+    assert site.alarms() == {("cleanup_failed", "Depot")}

@@ -6,78 +6,78 @@ import pytest
 
 from apps.cctv.services.cleanup.proof import Proofs
 from offload.errors import Reason
-from tests.integration.cleanup.yard import Yard
+from tests.integration.cleanup.uploaded_site import UploadedSite
 
 
 @pytest.fixture
-def proofs(yard: Yard) -> Proofs:
-    return Proofs(yard.store, yard.clock, seconds=60)
+def proofs(site: UploadedSite) -> Proofs:
+    return Proofs(site.store, site.clock, seconds=60)
 
 
 @pytest.mark.parametrize("seconds", [60, 61, -60, -61, 24 * 3600])
-def test_proof_is_read_again_after_the_wall_clock_was_set(yard: Yard, proofs: Proofs, seconds: int) -> None:
+def test_proof_is_read_again_after_the_wall_clock_was_set(site: UploadedSite, proofs: Proofs, seconds: int) -> None:
     """The monotonic clock stands still while a machine sleeps; only the wall clock knows of that hour."""
-    row = yard.add().row
+    row = site.add().row
     before = proofs.of(row)
-    yard.clock.jump(seconds)
+    site.clock.jump(seconds)
     assert not proofs.is_fresh(before)
-    assert proofs.of(row).read_at == yard.clock.now()
-    assert len(yard.store.calls_of("get")) == 2
+    assert proofs.of(row).read_at == site.clock.now()
+    assert len(site.store.calls_of("get")) == 2
 
 
 @pytest.mark.parametrize("seconds", [59, -59])
-def test_small_step_of_the_wall_clock_costs_no_read(yard: Yard, proofs: Proofs, seconds: int) -> None:
-    row = yard.add().row
+def test_small_step_of_the_wall_clock_costs_no_read(site: UploadedSite, proofs: Proofs, seconds: int) -> None:
+    row = site.add().row
     proofs.of(row)
-    yard.clock.jump(seconds)
+    site.clock.jump(seconds)
     proofs.of(row)
-    assert len(yard.store.calls_of("get")) == 1
+    assert len(site.store.calls_of("get")) == 1
 
 
-def test_proof_is_good_for_less_than_a_minute_of_either_clock(yard: Yard, proofs: Proofs) -> None:
-    proof = proofs.of(yard.add().row)
-    yard.clock.advance(59)
+def test_proof_is_good_for_less_than_a_minute_of_either_clock(site: UploadedSite, proofs: Proofs) -> None:
+    proof = proofs.of(site.add().row)
+    site.clock.advance(59)
     assert proofs.is_fresh(proof)
-    yard.clock.advance(1)
-    yard.clock.jump(-60)
+    site.clock.advance(1)
+    site.clock.jump(-60)
     assert not proofs.is_fresh(proof)
 
 
-def test_margin_makes_a_proof_old_earlier(yard: Yard, proofs: Proofs) -> None:
-    row = yard.add().row
+def test_margin_makes_a_proof_old_earlier(site: UploadedSite, proofs: Proofs) -> None:
+    row = site.add().row
     proof = proofs.of(row)
-    yard.clock.advance(30)
+    site.clock.advance(30)
     assert proofs.is_fresh(proof)
     assert not proofs.is_fresh(proof, margin_seconds=30)
-    assert proofs.of(row, margin_seconds=30).read_at == yard.clock.now()
+    assert proofs.of(row, margin_seconds=30).read_at == site.clock.now()
 
 
-def test_listing_proves_from_the_moment_before_it_was_asked_for(yard: Yard, proofs: Proofs) -> None:
-    rows = [each.row for each in yard.many(20)]
-    began = yard.clock.now()
-    yard.store.fault("list_prefix", action=lambda: yard.clock.advance(20))
+def test_listing_proves_from_the_moment_before_it_was_asked_for(site: UploadedSite, proofs: Proofs) -> None:
+    rows = [each.row for each in site.many(20)]
+    began = site.clock.now()
+    site.store.fault("list_prefix", action=lambda: site.clock.advance(20))
     proofs.load(rows)
     assert {proofs.of(row).read_at for row in rows} == {began}
-    assert yard.store.calls_of("get") == []
-    yard.clock.advance(40)
-    assert proofs.of(rows[0]).read_at == yard.clock.now()
+    assert site.store.calls_of("get") == []
+    site.clock.advance(40)
+    assert proofs.of(rows[0]).read_at == site.clock.now()
 
 
-def test_object_that_a_listing_does_not_show_is_read_by_itself(yard: Yard, proofs: Proofs) -> None:
-    footage = yard.many(20)
-    yard.store.remove(yard.bucket, footage[7].row.gcp_storage_path)
+def test_object_that_a_listing_does_not_show_is_read_by_itself(site: UploadedSite, proofs: Proofs) -> None:
+    footage = site.many(20)
+    site.store.remove(site.bucket, footage[7].row.gcp_storage_path)
     proofs.load([each.row for each in footage])
     assert proofs.of(footage[7].row).info is None
-    assert [call.name for call in yard.store.calls_of("get")] == [footage[7].row.gcp_storage_path]
+    assert [call.name for call in site.store.calls_of("get")] == [footage[7].row.gcp_storage_path]
 
 
-def test_sleep_of_the_machine_between_proof_and_deletion_asks_the_bucket_again(yard: Yard) -> None:
+def test_sleep_of_the_machine_between_proof_and_deletion_asks_the_bucket_again(site: UploadedSite) -> None:
     """An hour asleep: somebody deleted the object meanwhile."""
-    footage = yard.add()
+    footage = site.add()
 
     def asleep(count: int) -> None:
-        yard.clock.jump(200)
-        yard.store.remove(yard.bucket, footage.row.gcp_storage_path)
+        site.clock.jump(200)
+        site.store.remove(site.bucket, footage.row.gcp_storage_path)
 
-    assert yard.clean(on_start=asleep).only.reason is Reason.OBJECT_MISSING
+    assert site.clean(on_start=asleep).only.reason is Reason.OBJECT_MISSING
     assert footage.is_whole

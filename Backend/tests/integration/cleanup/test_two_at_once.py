@@ -18,23 +18,23 @@ from apps.cctv.services.cleanup import trash_recover
 from offload.source import SourceIdentity
 from offload.states import State
 from offload.trash import Trash
-from tests.integration.cleanup.yard import Footage, Run, Yard
+from tests.integration.cleanup.uploaded_site import Footage, Run, UploadedSite
 
 
-def clean_in_thread(yard: Yard, start: threading.Barrier) -> Run:
+def clean_in_thread(site: UploadedSite, start: threading.Barrier) -> Run:
     try:
         start.wait(timeout=30)
-        return yard.clean()
+        return site.clean()
     finally:
         connection.close()
 
 
-def test_runs_at_once_clean_each_file_once(live_yard: Yard) -> None:
-    yard, threads = live_yard, 4
-    footage = yard.many(16)
+def test_runs_at_once_clean_each_file_once(live_site: UploadedSite) -> None:
+    site, threads = live_site, 4
+    footage = site.many(16)
     start = threading.Barrier(threads)
     with ThreadPoolExecutor(threads) as pool:
-        runs = [job.result() for job in [pool.submit(clean_in_thread, yard, start) for _ in range(threads)]]
+        runs = [job.result() for job in [pool.submit(clean_in_thread, site, start) for _ in range(threads)]]
     assert sum(run.report.cleaned for run in runs) == len(footage)
     assert sum(run.report.freed_bytes for run in runs) == sum(len(each.content) for each in footage)
     assert [run.report.failed for run in runs] == [0] * threads
@@ -44,73 +44,73 @@ def test_runs_at_once_clean_each_file_once(live_yard: Yard) -> None:
     assert {each.status for each in footage} == {State.CLEANUP_COMPLETED}
 
 
-def loses_its_lease(yard: Yard, footage: Footage) -> None:
+def loses_its_lease(site: UploadedSite, footage: Footage) -> None:
     """The lease ran out, and another run has the row now."""
-    yard.leases_run_out()
-    claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=yard.clock.now(), lease_seconds=40)
+    site.leases_run_out()
+    claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=site.clock.now(), lease_seconds=40)
 
 
-def test_run_that_lost_its_lease_before_the_receipt_leaves_the_file_to_the_other(yard: Yard) -> None:
+def test_run_that_lost_its_lease_before_the_receipt_leaves_the_file_to_the_other(site: UploadedSite) -> None:
     class Slow(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
             taken = super().take(relative_path, key, expected=expected)
-            loses_its_lease(yard, footage)
+            loses_its_lease(site, footage)
             return taken
 
-    footage = yard.add()
-    assert yard.clean(trash=Slow(yard.root)).reasons == ["busy"]
-    assert yard.trash_files() == [str(footage.transfer_id)]
+    footage = site.add()
+    assert site.clean(trash=Slow(site.root)).reasons == ["busy"]
+    assert site.trash_files() == [str(footage.transfer_id)]
     assert footage.receipts == []
-    yard.leases_run_out()
-    assert trash_recover(yard.root, yard.clock.now()) == 1
+    site.leases_run_out()
+    assert trash_recover(site.root, site.clock.now()) == 1
     assert footage.is_whole
 
 
-def test_run_that_lost_its_lease_after_the_receipt_leaves_the_file_to_the_other(yard: Yard) -> None:
+def test_run_that_lost_its_lease_after_the_receipt_leaves_the_file_to_the_other(site: UploadedSite) -> None:
     class Slow(Trash):
         def find(self, key: str) -> SourceIdentity | None:
             if footage.receipts and not lost:
                 lost.append(True)
-                loses_its_lease(yard, footage)
+                loses_its_lease(site, footage)
             return super().find(key)
 
     lost: list[bool] = []
-    footage = yard.add()
-    assert yard.clean(trash=Slow(yard.root)).reasons == ["busy"]
-    assert yard.trash_files() == [str(footage.transfer_id)]
+    footage = site.add()
+    assert site.clean(trash=Slow(site.root)).reasons == ["busy"]
+    assert site.trash_files() == [str(footage.transfer_id)]
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
-    yard.leases_run_out()
-    assert yard.clean().reasons == ["receipt_finished"]
+    site.leases_run_out()
+    assert site.clean().reasons == ["receipt_finished"]
 
 
-def test_long_checksum_keeps_its_lease(yard: Yard, settings: Any) -> None:
+def test_long_checksum_keeps_its_lease(site: UploadedSite, settings: Any) -> None:
     """Every piece takes a tenth of the lease's time, and there are sixteen."""
     settings.COLDREEL_LEASE_SECONDS = 30
 
-    class SlowPieces(type(yard.clock)):  # type: ignore[misc]
+    class SlowPieces(type(site.clock)):  # type: ignore[misc]
         def monotonic(self) -> float:
             self.advance(3)
             return super().monotonic()
 
-    footage = yard.add(content=b"x" * (16 * 1024 * 1024))
+    footage = site.add(content=b"x" * (16 * 1024 * 1024))
     footage.path.write_bytes(footage.content)
-    clock = SlowPieces(yard.clock.now())
-    yard.store.clock = clock
-    assert yard.clean(clock=clock).report.cleaned == 1
+    clock = SlowPieces(site.clock.now())
+    site.store.clock = clock
+    assert site.clean(clock=clock).report.cleaned == 1
     assert footage.receipts[0].compared == "crc32c"
 
 
-def test_sweep_leaves_a_file_alone_that_a_run_is_at(yard: Yard) -> None:
+def test_sweep_leaves_a_file_alone_that_a_run_is_at(site: UploadedSite) -> None:
     swept: list[int] = []
 
     class Swept(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
             taken = super().take(relative_path, key, expected=expected)
-            swept.append(trash_recover(yard.root, yard.clock.now()))
+            swept.append(trash_recover(site.root, site.clock.now()))
             return taken
 
-    yard.add()
-    assert yard.clean(trash=Swept(yard.root)).report.cleaned == 1
+    site.add()
+    assert site.clean(trash=Swept(site.root)).report.cleaned == 1
     assert swept == [0]
 
 
@@ -121,33 +121,33 @@ def home(settings: Any, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_leases_of_a_command_that_runs_are_not_taken_for_a_dead_ones(yard: Yard, home: Path) -> None:
+def test_leases_of_a_command_that_runs_are_not_taken_for_a_dead_ones(site: UploadedSite, home: Path) -> None:
     freed: list[int] = []
 
     class Swept(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
-            freed.append(free_leases_of_dead_owners(home=home, now=yard.clock.now()))
+            freed.append(free_leases_of_dead_owners(home=home, now=site.clock.now()))
             return super().take(relative_path, key, expected=expected)
 
-    yard.add()
-    assert yard.clean(trash=Swept(yard.root)).report.cleaned == 1
+    site.add()
+    assert site.clean(trash=Swept(site.root)).report.cleaned == 1
     assert freed == [0]
     assert list((home / "owners").iterdir()) == []
 
 
-def test_home_that_takes_no_lock_file_stops_no_cleanup(yard: Yard, home: Path) -> None:
+def test_home_that_takes_no_lock_file_stops_no_cleanup(site: UploadedSite, home: Path) -> None:
     """For example the home of another user: the leases run out by themselves then."""
     (home / "owners").write_text("not a folder")
-    yard.add()
-    assert yard.clean().report.cleaned == 1
+    site.add()
+    assert site.clean().report.cleaned == 1
 
 
-def test_leases_of_a_run_that_ended_with_an_error_are_free_for_the_next_one(yard: Yard, home: Path) -> None:
+def test_leases_of_a_run_that_ended_with_an_error_are_free_for_the_next_one(site: UploadedSite, home: Path) -> None:
     class Breaks(Trash):
         def find(self, key: str) -> SourceIdentity | None:
             raise MemoryError
 
-    yard.add()
+    site.add()
     with pytest.raises(MemoryError):
-        yard.clean(trash=Breaks(yard.root))
-    assert yard.clean().report.cleaned == 1
+        site.clean(trash=Breaks(site.root))
+    assert site.clean().report.cleaned == 1

@@ -15,30 +15,32 @@ from offload.source import SourceIdentity
 from offload.states import State
 from offload.trash import Trash
 from tests.conftest import MARKER
-from tests.integration.cleanup.yard import Footage, Yard
+from tests.integration.cleanup.uploaded_site import Footage, UploadedSite
 from tests.unit.test_trash_writers import TMPFS, another_process, demand_tells_of_writers
 
 APPENDING = "file = open(path, 'ab')"
 
 
 @pytest.fixture(params=["tmpfs", "own"])
-def yard(request: pytest.FixtureRequest, db: None, media_root: Path, bucket: str, settings: Any) -> Iterator[Yard]:
+def site(
+    request: pytest.FixtureRequest, db: None, media_root: Path, bucket: str, settings: Any
+) -> Iterator[UploadedSite]:
     """On tmpfs, and on whatever file system the tests run on."""
     if request.param == "own":
         demand_tells_of_writers(media_root)
-        yield Yard(media_root, bucket)
+        yield UploadedSite(media_root, bucket)
         return
     with tempfile.TemporaryDirectory(dir=TMPFS) as folder:
         settings.MEDIA_ROOT = Path(folder)
         (Path(folder) / MARKER).write_text("test\n")
-        yield Yard(Path(folder), bucket)
+        yield UploadedSite(Path(folder), bucket)
 
 
 class BeforeTheUnlink(Trash):
     """Something happens after the last questions to the database."""
 
-    def __init__(self, yard: Yard, act: Callable[[Path], None]) -> None:
-        super().__init__(yard.root)
+    def __init__(self, site: UploadedSite, act: Callable[[Path], None]) -> None:
+        super().__init__(site.root)
         self._act = act
 
     def unlink(self, key: str, *, expected: SourceIdentity) -> None:
@@ -47,71 +49,71 @@ class BeforeTheUnlink(Trash):
         super().unlink(key, expected=expected)
 
 
-def test_file_that_a_program_has_open_for_writing_is_not_even_moved(yard: Yard) -> None:
-    footage = yard.add()
+def test_file_that_a_program_has_open_for_writing_is_not_even_moved(site: UploadedSite) -> None:
+    footage = site.add()
     with another_process(APPENDING, footage.path):
-        assert yard.clean(dry_run=True).reasons == ["file_in_use"]
-        assert yard.clean().reasons == ["file_in_use"]
+        assert site.clean(dry_run=True).reasons == ["file_in_use"]
+        assert site.clean().reasons == ["file_in_use"]
         assert footage.is_whole
     row = footage.row
     assert (row.transfer_status, row.error_code) == (State.CLEANUP_PENDING, Reason.FILE_IN_USE)
     assert row.next_attempt_at is not None
     assert footage.receipts == []
-    yard.clock.advance(61)
-    assert yard.clean().report.cleaned == 1
+    site.clock.advance(61)
+    assert site.clean().report.cleaned == 1
 
 
-def test_file_that_is_opened_after_the_receipt_goes_back_to_its_place(yard: Yard) -> None:
-    footage = yard.add()
+def test_file_that_is_opened_after_the_receipt_goes_back_to_its_place(site: UploadedSite) -> None:
+    footage = site.add()
     with ExitStack() as writers:
-        run = yard.clean(
-            trash=BeforeTheUnlink(yard, lambda path: writers.enter_context(another_process(APPENDING, path)) and None)
+        run = site.clean(
+            trash=BeforeTheUnlink(site, lambda path: writers.enter_context(another_process(APPENDING, path)) and None)
         )
         assert run.reasons == ["file_in_use"]
         assert footage.is_whole
-        assert yard.trash_files() == []
+        assert site.trash_files() == []
     row = footage.row
     assert (row.transfer_status, row.error_code) == (State.CLEANUP_PENDING, Reason.FILE_IN_USE)
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
-    yard.clock.advance(61)
-    assert yard.clean().report.cleaned == 1
+    site.clock.advance(61)
+    assert site.clean().report.cleaned == 1
 
 
-def test_bytes_written_between_the_last_questions_and_the_unlink_are_kept(yard: Yard) -> None:
+def test_bytes_written_between_the_last_questions_and_the_unlink_are_kept(site: UploadedSite) -> None:
     def write(path: Path) -> None:
         with path.open("r+b") as file:
             file.write(b"evidence")
 
-    footage = yard.add()
-    assert yard.clean(trash=BeforeTheUnlink(yard, write)).reasons == ["local_changed"]
+    footage = site.add()
+    assert site.clean(trash=BeforeTheUnlink(site, write)).reasons == ["local_changed"]
     assert footage.path.read_bytes() == b"evidence" + footage.content[8:]
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
     assert (footage.status, footage.row.needs_attention) == (State.COMPLETED, True)
 
 
-def opened_in_quarantine(yard: Yard, footage: Footage) -> Path:
-    assert yard.clean().reasons == ["quarantined"]
-    yard.clock.advance(24 * 3600)
-    return yard.folder / ".coldreel-trash" / str(footage.transfer_id)
+def opened_in_quarantine(site: UploadedSite, footage: Footage) -> Path:
+    assert site.clean().reasons == ["quarantined"]
+    site.clock.advance(24 * 3600)
+    return site.folder / ".coldreel-trash" / str(footage.transfer_id)
 
 
-def test_writer_is_asked_for_again_when_a_quarantine_is_over(yard: Yard, settings: Any) -> None:
+def test_writer_is_asked_for_again_when_a_quarantine_is_over(site: UploadedSite, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    footage = yard.add()
-    with another_process(APPENDING, opened_in_quarantine(yard, footage)):
-        assert yard.clean().reasons == ["file_in_use"]
+    footage = site.add()
+    with another_process(APPENDING, opened_in_quarantine(site, footage)):
+        assert site.clean().reasons == ["file_in_use"]
         assert footage.is_whole
         assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_bytes_written_at_the_end_of_a_quarantine_are_kept(yard: Yard, settings: Any) -> None:
+def test_bytes_written_at_the_end_of_a_quarantine_are_kept(site: UploadedSite, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
-    footage = yard.add()
-    opened_in_quarantine(yard, footage)
+    footage = site.add()
+    opened_in_quarantine(site, footage)
 
     def write(path: Path) -> None:
         with path.open("ab") as file:
             file.write(b"more")
 
-    assert yard.clean(trash=BeforeTheUnlink(yard, write)).reasons == ["local_changed"]
+    assert site.clean(trash=BeforeTheUnlink(site, write)).reasons == ["local_changed"]
     assert footage.path.read_bytes() == footage.content + b"more"

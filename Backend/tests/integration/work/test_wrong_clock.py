@@ -14,7 +14,7 @@ from django.conf import settings
 
 from apps.cctv.leasing.leases import correct_far_times, lease_clock
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
-from apps.cctv.services.cleanup.due import Scope, due_rows
+from apps.cctv.services.cleanup.due_rows import Scope, due_rows
 from apps.cctv.services.silence import silence_of
 from apps.cctv.services.sweep import sweep
 from offload.source import MediaRoot

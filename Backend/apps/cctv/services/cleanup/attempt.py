@@ -8,10 +8,10 @@ from uuid import UUID
 
 from apps.cctv.leasing.leases import release_cleanup, renew
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
-from apps.cctv.services.cleanup.context import Run
 from apps.cctv.services.cleanup.proof import Proof
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Refused, Waiver, object_check, row_check
+from apps.cctv.services.cleanup.run_state import Run
 from apps.cctv.tables.moves import Lease
 from offload.errors import FileProblem, LeaseLost, Reason
 from offload.source import MediaRoot, SourceIdentity

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apps.cctv.models import Site
-from apps.cctv.services.cleanup.due import bytes_in_quarantine
+from apps.cctv.services.cleanup.due_rows import bytes_in_quarantine
 
 
 @dataclass(frozen=True, slots=True)

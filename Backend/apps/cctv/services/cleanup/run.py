@@ -16,9 +16,7 @@ from apps.cctv.leasing.leases import release_unfinished_cleanup
 from apps.cctv.leasing.owners import command_owner, free_leases_of_dead_owners
 from apps.cctv.models import Site
 from apps.cctv.services import NotFound
-from apps.cctv.services.cleanup.context import Run
-from apps.cctv.services.cleanup.due import DueRow, Scope, batches, due_rows, load, one_row, rows_not_due
-from apps.cctv.services.cleanup.finish import close_left_open
+from apps.cctv.services.cleanup.due_rows import DueRow, Scope, batches, due_rows, load, one_row, rows_not_due
 from apps.cctv.services.cleanup.guards import (
     LOCAL_SHARE,
     REMOTE_SHARE,
@@ -28,14 +26,16 @@ from apps.cctv.services.cleanup.guards import (
     is_missing,
     marker_check,
 )
+from apps.cctv.services.cleanup.odd_objects import objects_check
+from apps.cctv.services.cleanup.one_file import file_clean
+from apps.cctv.services.cleanup.open_receipts import close_left_open
 from apps.cctv.services.cleanup.policy import CleanupPolicy
 from apps.cctv.services.cleanup.pressure import DiskReader, bytes_above_mark, disk_usage
 from apps.cctv.services.cleanup.proof import Proofs
 from apps.cctv.services.cleanup.report import CleanupReport, FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Waiver
-from apps.cctv.services.cleanup.second_look import objects_check
-from apps.cctv.services.cleanup.steps import file_clean
-from apps.cctv.services.cleanup.telling import files_clear, files_tell, run_clear, run_note, stop_tell
+from apps.cctv.services.cleanup.run_alarms import files_clear, files_tell, run_clear, run_note, stop_tell
+from apps.cctv.services.cleanup.run_state import Run
 from apps.cctv.services.disk_reserve import making_room
 from apps.cctv.services.media_root import media_root_expected, media_root_seen
 from offload.clock import Clock

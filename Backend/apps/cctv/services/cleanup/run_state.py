@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from apps.cctv.leasing.leases import lease_clock
-from apps.cctv.services.cleanup.due import DueRow
+from apps.cctv.services.cleanup.due_rows import DueRow
 from apps.cctv.services.cleanup.guards import BucketClock, MissingShare, bucket_clock
 from apps.cctv.services.cleanup.policy import CleanupPolicy
 from apps.cctv.services.cleanup.proof import Proofs

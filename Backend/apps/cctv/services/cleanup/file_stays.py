@@ -10,9 +10,9 @@ from django.db import transaction
 from apps.cctv.models import Recording
 from apps.cctv.services.cleanup.attempt import Attempt, is_at_path, whoever_was_first
 from apps.cctv.services.cleanup.guards import is_missing
+from apps.cctv.services.cleanup.recovery import file_recover
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Ending, Refused
-from apps.cctv.services.cleanup.trash import file_recover
 from offload.errors import FileProblem, LeaseLost, OffloadError, Reason, TryAgain
 from offload.retry import delay_seconds
 from offload.states import Move

@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.services.cleanup.context import Run
+from apps.cctv.services.cleanup.run_state import Run
 from offload.errors import LineDown, ObjectProblem, OffloadError, StopAndTell, TryAgain
 from offload.store import ObjectStore
 

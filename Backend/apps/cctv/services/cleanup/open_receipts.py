@@ -7,11 +7,11 @@ from django.db import transaction
 
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
 from apps.cctv.services.cleanup.attempt import Attempt, identity_at, is_at_path
-from apps.cctv.services.cleanup.context import Run
 from apps.cctv.services.cleanup.deletion import close, compare, delete, quarantined
 from apps.cctv.services.cleanup.guards import marker_check
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Ending, Refused, object_check, owner_check, row_check
+from apps.cctv.services.cleanup.run_state import Run
 from offload.errors import Reason
 from offload.source import SourceIdentity
 from offload.states import State

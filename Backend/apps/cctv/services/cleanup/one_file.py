@@ -11,14 +11,14 @@ from django.db import DatabaseError
 from apps.cctv.leasing.leases import claim_cleanup
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.cleanup.attempt import Attempt, read_row, whoever_was_first
-from apps.cctv.services.cleanup.context import Run
 from apps.cctv.services.cleanup.deletion import take_and_delete
-from apps.cctv.services.cleanup.endings import back_out, leave, postpone, refuse
-from apps.cctv.services.cleanup.finish import finish
+from apps.cctv.services.cleanup.file_stays import back_out, leave, postpone, refuse
 from apps.cctv.services.cleanup.guards import RunStopped
+from apps.cctv.services.cleanup.odd_objects import refusal_of_bucket
+from apps.cctv.services.cleanup.open_receipts import finish
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Refused, Waiver, bucket_time_check, object_check, row_check, time_check
-from apps.cctv.services.cleanup.second_look import refusal_of_bucket
+from apps.cctv.services.cleanup.run_state import Run
 from apps.cctv.services.disk_reserve import make_room
 from offload.errors import FileProblem, LeaseLost, ObjectProblem, OffloadError, Reason, StopAndTell
 from offload.states import State

@@ -12,7 +12,7 @@ from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.leasing.leases import claim_file_in_trash, lease_clock, release_cleanup
 from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
-from apps.cctv.services.cleanup.due import ROWS_AT_A_TIME
+from apps.cctv.services.cleanup.due_rows import ROWS_AT_A_TIME
 from apps.cctv.tables.moves import Lease
 from offload.errors import FileProblem, Reason
 from offload.source import MediaRoot

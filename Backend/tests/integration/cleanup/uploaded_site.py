@@ -1,4 +1,4 @@
-"""A yard of uploaded recordings: real rows, real files, a bucket in memory."""
+"""A site of uploaded recordings: real rows, real files, a bucket in memory."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Run:
         return [file.reason.value for file in self.files]
 
 
-class Yard:
+class UploadedSite:
     def __init__(self, folder: Path, bucket: str) -> None:
         self.folder = folder
         self.bucket = bucket
