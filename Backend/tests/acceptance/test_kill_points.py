@@ -29,7 +29,7 @@ RECORD = [
     KillPoint("TransferQuerySet.move_leased", "return"),
     KillPoint("uploads_work"),
     KillPoint("uploads_record", "return"),
-    KillPoint("Ledger._written", "return"),
+    KillPoint("GroupCommit._written", "return"),
     KillPoint("Attempt.ended"),  # committed, and nobody knows it yet
     KillPoint("Attempt.ended", "return"),
     KillPoint("Attempt.run", "return"),
@@ -45,7 +45,7 @@ LARGE = [
     KillPoint("Attempt.written"),
     KillPoint("OrmJournal.session_started"),
     KillPoint("OrmJournal.session_started", "return"),
-    KillPoint("Note.settle"),  # the session is committed, and its sender does not know it yet
+    KillPoint("QueuedWrite.settle"),  # the session is committed, and its sender does not know it yet
     KillPoint("Attempt.written", "return"),
     KillPoint("GoogleStore.send"),
     KillPoint("SourceBody.read", "return", 1),
@@ -83,7 +83,7 @@ GROUP = [
     KillPoint("Dispatcher._start", "call", 3),
     KillPoint("uploads_record", "return", 2),
     KillPoint("TransferQuerySet.move_leased", "return", 2),
-    KillPoint("Ledger._written", "return", 2),
+    KillPoint("GroupCommit._written", "return", 2),
     KillPoint("Attempt.ended", "call", 2),
     KillPoint("Attempt.ended", "call", 7),
 ]

@@ -38,14 +38,14 @@ BREAKAGES = (
         "apps/cctv/worker/group_commit.py",
         "        self._written.result()\n",
         "        return\n",
-        "tests/integration/work/test_ledger.py::test_note_is_committed_when_its_writer_goes_on",
+        "tests/integration/work/test_group_commit.py::test_note_is_committed_when_its_writer_goes_on",
     ),
     Breakage(
         "P3",
         "apps/cctv/worker/group_commit.py",
         "            self._later(entries, error)\n            return []\n",
         "            return []\n",
-        "tests/integration/work/test_ledger.py::test_group_whose_claim_fails_is_not_recorded_yet",
+        "tests/integration/work/test_group_commit.py::test_group_whose_claim_fails_is_not_recorded_yet",
     ),
     Breakage(
         "P3",

@@ -24,7 +24,7 @@ BREAKAGES = (
         "apps/cctv/worker/group_commit.py",
         "    if transfer_id in recorded:",
         "    if True:",
-        "tests/integration/work/test_ledger.py::test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other",
+        "tests/integration/work/test_group_commit.py::test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other",
     ),
     Breakage(
         "P6",

@@ -65,10 +65,10 @@ class Dispatcher:
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
                 self._give_back_what_waits()
             while any(not attempt.is_stuck for attempt in self.running()):
-                self._tools.ledger.write()
+                self._tools.group_commit.write()
                 self._waker.wait(self._tools.timings.poll_seconds)
         finally:
-            self._tools.ledger.close()
+            self._tools.group_commit.close()
             self._senders.close(hanging=self._hanging_threads())
 
     def _hanging_threads(self) -> int:
@@ -83,7 +83,7 @@ class Dispatcher:
 
     def _patience_seconds(self) -> float:
         look_in, poll = self._senders.look(), self._tools.timings.poll_seconds
-        company = GROUP_SECONDS if self._tools.ledger.is_waiting() else poll
+        company = GROUP_SECONDS if self._tools.group_commit.is_waiting() else poll
         return min(poll, company, poll if look_in is None else look_in)
 
     def _look_around(self) -> None:
@@ -99,7 +99,7 @@ class Dispatcher:
 
     def _write_and_claim(self) -> None:
         # While there is work for the threads a larger group of records costs less.
-        for claim in self._tools.ledger.write(self._claim, patient=self._senders.has_plenty()):
+        for claim in self._tools.group_commit.write(self._claim, patient=self._senders.has_plenty()):
             self._start(claim)
 
     def _claim(self, ending: Collection[Claim]) -> list[Claim]:

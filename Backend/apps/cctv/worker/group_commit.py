@@ -1,4 +1,4 @@
-"""The ledger: one thread writes what all uploads of a worker have to tell, everything queued in one transaction.
+"""Group commit: one thread writes what all uploads of a worker have to tell, everything queued in one transaction.
 
 Nobody who waits for a note waits for a group to fill: what queues up while one commit runs is the next group.
 What is not committed has not happened: whoever waits for a note is told after the commit, and an attempt keeps its
@@ -35,7 +35,7 @@ Refusal = Exception | None
 """Why an entry was not written; None where it was."""
 
 
-class Holder(Protocol):
+class LeaseHolder(Protocol):
     """Whose lease an entry is written under: an attempt."""
 
     @property
@@ -48,13 +48,13 @@ class Holder(Protocol):
         """Its end is recorded, or never will be."""
 
 
-class Note:
+class QueuedWrite:
     """Something to be written while an upload goes on, or its end where it failed (`ends`).
 
     `write` is called in a transaction and raises LeaseLost where it changed nothing.
     """
 
-    def __init__(self, by: Holder, write: Callable[[], object], *, ends: bool = False) -> None:
+    def __init__(self, by: LeaseHolder, write: Callable[[], object], *, ends: bool = False) -> None:
         self.by = by
         self.write = write
         self.ends = ends
@@ -73,12 +73,12 @@ class Note:
         self._written.result()
 
 
-class Record:
+class QueuedResult:
     """A verified upload: its end."""
 
     ends = True
 
-    def __init__(self, by: Holder, upload: Callable[[], Uploaded]) -> None:
+    def __init__(self, by: LeaseHolder, upload: Callable[[], Uploaded]) -> None:
         self.by = by
         self.upload = upload
 
@@ -86,7 +86,7 @@ class Record:
         self.by.ended(refusal)
 
 
-Entry = Note | Record
+Entry = QueuedWrite | QueuedResult
 
 
 def _claim_nothing(ending: Collection[Claim]) -> list[Claim]:
@@ -94,7 +94,7 @@ def _claim_nothing(ending: Collection[Claim]) -> list[Claim]:
     return []
 
 
-class Ledger:
+class GroupCommit:
     """`add` is for the uploads' threads, `write` for the one thread that writes."""
 
     def __init__(self, *, clock: Clock, wake: Callable[[], None]) -> None:
@@ -110,12 +110,12 @@ class Ledger:
         with self._lock:
             closed, first = self._closed, not self._queue
             if not closed:
-                if isinstance(entry, Record) and not any(isinstance(one, Record) for one in self._queue):
+                if isinstance(entry, QueuedResult) and not any(isinstance(one, QueuedResult) for one in self._queue):
                     self._record_since = self._clock.monotonic()
                 self._queue.append(entry)
         if closed:
             entry.settle(_nobody_writes())
-        elif first or isinstance(entry, Note):
+        elif first or isinstance(entry, QueuedWrite):
             self._wake()
 
     def write(
@@ -160,22 +160,24 @@ class Ledger:
         """Nobody waits for a verified upload's record, so some company may come; for a note somebody does."""
         with self._lock:
             if patient and self._clock.monotonic() - self._record_since < GROUP_SECONDS:
-                notes: list[Entry] = [entry for entry in self._queue if isinstance(entry, Note)]
-                self._queue = [entry for entry in self._queue if isinstance(entry, Record)]
+                notes: list[Entry] = [entry for entry in self._queue if isinstance(entry, QueuedWrite)]
+                self._queue = [entry for entry in self._queue if isinstance(entry, QueuedResult)]
                 return notes
             entries, self._queue = self._queue, []
             return entries
 
     def _written(self, entries: Sequence[Entry]) -> list[Refusal]:
         """In a transaction: what came of each."""
-        records = {entry: entry.upload() for entry in entries if isinstance(entry, Record)}
+        records = {entry: entry.upload() for entry in entries if isinstance(entry, QueuedResult)}
         if len(records) < len(entries):
             # All rows in one order before any is written: two who lock many never wait in a circle.
             leases = [entry.by.claim.lease for entry in entries]
             GCPVideoTransfer.objects.lock_leased(leases, lease_clock(self._clock.now()))
-        noted = {entry: _refusal(entry) for entry in entries if isinstance(entry, Note)}
+        noted = {entry: _refusal(entry) for entry in entries if isinstance(entry, QueuedWrite)}
         recorded = uploads_record(uploads=list(records.values()), now=self._clock.now()) if records else set()
-        return [noted[entry] if isinstance(entry, Note) else _refusal_of_record(entry, recorded) for entry in entries]
+        return [
+            noted[entry] if isinstance(entry, QueuedWrite) else _refusal_of_record(entry, recorded) for entry in entries
+        ]
 
     def _one_by_one(self, entries: Sequence[Entry]) -> None:
         for number, entry in enumerate(entries):
@@ -210,7 +212,7 @@ class Ledger:
         self._wake()
 
 
-def _refusal(note: Note) -> Refusal:
+def _refusal(note: QueuedWrite) -> Refusal:
     try:
         note.write()
     except LeaseLost as lost:
@@ -218,7 +220,7 @@ def _refusal(note: Note) -> Refusal:
     return None
 
 
-def _refusal_of_record(record: Record, recorded: Collection[UUID]) -> Refusal:
+def _refusal_of_record(record: QueuedResult, recorded: Collection[UUID]) -> Refusal:
     transfer_id = record.by.claim.lease.transfer_id
     if transfer_id in recorded:
         return None

@@ -19,7 +19,7 @@ from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.disk import DiskGuard
 from apps.cctv.worker.dispatch import Dispatcher
-from apps.cctv.worker.group_commit import Ledger
+from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.heartbeat import Heartbeat
 from apps.cctv.worker.periodic import PERIODIC, PeriodicThread, Worker
 from apps.cctv.worker.signals import StopSignals, Waker
@@ -66,7 +66,7 @@ def run_worker(
         timings=timings,
         gate=gate,
         bandwidth=Bandwidth(clock),
-        ledger=Ledger(clock=clock, wake=waker.wake),
+        group_commit=GroupCommit(clock=clock, wake=waker.wake),
         stopping=threading.Event(),
         rights=RightsWatch(root),
     )

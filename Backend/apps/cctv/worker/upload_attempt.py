@@ -25,7 +25,7 @@ from apps.cctv.services.uploads import (
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.crashes import log_crash
-from apps.cctv.worker.group_commit import Ledger, Note, Record, Refusal
+from apps.cctv.worker.group_commit import GroupCommit, QueuedResult, QueuedWrite, Refusal
 from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
 from offload.errors import Disposition, LeaseLost, OffloadError, Reason, Stopped
@@ -50,7 +50,7 @@ class Tools:
     timings: Timings
     gate: Gate
     bandwidth: Bandwidth
-    ledger: Ledger
+    group_commit: GroupCommit
     stopping: threading.Event
     rights: RightsWatch | None = None
     cleanup_first: threading.Event = field(default_factory=threading.Event)
@@ -147,7 +147,9 @@ class Attempt:
             log_crash("upload.crashed", error, transfer=str(self.id))
             self._fail(OffloadError(f"unexpected {type(error).__name__}", code=Reason.INTERNAL_ERROR))
         else:
-            self._tools.ledger.add(Record(self, lambda: Uploaded(self.claim, result, self._sending_seconds())))
+            self._tools.group_commit.add(
+                QueuedResult(self, lambda: Uploaded(self.claim, result, self._sending_seconds()))
+            )
         finally:
             self._has_ended = True
             self.moved()
@@ -175,7 +177,7 @@ class Attempt:
             )
 
     def _fail(self, error: OffloadError) -> None:
-        self._tools.ledger.add(Note(self, lambda: self._record_failure(error), ends=True))
+        self._tools.group_commit.add(QueuedWrite(self, lambda: self._record_failure(error), ends=True))
 
     def _record_failure(self, error: OffloadError) -> None:
         if isinstance(error, LeaseLost):
@@ -199,8 +201,8 @@ class Attempt:
 
     def written(self, write: Callable[[], object]) -> None:
         """Have `write` called in the next group, and wait for its commit. Raises LeaseLost."""
-        note = Note(self, write)
-        self._tools.ledger.add(note)
+        note = QueuedWrite(self, write)
+        self._tools.group_commit.add(note)
         note.wait()
 
     # --- the upload's start, as people see it: of a small file in the row with its end, or when somebody looks ---
@@ -215,7 +217,7 @@ class Attempt:
         seconds = self._sending_seconds()
         if seconds is not None and seconds >= self._tools.timings.poll_seconds and not self._start_is_told:
             self._start_is_told = True
-            self._tools.ledger.add(Note(self, self._note_start))
+            self._tools.group_commit.add(QueuedWrite(self, self._note_start))
 
     def _note_start(self) -> None:
         upload_note_start(claim=self.claim, seconds_ago=self._sending_seconds() or 0.0, now=self._tools.clock.now())

@@ -16,7 +16,7 @@ from apps.cctv.services.disk_reserve import Reserve
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import Gate
 from apps.cctv.worker.disk import DiskGuard
-from apps.cctv.worker.group_commit import Ledger
+from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
 from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Tools
@@ -50,7 +50,7 @@ def tools(disk, clock, bucket):
         timings=timings,
         gate=Gate(clock, timings, lambda: 0.5, closed=False),
         bandwidth=Bandwidth(clock),
-        ledger=Ledger(clock=clock, wake=lambda: None),
+        group_commit=GroupCommit(clock=clock, wake=lambda: None),
         stopping=threading.Event(),
     )
 

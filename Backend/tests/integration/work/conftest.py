@@ -18,7 +18,7 @@ import pytest
 
 from apps.cctv.models import GCPVideoTransfer, TransferBatch
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.group_commit import Ledger
+from apps.cctv.worker.group_commit import GroupCommit
 from offload.clock import Clock, SystemClock
 from offload.testing import FakeClock, MemoryStore
 from tests.conftest import MakeRecording
@@ -61,11 +61,11 @@ def make_transfer(make_recording: MakeRecording, batch: TransferBatch, bucket: s
     return make
 
 
-def written_at_once(clock: Clock) -> Ledger:
-    """A ledger for one upload: what it tells is written by the thread that tells it."""
+def written_at_once(clock: Clock) -> GroupCommit:
+    """A group commit for one upload: what it tells is written by the thread that tells it."""
 
     def write() -> None:
-        ledger.write()
+        group_commit.write()
 
-    ledger = Ledger(clock=clock, wake=write)
-    return ledger
+    group_commit = GroupCommit(clock=clock, wake=write)
+    return group_commit

@@ -49,7 +49,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path, bandwidth: Ban
         timings=TIMINGS,
         gate=Gate(clock, TIMINGS, lambda: 0.5, closed=False),
         bandwidth=bandwidth,
-        ledger=written_at_once(clock),
+        group_commit=written_at_once(clock),
         stopping=threading.Event(),
     )
 
@@ -308,7 +308,7 @@ def test_busy_database_costs_neither_the_upload_nor_its_result(
     make_transfer(size_bytes=3 * MIB)
     with closing(_Busy(sleeps=5)) as clock:
         store.fault("send", skip=requests_before, action=clock.lock)
-        attempt_of(replace(tools, clock=clock, ledger=written_at_once(clock))).run()
+        attempt_of(replace(tools, clock=clock, group_commit=written_at_once(clock))).run()
     assert row().transfer_status == State.CLEANUP_PENDING
     assert (row().failures_in_row, row().lease_number) == (0, 1)
 
@@ -321,12 +321,12 @@ def test_database_that_stays_busy_costs_no_byte(
     make_transfer(size_bytes=3 * MIB)
     with closing(_Busy(sleeps=10**9)) as clock:
         store.fault("send", skip=3, action=clock.lock)
-        attempt_of(replace(tools, clock=clock, ledger=written_at_once(clock))).run()
+        attempt_of(replace(tools, clock=clock, group_commit=written_at_once(clock))).run()
         assert len(store.objects()) == 1
         assert row().transfer_status == State.UPLOADING
         clock.unlock()
         clock.advance(60)
         expire_leases(now=clock.now())
-        attempt_of(replace(tools, clock=clock, ledger=written_at_once(clock))).run()
+        attempt_of(replace(tools, clock=clock, group_commit=written_at_once(clock))).run()
     assert row().transfer_status == State.CLEANUP_PENDING
     assert sum(call.received_bytes for call in store.calls_of("send")) == 3 * MIB

@@ -351,7 +351,7 @@ def test_lost_lease_ends_a_paced_upload_and_records_nothing(
         timings=Timings(),
         gate=Gate(clock, Timings(), lambda: 0.5, closed=False),
         bandwidth=bandwidth,
-        ledger=written_at_once(clock),
+        group_commit=written_at_once(clock),
         stopping=threading.Event(),
     )
     claim = rows.claim(now=clock.now())

@@ -17,7 +17,7 @@ from apps.cctv.leasing import leases
 from apps.cctv.models import PeriodicJob
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import Gate
-from apps.cctv.worker.group_commit import Ledger
+from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.periodic import PERIODIC, Periodic, PeriodicThread, Worker
 from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Tools
@@ -43,7 +43,7 @@ def worker(store: MemoryStore, clock: FakeClock, media_root: Path, tmp_path: Pat
         timings=timings,
         gate=Gate(clock, timings, lambda: 0.5, closed=False),
         bandwidth=Bandwidth(clock),
-        ledger=Ledger(clock=clock, wake=lambda: None),
+        group_commit=GroupCommit(clock=clock, wake=lambda: None),
         stopping=threading.Event(),
     )
     return Worker(tools=tools, home=tmp_path, owner_id=uuid.uuid4(), site_id=None)

@@ -145,7 +145,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
         timings=timings,
         gate=Gate(clock, timings, lambda: 0.5, closed=False),
         bandwidth=Bandwidth(clock),
-        ledger=written_at_once(clock),
+        group_commit=written_at_once(clock),
         stopping=threading.Event(),
     )
 

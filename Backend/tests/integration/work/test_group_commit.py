@@ -1,4 +1,4 @@
-"""The ledger: groups that are written together, and what one of them cannot do to the others."""
+"""Group commit: entries that are written together, and what one of them cannot do to the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from apps.cctv.leasing.claims import BatchQueue
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.services.uploads import Uploaded
-from apps.cctv.worker.group_commit import GROUP_SECONDS, Ledger, Note, Record, Refusal
+from apps.cctv.worker.group_commit import GROUP_SECONDS, GroupCommit, QueuedResult, QueuedWrite, Refusal
 from offload.errors import LeaseLost
 from offload.states import State
 from offload.testing import FakeClock
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 UNTOLD = object()
 
 
-class Held:
-    """An attempt as the ledger knows it."""
+class Holder:
+    """An attempt as group commit knows it."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -52,92 +52,94 @@ class Held:
         return found
 
 
-MakeGroup = Callable[..., list[Held]]
+MakeGroup = Callable[..., list[Holder]]
 
 
 @pytest.fixture
 def group_of(make_transfer: MakeTransfer, batch: TransferBatch) -> MakeGroup:
-    def make(size: int, *, waiting: int = 0) -> list[Held]:
+    def make(size: int, *, waiting: int = 0) -> list[Holder]:
         TransferBatch.objects.update(batch_size=size)
         for number in range(size + waiting):
             make_transfer(f"{number}.ts")
-        return [Held(claim) for claim in rows.claim_many(size)]
+        return [Holder(claim) for claim in rows.claim_many(size)]
 
     return make
 
 
-def uploaded(held: Held, **changes: Any) -> Record:
-    return Record(held, lambda: Uploaded(held.claim, result_for(held.claim, **changes)))
+def uploaded(holder: Holder, **changes: Any) -> QueuedResult:
+    return QueuedResult(holder, lambda: Uploaded(holder.claim, result_for(holder.claim, **changes)))
 
 
 @pytest.fixture
-def ledger(clock: FakeClock) -> Ledger:
-    return Ledger(clock=clock, wake=lambda: None)
+def group_commit(clock: FakeClock) -> GroupCommit:
+    return GroupCommit(clock=clock, wake=lambda: None)
 
 
 # --- together ---
 
 
-def test_group_is_recorded_and_the_next_one_claimed_with_one_commit(ledger: Ledger, group_of: MakeGroup) -> None:
+def test_group_is_recorded_and_the_next_one_claimed_with_one_commit(
+    group_commit: GroupCommit, group_of: MakeGroup
+) -> None:
     group = group_of(5, waiting=5)
     queue = BatchQueue(owner_id=rows.OWNER, site_id=None, lease_seconds=40, actor="box:7")
-    for held in group:
-        ledger.add(uploaded(held))
+    for holder in group:
+        group_commit.add(uploaded(holder))
 
     def claim(ending: Collection[Claim]) -> list[Claim]:
         return queue.claim_due(len(ending), now=rows.NOW, freed={one.transfer.batch_id for one in ending})
 
     with DatabaseCalls().watching() as calls:
-        claims = ledger.write(claim)
+        claims = group_commit.write(claim)
 
     assert len(calls.commits()) == 1
     assert len(calls.queries()) <= 17  # whatever the group's size
-    assert [held.told for held in group] == [None] * 5
-    assert {held.row().transfer_status for held in group} == {State.CLEANUP_PENDING}
+    assert [holder.told for holder in group] == [None] * 5
+    assert {holder.row().transfer_status for holder in group} == {State.CLEANUP_PENDING}
     assert len(claims) == 5
-    assert {claim.transfer.pk for claim in claims}.isdisjoint(held.claim.transfer.pk for held in group)
+    assert {claim.transfer.pk for claim in claims}.isdisjoint(holder.claim.transfer.pk for holder in group)
 
 
-def test_empty_ledger_asks_the_database_nothing(ledger: Ledger) -> None:
+def test_empty_queue_asks_the_database_nothing(group_commit: GroupCommit) -> None:
     with DatabaseCalls().watching() as calls:
-        assert ledger.write() == []
+        assert group_commit.write() == []
     assert calls.calls == []
 
 
-def test_group_whose_claim_fails_is_not_recorded_yet(ledger: Ledger, group_of: MakeGroup) -> None:
+def test_group_whose_claim_fails_is_not_recorded_yet(group_commit: GroupCommit, group_of: MakeGroup) -> None:
     """Both or neither: and what is not committed is told to nobody."""
     group = group_of(2)
-    for held in group:
-        ledger.add(uploaded(held))
+    for holder in group:
+        group_commit.add(uploaded(holder))
 
     def claim(ending: Collection[Claim]) -> list[Claim]:
         raise OperationalError("the connection is gone")
 
-    assert ledger.write(claim) == []
-    assert [held.told for held in group] == [UNTOLD, UNTOLD]
-    assert {held.row().transfer_status for held in group} == {State.UPLOADING}
-    ledger.write()
-    assert {held.row().transfer_status for held in group} == {State.CLEANUP_PENDING}
-    assert [held.told for held in group] == [None, None]
+    assert group_commit.write(claim) == []
+    assert [holder.told for holder in group] == [UNTOLD, UNTOLD]
+    assert {holder.row().transfer_status for holder in group} == {State.UPLOADING}
+    group_commit.write()
+    assert {holder.row().transfer_status for holder in group} == {State.CLEANUP_PENDING}
+    assert [holder.told for holder in group] == [None, None]
 
 
-def test_note_is_committed_when_its_writer_goes_on(ledger: Ledger, group_of: MakeGroup) -> None:
-    (held,) = group_of(1)
+def test_note_is_committed_when_its_writer_goes_on(group_commit: GroupCommit, group_of: MakeGroup) -> None:
+    (holder,) = group_of(1)
     queued, seen = threading.Event(), []
 
     def upload() -> None:
-        rows_of = GCPVideoTransfer.objects.filter(pk=held.claim.transfer.pk)
-        note = Note(held, lambda: rows_of.update(bytes_uploaded=512))
-        ledger.add(note)
+        rows_of = GCPVideoTransfer.objects.filter(pk=holder.claim.transfer.pk)
+        note = QueuedWrite(holder, lambda: rows_of.update(bytes_uploaded=512))
+        group_commit.add(note)
         queued.set()
         note.wait()
-        seen.append(held.row().bytes_uploaded)
+        seen.append(holder.row().bytes_uploaded)
         connections.close_all()
 
     thread = threading.Thread(target=upload)
     thread.start()
     queued.wait()
-    ledger.write()
+    group_commit.write()
     thread.join()
     assert seen == [512]
 
@@ -145,61 +147,65 @@ def test_note_is_committed_when_its_writer_goes_on(ledger: Ledger, group_of: Mak
 # --- one of them ---
 
 
-def test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other(ledger: Ledger, group_of: MakeGroup) -> None:
+def test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other(
+    group_commit: GroupCommit, group_of: MakeGroup
+) -> None:
     group = group_of(4)
     late = group[1]
     GCPVideoTransfer.objects.filter(pk=late.claim.transfer.pk).update(lease_number=9)
     before = late.columns()
-    for held in group:
-        ledger.add(uploaded(held))
-    ledger.write()
+    for holder in group:
+        group_commit.add(uploaded(holder))
+    group_commit.write()
 
     assert late.columns() == before
     assert late.row().recording.storage_type == Recording.StorageType.LOCAL
     assert late.row().events.count() == 1
     assert isinstance(late.told, LeaseLost)
-    others = [held for held in group if held is not late]
-    assert [held.told for held in others] == [None] * 3
-    assert {held.row().transfer_status for held in others} == {State.CLEANUP_PENDING}
+    others = [holder for holder in group if holder is not late]
+    assert [holder.told for holder in others] == [None] * 3
+    assert {holder.row().transfer_status for holder in others} == {State.CLEANUP_PENDING}
 
 
 def test_lease_that_ran_out_before_the_group_was_written_records_nothing(
-    ledger: Ledger, clock: FakeClock, group_of: MakeGroup
+    group_commit: GroupCommit, clock: FakeClock, group_of: MakeGroup
 ) -> None:
     """Waiting for the group makes no lease longer."""
-    (held,) = group_of(1)
-    ledger.add(uploaded(held))
+    (holder,) = group_of(1)
+    group_commit.add(uploaded(holder))
     clock.advance(41)
     if connection.vendor == "postgresql":  # which goes by its own clock
         GCPVideoTransfer.objects.update(lease_expires_at=rows.NOW)
-    ledger.write()
-    assert isinstance(held.told, LeaseLost)
-    assert held.row().transfer_status == State.UPLOADING
+    group_commit.write()
+    assert isinstance(holder.told, LeaseLost)
+    assert holder.row().transfer_status == State.UPLOADING
 
 
-def test_row_that_cannot_be_written_is_told_and_the_others_are_recorded(ledger: Ledger, group_of: MakeGroup) -> None:
+def test_row_that_cannot_be_written_is_told_and_the_others_are_recorded(
+    group_commit: GroupCommit, group_of: MakeGroup
+) -> None:
     group = group_of(4)
     bad = group[2]
-    for held in group:
-        ledger.add(uploaded(held, identity=None) if held is bad else uploaded(held))
-    ledger.write()
+    for holder in group:
+        group_commit.add(uploaded(holder, identity=None) if holder is bad else uploaded(holder))
+    group_commit.write()
     assert isinstance(bad.told, ValueError)
     assert bad.row().transfer_status == State.UPLOADING
-    others = [held for held in group if held is not bad]
-    assert [held.told for held in others] == [None] * 3
-    assert {held.row().transfer_status for held in others} == {State.CLEANUP_PENDING}
+    others = [holder for holder in group if holder is not bad]
+    assert [holder.told for holder in others] == [None] * 3
+    assert {holder.row().transfer_status for holder in others} == {State.CLEANUP_PENDING}
 
 
-def test_note_that_fails_is_raised_where_it_was_made(ledger: Ledger, group_of: MakeGroup) -> None:
+def test_note_that_fails_is_raised_where_it_was_made(group_commit: GroupCommit, group_of: MakeGroup) -> None:
     first, second = group_of(2)
 
     def broken() -> None:
         raise ZeroDivisionError
 
-    note = Note(first, broken)
-    ledger.add(note)
-    ledger.add(uploaded(second))
-    ledger.write()
+    note = QueuedWrite(first, broken)
+    group_commit.add(note)
+    group_commit.add(uploaded(second))
+    group_commit.write()
     with pytest.raises(ZeroDivisionError):
         note.wait()
     assert second.row().transfer_status == State.CLEANUP_PENDING
@@ -219,34 +225,34 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's one writer")
 def test_group_waits_for_a_busy_database_as_long_as_its_leases_live(
-    ledger: Ledger, clock: FakeClock, group_of: MakeGroup, impatient: None
+    group_commit: GroupCommit, clock: FakeClock, group_of: MakeGroup, impatient: None
 ) -> None:
     group = group_of(3)
-    for held in group:
-        ledger.add(uploaded(held))
+    for holder in group:
+        group_commit.add(uploaded(holder))
     with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        ledger.write()
-        assert [held.told for held in group] == [UNTOLD] * 3
+        group_commit.write()
+        assert [holder.told for holder in group] == [UNTOLD] * 3
         group[0].lease_is_lost = True
-        ledger.write()
+        group_commit.write()
         other.execute("ROLLBACK")
-    ledger.write()
+    group_commit.write()
     assert isinstance(group[0].told, LeaseLost)
     assert group[0].row().transfer_status == State.UPLOADING
-    assert [held.told for held in group[1:]] == [None, None]
-    assert {held.row().transfer_status for held in group[1:]} == {State.CLEANUP_PENDING}
+    assert [holder.told for holder in group[1:]] == [None, None]
+    assert {holder.row().transfer_status for holder in group[1:]} == {State.CLEANUP_PENDING}
 
 
 # --- its end ---
 
 
-def test_nobody_waits_for_a_ledger_that_is_closed(ledger: Ledger, group_of: MakeGroup) -> None:
+def test_nobody_waits_for_a_ledger_that_is_closed(group_commit: GroupCommit, group_of: MakeGroup) -> None:
     first, second = group_of(2)
-    before, after = Note(first, lambda: None), Note(second, lambda: None)
-    ledger.add(before)
-    ledger.close()
-    ledger.add(after)
+    before, after = QueuedWrite(first, lambda: None), QueuedWrite(second, lambda: None)
+    group_commit.add(before)
+    group_commit.close()
+    group_commit.add(after)
     for note in (before, after):
         with pytest.raises(LeaseLost):
             note.wait()
@@ -255,7 +261,9 @@ def test_nobody_waits_for_a_ledger_that_is_closed(ledger: Ledger, group_of: Make
 # --- what waits for company ---
 
 
-def test_verified_upload_waits_a_moment_for_others(group_of: MakeGroup, ledger: Ledger, clock: FakeClock) -> None:
+def test_verified_upload_waits_a_moment_for_others(
+    group_of: MakeGroup, group_commit: GroupCommit, clock: FakeClock
+) -> None:
     asked: list[str] = []
 
     def claim(ending: Collection[Claim]) -> list[Claim]:
@@ -263,49 +271,49 @@ def test_verified_upload_waits_a_moment_for_others(group_of: MakeGroup, ledger: 
         return []
 
     one, other = group_of(2)
-    ledger.add(uploaded(one))
+    group_commit.add(uploaded(one))
     clock.advance(GROUP_SECONDS / 2)
-    ledger.add(uploaded(other))
-    ledger.write(claim, patient=True)
+    group_commit.add(uploaded(other))
+    group_commit.write(claim, patient=True)
     assert (one.told, other.told, asked) == (UNTOLD, UNTOLD, [])
-    assert ledger.is_waiting()
+    assert group_commit.is_waiting()
     clock.advance(2 * GROUP_SECONDS)
-    ledger.write(claim, patient=True)
+    group_commit.write(claim, patient=True)
     assert (one.told, other.told, asked) == (None, None, ["2 end"])
-    assert not ledger.is_waiting()
+    assert not group_commit.is_waiting()
 
 
-def test_impatient_writer_waits_for_nobody(group_of: MakeGroup, ledger: Ledger) -> None:
+def test_impatient_writer_waits_for_nobody(group_of: MakeGroup, group_commit: GroupCommit) -> None:
     (one,) = group_of(1)
-    ledger.add(uploaded(one))
-    ledger.write()
+    group_commit.add(uploaded(one))
+    group_commit.write()
     assert one.told is None
 
 
 def test_note_that_somebody_waits_for_is_written_at_once_and_alone(group_of: MakeGroup, clock: FakeClock) -> None:
     woken: list[str] = []
     written: list[str] = []
-    ledger = Ledger(clock=clock, wake=lambda: woken.append("!"))
+    group_commit = GroupCommit(clock=clock, wake=lambda: woken.append("!"))
     one, other, third = group_of(3)
-    ledger.add(uploaded(one))
-    ledger.add(uploaded(other))
+    group_commit.add(uploaded(one))
+    group_commit.add(uploaded(other))
     assert len(woken) == 1
-    ledger.add(Note(third, lambda: written.append("note")))
+    group_commit.add(QueuedWrite(third, lambda: written.append("note")))
     assert len(woken) == 2, "whoever writes may have gone back to sleep over the others"
-    ledger.write(patient=True)
+    group_commit.write(patient=True)
     assert (written, one.told, other.told) == (["note"], UNTOLD, UNTOLD)
     clock.advance(2 * GROUP_SECONDS)
-    ledger.write(patient=True)
+    group_commit.write(patient=True)
     assert (one.told, other.told) == (None, None)
 
 
 def test_record_does_not_wait_for_ever_because_others_come(
-    group_of: MakeGroup, ledger: Ledger, clock: FakeClock
+    group_of: MakeGroup, group_commit: GroupCommit, clock: FakeClock
 ) -> None:
     first, *others = group_of(6)
-    ledger.add(uploaded(first))
+    group_commit.add(uploaded(first))
     for other in others:
         clock.advance(GROUP_SECONDS / 4)
-        ledger.add(uploaded(other))
-        ledger.write(patient=True)
+        group_commit.add(uploaded(other))
+        group_commit.write(patient=True)
     assert first.told is None
