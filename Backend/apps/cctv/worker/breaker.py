@@ -1,4 +1,4 @@
-"""The gate: while nothing gets through, one upload at a time tries the door."""
+"""The circuit breaker: while no upload gets through to the bucket, one at a time is allowed as a trial."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from offload.clock import Clock
 from offload.retry import delay_seconds
 
 
-class Gate:
+class CircuitBreaker:
     """Closed by an error that has nothing to do with one file: no line, no permission, no disk.
 
     Without it, a backlog of 100,000 transfers would be claimed and put back all through an outage.
     """
 
-    def __init__(self, clock: Clock, timings: Timings, random: Callable[[], float], *, closed: bool) -> None:
+    def __init__(self, clock: Clock, timings: Timings, random: Callable[[], float], *, tripped: bool) -> None:
         self._clock = clock
         self._timings = timings
         self._random = random
         self._lock = threading.Lock()
-        self._closed = closed
+        self._tripped = tripped
         self._failures = 0
         self._next_try_at = clock.monotonic()
         self._trying: UUID | None = None
@@ -30,14 +30,14 @@ class Gate:
     def room(self, free: int) -> int:
         """How many of `free` slots may be filled: one at a time while nothing gets through."""
         with self._lock:
-            if not self._closed:
+            if not self._tripped:
                 return free
             may_try = self._trying is None and self._clock.monotonic() >= self._next_try_at
             return min(free, 1) if may_try else 0
 
     def claimed(self, transfer_id: UUID) -> None:
         with self._lock:
-            if self._closed:
+            if self._tripped:
                 self._trying = transfer_id
 
     def ended(self, transfer_id: UUID) -> None:
@@ -46,12 +46,12 @@ class Gate:
             if self._trying == transfer_id:
                 self._trying = None
 
-    def close(self, transfer_id: UUID) -> None:
+    def trip(self, transfer_id: UUID) -> None:
         """It could not get through. Uploads that ran beside it and fail as well do not make the pause longer."""
         with self._lock:
-            if self._closed and self._trying != transfer_id:
+            if self._tripped and self._trying != transfer_id:
                 return
-            self._closed = True
+            self._tripped = True
             self._failures += 1
             self._next_try_at = self._clock.monotonic() + delay_seconds(
                 self._failures,
@@ -60,8 +60,8 @@ class Gate:
                 random=self._random,
             )
 
-    def open(self) -> bool:
-        """The bucket took bytes. True where the gate was closed."""
+    def reset(self) -> bool:
+        """The bucket took bytes. True where the breaker was tripped."""
         with self._lock:
-            was_closed, self._closed, self._failures = self._closed, False, 0
-            return was_closed
+            was_tripped, self._tripped, self._failures = self._tripped, False, 0
+            return was_tripped

@@ -103,8 +103,8 @@ class Dispatcher:
             self._start(claim)
 
     def _claim(self, ending: Collection[Claim]) -> list[Claim]:
-        """As many as there is room for, once the `ending` attempts are over, and as the gate allows."""
-        room = self._tools.gate.room(self._uploads - len(self.running()) + len(ending))
+        """As many as there is room for, once the `ending` attempts are over, and as the breaker allows."""
+        room = self._tools.breaker.room(self._uploads - len(self.running()) + len(ending))
         if not room or self._tools.stopping.is_set() or self._tools.cleanup_first.is_set():
             return []
         # Before the database is asked: however long it takes, the uploads know no longer leases than the rows.
@@ -113,7 +113,7 @@ class Dispatcher:
 
     def _start(self, claim: Claim) -> None:
         attempt = Attempt(claim, self._tools, claimed_at=self._claimed_at, when_ended=self._ended)
-        self._tools.gate.claimed(attempt.id)
+        self._tools.breaker.claimed(attempt.id)
         with self._lock:
             former = self._running.get(attempt.id)
             self._replaced = [one for one in [*self._replaced, former] if one is not None and one.is_hanging]

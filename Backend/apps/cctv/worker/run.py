@@ -16,7 +16,7 @@ from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.rights import RightsWatch
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import Gate
+from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.disk import DiskGuard
 from apps.cctv.worker.dispatch import Dispatcher
 from apps.cctv.worker.group_commit import GroupCommit
@@ -54,7 +54,7 @@ def run_worker(
     Runs in the main thread, which gets the signals. Raises InstallationUnknown at once.
     """
     clock = clock or SystemClock()
-    gate = Gate(clock, timings, random, closed=_stopped_by_an_alarm())
+    breaker = CircuitBreaker(clock, timings, random, tripped=_stopped_by_an_alarm())
     owner = Owner.start(home, site, clock.now())
     waker = Waker(owner.wake_pipe)
     tools = Tools(
@@ -64,7 +64,7 @@ def run_worker(
         random=random,
         upload_settings=upload_settings,
         timings=timings,
-        gate=gate,
+        breaker=breaker,
         bandwidth=Bandwidth(clock),
         group_commit=GroupCommit(clock=clock, wake=waker.wake),
         stopping=threading.Event(),

@@ -23,7 +23,7 @@ from apps.cctv.services.uploads import (
     uploads_work,
 )
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import Gate
+from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.group_commit import GroupCommit, QueuedResult, QueuedWrite, Refusal
 from apps.cctv.worker.timings import Timings
@@ -48,7 +48,7 @@ class Tools:
     random: Callable[[], float]
     upload_settings: UploadSettings
     timings: Timings
-    gate: Gate
+    breaker: CircuitBreaker
     bandwidth: Bandwidth
     group_commit: GroupCommit
     stopping: threading.Event
@@ -141,7 +141,7 @@ class Attempt:
             result = self._upload()
         except OffloadError as error:
             if error.disposition is Disposition.WAIT:
-                self._tools.gate.close(self.id)
+                self._tools.breaker.trip(self.id)
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - the top of the worker loop: a bug must not lose the transfer
             log_crash("upload.crashed", error, transfer=str(self.id))
@@ -195,7 +195,7 @@ class Attempt:
             )
         elif refusal is not None:
             log_crash("upload.not_recorded", refusal, transfer=str(self.id))
-        self._tools.gate.ended(self.id)
+        self._tools.breaker.ended(self.id)
         if self._when_ended is not None:
             self._when_ended(self)
 
@@ -227,7 +227,7 @@ class Attempt:
         return None if self._sending_since is None else self._tools.clock.monotonic() - self._sending_since
 
     def got_through(self) -> None:
-        if self._tools.gate.open():
+        if self._tools.breaker.reset():
             self.written(lambda: uploads_work(claims=[self.claim], now=self._tools.clock.now()))
 
 

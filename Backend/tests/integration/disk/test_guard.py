@@ -14,7 +14,7 @@ from apps.cctv.models import Alarm, PeriodicJob
 from apps.cctv.services.alarms import alarm_raise
 from apps.cctv.services.disk_reserve import Reserve
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import Gate
+from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.disk import DiskGuard
 from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
@@ -48,7 +48,7 @@ def tools(disk, clock, bucket):
         random=lambda: 0.5,
         upload_settings=UploadSettings(),
         timings=timings,
-        gate=Gate(clock, timings, lambda: 0.5, closed=False),
+        breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
         group_commit=GroupCommit(clock=clock, wake=lambda: None),
         stopping=threading.Event(),

@@ -17,7 +17,7 @@ from django.db import connection
 from apps.cctv.leasing.leases import Claim, expire_leases
 from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import Gate
+from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Attempt, Tools
 from offload.errors import LeaseLost, LineDown, Reason, StopAndTell, Stopped
@@ -47,7 +47,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path, bandwidth: Ban
         random=lambda: 0.5,
         upload_settings=SETTINGS,
         timings=TIMINGS,
-        gate=Gate(clock, TIMINGS, lambda: 0.5, closed=False),
+        breaker=CircuitBreaker(clock, TIMINGS, lambda: 0.5, tripped=False),
         bandwidth=bandwidth,
         group_commit=written_at_once(clock),
         stopping=threading.Event(),
@@ -199,12 +199,12 @@ def test_no_line_closes_the_gate_and_bytes_open_it(
     store.fault("start_session", LineDown("no answer"))
     attempt_of(tools).run()
     assert (row().transfer_status, row().error_code) == (State.PENDING, "line_down")
-    assert not tools.gate.room(1)
+    assert not tools.breaker.room(1)
 
     pause_is_over(clock)
     attempt_of(tools).run()
     assert row().transfer_status == State.CLEANUP_PENDING
-    assert tools.gate.room(1)
+    assert tools.breaker.room(1)
     assert (row().error_code, row().failures_in_row) == ("", 0)
 
 
@@ -231,7 +231,7 @@ def test_missing_media_root_loses_no_transfer(tools: Tools, media_root: Path, ma
         path.unlink()
     attempt_of(tools).run()
     assert (row().transfer_status, row().error_code) == (State.PENDING, "media_root_not_mounted")
-    assert not tools.gate.room(1)
+    assert not tools.breaker.room(1)
 
 
 class _Bug(Exception):

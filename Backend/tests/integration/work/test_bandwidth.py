@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.cctv.models import GCPVideoTransfer, Site, SiteLine
 from apps.cctv.services.bandwidth import LONGEST_QUEUE_SECONDS, QUEUE_SECONDS, limit_of, limits_in_force, line_take
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import Gate
+from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Attempt, Tools
 from offload.clock import SystemClock
@@ -349,7 +349,7 @@ def test_lost_lease_ends_a_paced_upload_and_records_nothing(
         random=lambda: 0.5,
         upload_settings=UploadSettings(settle_seconds=0),
         timings=Timings(),
-        gate=Gate(clock, Timings(), lambda: 0.5, closed=False),
+        breaker=CircuitBreaker(clock, Timings(), lambda: 0.5, tripped=False),
         bandwidth=bandwidth,
         group_commit=written_at_once(clock),
         stopping=threading.Event(),

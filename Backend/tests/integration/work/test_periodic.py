@@ -16,7 +16,7 @@ from django.db.models import F
 from apps.cctv.leasing import leases
 from apps.cctv.models import PeriodicJob
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import Gate
+from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.periodic import PERIODIC, Periodic, PeriodicThread, Worker
 from apps.cctv.worker.timings import Timings
@@ -41,7 +41,7 @@ def worker(store: MemoryStore, clock: FakeClock, media_root: Path, tmp_path: Pat
         random=lambda: 0.5,
         upload_settings=UploadSettings(),
         timings=timings,
-        gate=Gate(clock, timings, lambda: 0.5, closed=False),
+        breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
         group_commit=GroupCommit(clock=clock, wake=lambda: None),
         stopping=threading.Event(),

@@ -17,7 +17,7 @@ from django.db import connections
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker import Timings, run_worker
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import Gate
+from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.heartbeat import moving
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
 from apps.cctv.worker.upload_attempt import Attempt, Tools
@@ -143,7 +143,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
         random=lambda: 0.5,
         upload_settings=SETTINGS,
         timings=timings,
-        gate=Gate(clock, timings, lambda: 0.5, closed=False),
+        breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
         group_commit=written_at_once(clock),
         stopping=threading.Event(),
