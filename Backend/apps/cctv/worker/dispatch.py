@@ -16,7 +16,7 @@ from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.group_commit import GROUP_SECONDS
-from apps.cctv.worker.pool import Senders
+from apps.cctv.worker.pool import ThreadPool
 from apps.cctv.worker.signals import Waker
 from apps.cctv.worker.upload_attempt import Attempt, Tools
 from offload.states import State
@@ -41,7 +41,7 @@ class Dispatcher:
         self._look_around_at = self._claimed_at = tools.clock.monotonic()
         self._replaced: list[Attempt] = []
         """Whose thread hangs although their transfer runs again."""
-        self._senders = Senders(most=uploads, wake=waker.wake)
+        self._pool = ThreadPool(most=uploads, wake=waker.wake)
 
     def running(self) -> Collection[Attempt]:
         with self._lock:
@@ -69,20 +69,20 @@ class Dispatcher:
                 self._waker.wait(self._tools.timings.poll_seconds)
         finally:
             self._tools.group_commit.close()
-            self._senders.close(hanging=self._hanging_threads())
+            self._pool.close(hanging=self._hanging_threads())
 
     def _hanging_threads(self) -> int:
         return sum(attempt.is_hanging for attempt in [*self._replaced, *self.running()])
 
     def _give_back_what_waits(self) -> None:
         """What has no thread yet needs none to be given back, and may never get one."""
-        waiting = self._senders.take_back()
+        waiting = self._pool.take_back()
         for attempt in self.running():
             if attempt.run in waiting:
                 attempt.give_back()
 
     def _patience_seconds(self) -> float:
-        look_in, poll = self._senders.look(), self._tools.timings.poll_seconds
+        look_in, poll = self._pool.look(), self._tools.timings.poll_seconds
         company = GROUP_SECONDS if self._tools.group_commit.is_waiting() else poll
         return min(poll, company, poll if look_in is None else look_in)
 
@@ -99,7 +99,7 @@ class Dispatcher:
 
     def _write_and_claim(self) -> None:
         # While there is work for the threads a larger group of records costs less.
-        for claim in self._tools.group_commit.write(self._claim, patient=self._senders.has_plenty()):
+        for claim in self._tools.group_commit.write(self._claim, patient=self._pool.has_plenty()):
             self._start(claim)
 
     def _claim(self, ending: Collection[Claim]) -> list[Claim]:
@@ -118,7 +118,7 @@ class Dispatcher:
             former = self._running.get(attempt.id)
             self._replaced = [one for one in [*self._replaced, former] if one is not None and one.is_hanging]
             self._running[attempt.id] = attempt
-        self._senders.submit(attempt.run)
+        self._pool.submit(attempt.run)
 
     def _ended(self, attempt: Attempt) -> None:
         with self._lock:

@@ -24,11 +24,11 @@ WAITING_SHARE = 0.25
 BUSY_SHARE = 0.35
 """Of all cores. Beyond it no more are let in: what receives the bytes may run here as well, and the recorder does."""
 
-Job = Callable[[], None]
+Task = Callable[[], None]
 
 
-class Senders:
-    """Runs each job given to `submit` in a thread; at most `most` at once."""
+class ThreadPool:
+    """Runs each task given to `submit` in a thread; at most `most` at once."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Senders:
         process_seconds: Callable[[], float] = time.process_time,
         cores: int = 0,
     ) -> None:
-        """`wake` is called when so few jobs are left that more should come; `process_seconds` is CPU time.
+        """`wake` is called when so few tasks are left that more should come; `process_seconds` is CPU time.
 
         Without `cores` they are those that the process may use.
         """
@@ -48,7 +48,7 @@ class Senders:
         self._monotonic = monotonic
         self._process_seconds = process_seconds
         self._cores = cores or _cores_of_this_process()
-        self._jobs: deque[Job] = deque()
+        self._tasks: deque[Task] = deque()
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._running = 0
@@ -59,24 +59,24 @@ class Senders:
         self._closed = False
         self._is_refused = False
 
-    def submit(self, job: Job) -> None:
+    def submit(self, task: Task) -> None:
         with self._changed:
-            if not self._jobs:
+            if not self._tasks:
                 self._watch(LOOK_SECONDS)
                 if not self._running:
                     self._allowed = min(FEWEST, self._most)
-            self._jobs.append(job)
+            self._tasks.append(task)
             self._call()
 
     def has_plenty(self) -> bool:
-        """Whether more jobs wait than can begin in a moment."""
-        return len(self._jobs) >= self._allowed
+        """Whether more tasks wait than can begin in a moment."""
+        return len(self._tasks) >= self._allowed
 
     def look(self) -> float | None:
         """Let more in, if those that run leave the processor idle; in how many seconds to look again, if at all."""
         with self._changed:
             self._call()  # what a thread refused by the system left lying
-            if not self._jobs or self._allowed == self._most:
+            if not self._tasks or self._allowed == self._most:
                 return None
             passed = self._monotonic() - self._seen_at
             if passed < self._watch_seconds:
@@ -90,15 +90,15 @@ class Senders:
                 self._watch(min(self._watch_seconds * 2, LONGEST_LOOK_SECONDS))
             return self._watch_seconds
 
-    def take_back(self) -> list[Job]:
-        """The jobs that have not begun, which will not begin any more."""
+    def take_back(self) -> list[Task]:
+        """The tasks that have not begun, which will not begin any more."""
         with self._changed:
-            jobs = list(self._jobs)
-            self._jobs.clear()
-            return jobs
+            tasks = list(self._tasks)
+            self._tasks.clear()
+            return tasks
 
     def close(self, *, hanging: int = 0) -> None:
-        """Wait until every job is done but for as many as hang; then no other thread is left."""
+        """Wait until every task is done but for as many as hang; then no other thread is left."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -113,8 +113,8 @@ class Senders:
         self._seen_at, self._seen_seconds = self._monotonic(), self._process_seconds()
 
     def _call(self) -> None:
-        """A thread for the first job that waits, if one more may run; that one calls the next."""
-        if not self._jobs or self._running >= self._allowed:
+        """A thread for the first task that waits, if one more may run; that one calls the next."""
+        if not self._tasks or self._running >= self._allowed:
             return
         if self._idle:
             self._changed.notify()
@@ -123,7 +123,7 @@ class Senders:
             thread = threading.Thread(target=self._work, name=f"upload_{len(self._threads)}", daemon=True)
             try:
                 thread.start()
-            except (RuntimeError, MemoryError) as error:  # or a limit: the job waits for the next look
+            except (RuntimeError, MemoryError) as error:  # or a limit: the task waits for the next look
                 if not self._is_refused:  # told once, not at every look
                     log_crash("worker.thread_refused", error)
                 self._is_refused = True
@@ -132,9 +132,9 @@ class Senders:
                 self._threads.append(thread)
 
     def _work(self) -> None:
-        while job := self._next():
+        while task := self._next():
             try:
-                job()
+                task()
             except Exception as error:  # noqa: BLE001 - the top of a thread: a bug must not cost the worker a place
                 log_crash("worker.job_crashed", error)
             finally:
@@ -143,22 +143,22 @@ class Senders:
                     if self._closed:
                         self._changed.notify_all()
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Task | None:
         with self._changed:
-            while not self._jobs or self._running >= self._allowed:
-                if self._closed and not self._jobs:
+            while not self._tasks or self._running >= self._allowed:
+                if self._closed and not self._tasks:
                     return None
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
             self._running += 1
-            job = self._jobs.popleft()
+            task = self._tasks.popleft()
             self._call()
-            if len(self._jobs) == self._allowed - 1:
+            if len(self._tasks) == self._allowed - 1:
                 self._wake()
-            if self._closed and not self._jobs:
+            if self._closed and not self._tasks:
                 self._changed.notify_all()
-            return job
+            return task
 
 
 def _cores_of_this_process() -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from apps.cctv.worker.pool import FEWEST, LONGEST_LOOK_SECONDS, LOOK_SECONDS, Senders
+from apps.cctv.worker.pool import FEWEST, LONGEST_LOOK_SECONDS, LOOK_SECONDS, ThreadPool
 
 MOST = 8
 
@@ -40,7 +40,7 @@ class Uploads:
         self._lock = threading.Lock()
         self._turns = threading.Semaphore(0)
 
-    def job(self) -> None:
+    def task(self) -> None:
         with self._lock:
             self.begun += 1
         assert self._turns.acquire(timeout=30)
@@ -76,70 +76,70 @@ def wakes() -> Wakes:
 
 
 @pytest.fixture
-def senders(processor: Processor, uploads: Uploads, wakes: Wakes) -> Iterator[Senders]:
-    senders = Senders(
+def pool(processor: Processor, uploads: Uploads, wakes: Wakes) -> Iterator[ThreadPool]:
+    pool = ThreadPool(
         most=MOST, wake=wakes, monotonic=lambda: processor.now, process_seconds=lambda: processor.taken, cores=4
     )
-    yield senders
+    yield pool
     uploads.let_go(1000)
-    senders.close()
+    pool.close()
 
 
-def submit(senders: Senders, uploads: Uploads, count: int) -> None:
+def submit(pool: ThreadPool, uploads: Uploads, count: int) -> None:
     for _ in range(count):
-        senders.submit(uploads.job)
+        pool.submit(uploads.task)
 
 
-def let_all_in(senders: Senders, processor: Processor) -> None:
+def let_all_in(pool: ThreadPool, processor: Processor) -> None:
     """The processor idles until no more may be let in."""
-    while senders.look() is not None:
+    while pool.look() is not None:
         processor.run(LONGEST_LOOK_SECONDS, busy_cores=0)
 
 
-def test_few_begin_where_they_keep_the_processor_busy(senders: Senders, uploads: Uploads, processor: Processor) -> None:
-    submit(senders, uploads, MOST)
+def test_few_begin_where_they_keep_the_processor_busy(pool: ThreadPool, uploads: Uploads, processor: Processor) -> None:
+    submit(pool, uploads, MOST)
     uploads.wait_for(FEWEST)
     for _ in range(5):
         processor.run(LONGEST_LOOK_SECONDS, busy_cores=1.2)
-        assert senders.look()
+        assert pool.look()
     uploads.let_go(1)
     uploads.wait_for(FEWEST + 1)
     assert uploads.begun == FEWEST + 1
 
 
 def test_twice_as_many_at_each_look_while_they_wait_for_the_line(
-    senders: Senders, uploads: Uploads, processor: Processor
+    pool: ThreadPool, uploads: Uploads, processor: Processor
 ) -> None:
-    submit(senders, uploads, MOST)
+    submit(pool, uploads, MOST)
     for begun in (FEWEST, 2 * FEWEST, 4 * FEWEST):
         uploads.wait_for(begun)
         assert uploads.begun == begun
         processor.run(LOOK_SECONDS, busy_cores=0.1)
-        senders.look()
+        pool.look()
     assert 4 * FEWEST == MOST
 
 
-def test_look_that_comes_too_soon_judges_nothing(senders: Senders, uploads: Uploads, processor: Processor) -> None:
-    submit(senders, uploads, MOST)
+def test_look_that_comes_too_soon_judges_nothing(pool: ThreadPool, uploads: Uploads, processor: Processor) -> None:
+    submit(pool, uploads, MOST)
     uploads.wait_for(FEWEST)
     processor.run(LOOK_SECONDS / 4, busy_cores=0)
-    assert senders.look() == pytest.approx(LOOK_SECONDS * 3 / 4)
+    assert pool.look() == pytest.approx(LOOK_SECONDS * 3 / 4)
     uploads.let_go(1)
     uploads.wait_for(FEWEST + 1)
     assert uploads.begun == FEWEST + 1
 
 
 def test_busy_processor_is_looked_at_less_and_less_often(
-    senders: Senders, uploads: Uploads, processor: Processor
+    pool: ThreadPool, uploads: Uploads, processor: Processor
 ) -> None:
-    submit(senders, uploads, MOST)
+    submit(pool, uploads, MOST)
     pauses = []
     for _ in range(6):
         processor.run(LONGEST_LOOK_SECONDS, busy_cores=1.2)
-        pauses.append(senders.look())
+        pauses.append(pool.look())
     assert pauses == pytest.approx([0.02, 0.04, 0.08, 0.16, 0.32, 0.4])
     processor.run(LONGEST_LOOK_SECONDS, busy_cores=0.1)
-    assert senders.look() == LOOK_SECONDS
+    assert pool.look() == LOOK_SECONDS
     uploads.wait_for(2 * FEWEST)
 
 
@@ -148,28 +148,28 @@ def test_no_more_are_let_in_once_a_third_of_all_cores_is_taken(
     processor: Processor, uploads: Uploads, wakes: Wakes, busy_cores: float, more: bool
 ) -> None:
     """Of four cores here. By their own share alone eight threads would let in more at both figures."""
-    senders = Senders(
+    pool = ThreadPool(
         most=16, wake=wakes, monotonic=lambda: processor.now, process_seconds=lambda: processor.taken, cores=4
     )
-    submit(senders, uploads, 16)
+    submit(pool, uploads, 16)
     for cores in (0.1, 0.1, busy_cores):
         processor.run(LOOK_SECONDS, busy_cores=cores)
-        senders.look()
+        pool.look()
     uploads.wait_for(16 if more else 8)
     uploads.let_go(1)
     uploads.wait_for(16 if more else 9)
     assert uploads.begun == (16 if more else 9)
     uploads.let_go(1000)
-    senders.close()
+    pool.close()
 
 
-def test_idle_time_before_the_first_job_says_nothing_of_the_line(
-    senders: Senders, uploads: Uploads, processor: Processor
+def test_idle_time_before_the_first_task_says_nothing_of_the_line(
+    pool: ThreadPool, uploads: Uploads, processor: Processor
 ) -> None:
     processor.run(3600, busy_cores=0)
-    submit(senders, uploads, MOST)
+    submit(pool, uploads, MOST)
     processor.run(LOOK_SECONDS, busy_cores=1.2)
-    assert senders.look()
+    assert pool.look()
     uploads.wait_for(FEWEST)
     uploads.let_go(1)
     uploads.wait_for(FEWEST + 1)
@@ -177,27 +177,27 @@ def test_idle_time_before_the_first_job_says_nothing_of_the_line(
 
 
 def test_nobody_looks_where_nothing_waits_or_all_may_run(
-    senders: Senders, uploads: Uploads, processor: Processor
+    pool: ThreadPool, uploads: Uploads, processor: Processor
 ) -> None:
-    assert senders.look() is None
-    submit(senders, uploads, FEWEST)
+    assert pool.look() is None
+    submit(pool, uploads, FEWEST)
     uploads.wait_for(FEWEST)
-    assert senders.look() is None
-    submit(senders, uploads, MOST)
+    assert pool.look() is None
+    submit(pool, uploads, MOST)
     for _ in range(3):
         processor.run(LOOK_SECONDS, busy_cores=0)
-        senders.look()
+        pool.look()
     uploads.wait_for(MOST)
-    assert senders.look() is None, "two still wait, but no more may run"
+    assert pool.look() is None, "two still wait, but no more may run"
 
 
-def test_few_begin_again_after_a_lull(senders: Senders, uploads: Uploads, processor: Processor) -> None:
-    submit(senders, uploads, MOST)
-    let_all_in(senders, processor)
+def test_few_begin_again_after_a_lull(pool: ThreadPool, uploads: Uploads, processor: Processor) -> None:
+    submit(pool, uploads, MOST)
+    let_all_in(pool, processor)
     uploads.wait_for(MOST)
     uploads.let_go(MOST)
-    wait_until(lambda: senders._running == 0)
-    submit(senders, uploads, MOST)
+    wait_until(lambda: pool._running == 0)
+    submit(pool, uploads, MOST)
     uploads.wait_for(MOST + FEWEST)
     uploads.let_go(1)
     uploads.wait_for(MOST + FEWEST + 1)
@@ -205,63 +205,63 @@ def test_few_begin_again_after_a_lull(senders: Senders, uploads: Uploads, proces
 
 
 def test_threads_of_before_a_lull_and_new_ones_run_side_by_side(
-    senders: Senders, uploads: Uploads, processor: Processor
+    pool: ThreadPool, uploads: Uploads, processor: Processor
 ) -> None:
-    submit(senders, uploads, MOST)
+    submit(pool, uploads, MOST)
     processor.run(LOOK_SECONDS, busy_cores=0.1)
-    senders.look()
+    pool.look()
     uploads.wait_for(2 * FEWEST)
     uploads.let_go(MOST)
-    wait_until(lambda: senders._running == 0 and uploads.begun == MOST)
-    submit(senders, uploads, MOST)
+    wait_until(lambda: pool._running == 0 and uploads.begun == MOST)
+    submit(pool, uploads, MOST)
     for _ in range(2):
         processor.run(LOOK_SECONDS, busy_cores=0.1)
-        senders.look()
+        pool.look()
     uploads.wait_for(2 * MOST)
 
 
-def test_jobs_that_have_not_begun_are_taken_back(senders: Senders, uploads: Uploads) -> None:
-    submit(senders, uploads, MOST)
+def test_tasks_that_have_not_begun_are_taken_back(pool: ThreadPool, uploads: Uploads) -> None:
+    submit(pool, uploads, MOST)
     uploads.wait_for(FEWEST)
-    assert senders.take_back() == [uploads.job] * (MOST - FEWEST)
+    assert pool.take_back() == [uploads.task] * (MOST - FEWEST)
     uploads.let_go(MOST)
-    senders.close()
+    pool.close()
     assert uploads.begun == FEWEST
 
 
-def test_more_jobs_are_asked_for_before_none_is_left(senders: Senders, uploads: Uploads, wakes: Wakes) -> None:
-    submit(senders, uploads, 2 * FEWEST)
+def test_more_tasks_are_asked_for_before_none_is_left(pool: ThreadPool, uploads: Uploads, wakes: Wakes) -> None:
+    submit(pool, uploads, 2 * FEWEST)
     uploads.wait_for(FEWEST)
-    assert senders.has_plenty()
+    assert pool.has_plenty()
     before = wakes.count
     uploads.let_go(1)
     uploads.wait_for(FEWEST + 1)
     wait_until(lambda: wakes.count == before + 1)
-    assert not senders.has_plenty()
+    assert not pool.has_plenty()
 
 
-def test_close_waits_for_every_job_and_leaves_no_thread(processor: Processor, uploads: Uploads, wakes: Wakes) -> None:
+def test_close_waits_for_every_task_and_leaves_no_thread(processor: Processor, uploads: Uploads, wakes: Wakes) -> None:
     before = threading.active_count()
-    senders = Senders(most=MOST, wake=wakes)
-    submit(senders, uploads, MOST)
+    pool = ThreadPool(most=MOST, wake=wakes)
+    submit(pool, uploads, MOST)
     uploads.let_go(MOST)
-    senders.close()
+    pool.close()
     assert uploads.begun == MOST
     assert threading.active_count() == before
 
 
 def test_close_ends_threads_that_had_to_wait_for_others(processor: Processor, uploads: Uploads, wakes: Wakes) -> None:
     before = threading.active_count()
-    senders = Senders(
+    pool = ThreadPool(
         most=MOST, wake=wakes, monotonic=lambda: processor.now, process_seconds=lambda: processor.taken, cores=4
     )
-    submit(senders, uploads, MOST)
-    let_all_in(senders, processor)
+    submit(pool, uploads, MOST)
+    let_all_in(pool, processor)
     uploads.let_go(MOST)
-    wait_until(lambda: senders._idle == MOST)
-    submit(senders, uploads, MOST)
+    wait_until(lambda: pool._idle == MOST)
+    submit(pool, uploads, MOST)
     uploads.wait_for(MOST + FEWEST)
-    closing = threading.Thread(target=senders.close, daemon=True)
+    closing = threading.Thread(target=pool.close, daemon=True)
     closing.start()
     uploads.let_go(MOST)
     closing.join(30)
@@ -274,7 +274,7 @@ def test_never_more_than_asked_for(most: int, wakes: Wakes) -> None:
     running, highest, lock = 0, 0, threading.Lock()
     pause = threading.Event()
 
-    def job() -> None:
+    def task() -> None:
         nonlocal running, highest
         with lock:
             running += 1
@@ -283,35 +283,35 @@ def test_never_more_than_asked_for(most: int, wakes: Wakes) -> None:
         with lock:
             running -= 1
 
-    senders = Senders(most=most, wake=wakes, process_seconds=lambda: 0.0)
+    pool = ThreadPool(most=most, wake=wakes, process_seconds=lambda: 0.0)
     for _ in range(20):
-        senders.submit(job)
+        pool.submit(task)
     for _ in range(100):
-        senders.look()
+        pool.look()
         pause.wait(0.002)
-    senders.close()
+    pool.close()
     assert highest == most
 
 
-def test_job_that_raises_takes_no_place_from_the_others(senders: Senders, uploads: Uploads) -> None:
+def test_task_that_raises_takes_no_place_from_the_others(pool: ThreadPool, uploads: Uploads) -> None:
     def raising() -> None:
         raise RuntimeError("a bug")
 
     for _ in range(2 * FEWEST):
-        senders.submit(raising)
-    submit(senders, uploads, FEWEST)
+        pool.submit(raising)
+    submit(pool, uploads, FEWEST)
     uploads.wait_for(FEWEST)
 
 
 def test_thread_that_the_system_refuses_is_asked_for_again(
-    senders: Senders, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+    pool: ThreadPool, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        submit(senders, uploads, FEWEST)
-    senders.look()
-    senders.look()
+        submit(pool, uploads, FEWEST)
+    pool.look()
+    pool.look()
     uploads.wait_for(FEWEST)
