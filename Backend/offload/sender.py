@@ -26,7 +26,7 @@ _PAUSE_SLICE_SECONDS = 0.5
 T = TypeVar("T")
 
 
-class Line:
+class Connection:
     """Patience with the line: a few reconnects in a row, then the worker's own backoff takes over.
 
     `pace` is how fast the file's bytes may go over it.
@@ -91,7 +91,7 @@ class Sender:
         *,
         store: ObjectStore,
         journal: Journal,
-        line: Line,
+        connection: Connection,
         log: EventLog,
     ) -> None:
         self.session = session
@@ -102,9 +102,9 @@ class Sender:
         self._size_bytes = source.identity.size_bytes
         self._store = store
         self._journal = journal
-        self._line = line
-        self._clock = line.clock
-        self._settings = line.settings
+        self._connection = connection
+        self._clock = connection.clock
+        self._settings = connection.settings
         self._log = log
         self._tail_repeated = False
         self._confirmed_bytes = 0
@@ -131,7 +131,7 @@ class Sender:
         return self.crc32c
 
     def fresh_crc32c(self) -> int:
-        return crc32c_of(self._source, self._size_bytes, abort=self._line.abort)
+        return crc32c_of(self._source, self._size_bytes, abort=self._connection.abort)
 
     def drop_session(self) -> None:
         """Delete the session, if there is one, in the bucket first: then nothing is written through it."""
@@ -175,10 +175,10 @@ class Sender:
 
         def put() -> ObjectInfo:
             body.rewind()
-            return self._store.put_small(spec, body, crc32c=crc32c, abort=self._line.abort)
+            return self._store.put_small(spec, body, crc32c=crc32c, abort=self._connection.abort)
 
         try:
-            return self._line.ask(put)
+            return self._connection.ask(put)
         finally:
             self.bytes_sent += body.bytes_read
 
@@ -186,12 +186,12 @@ class Sender:
         """A first pass for the sum, a second one to send. What passed is summed too: it is what counts."""
         hashed = self.fresh_crc32c()
         self.demand_unchanged()
-        return self._line.ask(lambda: self._put_from_source(spec, hashed))
+        return self._connection.ask(lambda: self._put_from_source(spec, hashed))
 
     def _put_from_source(self, spec: ObjectSpec, hashed: int) -> ObjectInfo:
         body = self._streamed(offset_bytes=0, length_bytes=self._size_bytes)
         try:
-            return self._store.put_small(spec, body, crc32c=hashed, abort=self._line.abort)
+            return self._store.put_small(spec, body, crc32c=hashed, abort=self._connection.abort)
         finally:
             self.bytes_sent += body.bytes_read
             self.crc32c = body.crc32c if body.position_bytes == self._size_bytes else hashed
@@ -204,8 +204,8 @@ class Sender:
             offset_bytes=offset_bytes,
             length_bytes=length_bytes,
             crc32c=crc32c,
-            pace=self._line.pace,
-            abort=self._line.abort,
+            pace=self._connection.pace,
+            abort=self._connection.abort,
         )
 
     def _held(self, *, offset_bytes: int, length_bytes: int, crc32c: int = 0) -> tuple[HeldBody, int]:
@@ -214,8 +214,8 @@ class Sender:
             offset_bytes=offset_bytes,
             length_bytes=length_bytes,
             crc32c=crc32c,
-            pace=self._line.pace,
-            abort=self._line.abort,
+            pace=self._connection.pace,
+            abort=self._connection.abort,
         )
 
     # --- large: a session ---
@@ -236,17 +236,17 @@ class Sender:
         return self._send_all(spec, status.committed_bytes)
 
     def _send_all(self, spec: ObjectSpec, committed_bytes: int) -> ObjectInfo:
-        summed = PrefixSum(self._source, self._line.abort)
+        summed = PrefixSum(self._source, self._connection.abort)
         summed.move_to(committed_bytes)
         while True:
-            self._line.abort()
+            self._connection.abort()
             status = self._send_next(spec, summed)
             if status.finished is not None:
                 return status.finished
 
     def _start_session(self, spec: ObjectSpec) -> None:
         """A new session, stored before its first byte (P3)."""
-        uri = self._line.ask(lambda: self._store.start_session(spec))
+        uri = self._connection.ask(lambda: self._store.start_session(spec))
         session = StoredSession(uri=uri, started_at=self._clock.now(), identity=self._source.identity)
         self._journal.session_started(session)
         self.session = session
@@ -266,7 +266,7 @@ class Sender:
         return info
 
     def _status(self, spec: ObjectSpec) -> SessionStatus:
-        status = self._line.ask(lambda: self._store.session_status(self._uri(), spec))
+        status = self._connection.ask(lambda: self._store.session_status(self._uri(), spec))
         self._confirm(status.committed_bytes)
         return status
 
@@ -282,13 +282,13 @@ class Sender:
         try:
             status = self._send(spec, body, before_bytes, crc32c)
         except TryAgain as error:
-            self._line.wait(error)
+            self._connection.wait(error)
             status = self._status(spec)
         else:
             self._confirm(status.committed_bytes)
             self._learn(status.committed_bytes - before_bytes, self._clock.monotonic() - started)
             if status.finished is None and status.committed_bytes <= before_bytes:
-                self._line.wait(TryAgain("the bucket committed nothing of a chunk"))
+                self._connection.wait(TryAgain("the bucket committed nothing of a chunk"))
         if status.finished is None:
             summed.move_to(status.committed_bytes, body if isinstance(body, SourceBody) else None)
         return status
@@ -323,7 +323,7 @@ class Sender:
     ) -> SessionStatus:
         try:
             return self._store.send(
-                self._uri(), spec, body, offset_bytes=offset_bytes, crc32c=crc32c, abort=self._line.abort
+                self._uri(), spec, body, offset_bytes=offset_bytes, crc32c=crc32c, abort=self._connection.abort
             )
         finally:
             self.bytes_sent += body.bytes_read
@@ -332,7 +332,7 @@ class Sender:
         """What the bucket has; noted every few seconds at most."""
         if committed_bytes > self._confirmed_bytes:
             self._confirmed_bytes = committed_bytes
-            self._line.is_good()
+            self._connection.is_good()
         if self._clock.monotonic() - self._noted_at >= self._settings.progress_seconds:
             self.note_progress()
 

@@ -35,7 +35,7 @@ from offload.log import SILENT, EventLog
 from offload.pace import UNLIMITED, Pace
 from offload.places import Places
 from offload.playable import check_playable
-from offload.sender import Line, Sender
+from offload.sender import Connection, Sender
 from offload.source import MediaRoot, Source, SourceIdentity, check_settled
 from offload.store import (
     META_CAMERA,
@@ -78,15 +78,17 @@ def upload(
     log = log.bind(
         transfer=job.transfer_id, recording=job.metadata.get(META_RECORDING), camera=job.metadata.get(META_CAMERA)
     )
-    line = Line(clock, settings, abort, random, pace)
+    connection = Connection(clock, settings, abort, random, pace)
     try:
         try:
             source = root.open(job.relative_path)
         except FileProblem as problem:
-            return _found_in_bucket(job, problem, root=root, store=store, line=line, log=log)
+            return _found_in_bucket(job, problem, root=root, store=store, connection=connection, log=log)
         with source:
-            sender = Sender(source, job.session, store=store, journal=journal, line=line, log=log)
-            return _Upload(job, source, sender, root=root, store=store, journal=journal, line=line, log=log).run()
+            sender = Sender(source, job.session, store=store, journal=journal, connection=connection, log=log)
+            return _Upload(
+                job, source, sender, root=root, store=store, journal=journal, connection=connection, log=log
+            ).run()
     except OffloadError as error:
         event = "upload.stopped" if isinstance(error, Stopped | LeaseLost) else "upload.failed"
         log.warning(event, reason=error.code.value, next=error.disposition.value, detail=error.detail)
@@ -94,7 +96,7 @@ def upload(
 
 
 def _found_in_bucket(
-    job: UploadJob, problem: FileProblem, *, root: MediaRoot, store: ObjectStore, line: Line, log: EventLog
+    job: UploadJob, problem: FileProblem, *, root: MediaRoot, store: ObjectStore, connection: Connection, log: EventLog
 ) -> UploadResult:
     """Where the file is gone, its object may be there: a database restored from yesterday.
 
@@ -103,7 +105,7 @@ def _found_in_bucket(
     _demand_mounted(root, job.relative_path, problem)
     if problem.code is not Reason.FILE_MISSING:
         raise problem
-    take, found = _last_object(job, store=store, line=line)
+    take, found = _last_object(job, store=store, connection=connection)
     if found is None or not is_whole(found, job):
         raise problem
     log.info("upload.found_in_bucket", object=found.name, generation=found.generation, size_bytes=found.size_bytes)
@@ -119,14 +121,14 @@ def _found_in_bucket(
     )
 
 
-def _last_object(job: UploadJob, *, store: ObjectStore, line: Line) -> tuple[int, ObjectInfo | None]:
+def _last_object(job: UploadJob, *, store: ObjectStore, connection: Connection) -> tuple[int, ObjectInfo | None]:
     """The object under the last name that is taken, and its take; else an orphan that was found right.
 
     By listing: orphans lie under the earlier names, and where one was deleted there is a gap.
     """
     takes = {job.object_name(take): take for take in range(job.take, job.take + MOST_TAKES_LOOKED_AT)}
     folders = sorted({name[: name.rfind("/") + 1] for name in takes})
-    found = [info for folder in folders for info in line.ask(partial(_listed, store, job.bucket, folder))]
+    found = [info for folder in folders for info in connection.ask(partial(_listed, store, job.bucket, folder))]
     named = [(takes[info.name], info) for info in found if info.name in takes]
     orphans = [info for info in found if (info.name, info.generation) in job.whole_orphans]
     if named:
@@ -138,8 +140,8 @@ def _listed(store: ObjectStore, bucket: str, prefix: str) -> list[ObjectInfo]:
     return list(store.list_prefix(bucket, prefix))
 
 
-def _read(store: ObjectStore, line: Line, bucket: str, name: str) -> ObjectInfo | None:
-    return line.ask(lambda: store.get(bucket, name))
+def _read(store: ObjectStore, connection: Connection, bucket: str, name: str) -> ObjectInfo | None:
+    return connection.ask(lambda: store.get(bucket, name))
 
 
 def _demand_mounted(root: MediaRoot, relative_path: str, problem: FileProblem) -> None:
@@ -168,7 +170,7 @@ class _Upload:
         root: MediaRoot,
         store: ObjectStore,
         journal: Journal,
-        line: Line,
+        connection: Connection,
         log: EventLog,
     ) -> None:
         self._job = job
@@ -177,7 +179,7 @@ class _Upload:
         self._root = root
         self._store = store
         self._journal = journal
-        self._line = line
+        self._connection = connection
         self._log = log
         self._identity = source.identity
         self._take = job.take
@@ -201,7 +203,9 @@ class _Upload:
     def _check_file(self) -> None:
         job, identity = self._job, self._identity
         check_settled(
-            identity, time=self._source.time(self._line.clock), settle_seconds=self._line.settings.settle_seconds
+            identity,
+            time=self._source.time(self._connection.clock),
+            settle_seconds=self._connection.settings.settle_seconds,
         )
         if job.expected_size_bytes not in {None, identity.size_bytes}:
             raise FileChanged("the file has another size than was registered", disposition=Disposition.FAIL)
@@ -276,7 +280,7 @@ class _Upload:
         """
         self._sender.drop_session()
         job, name = self._job, self._job.object_name(self._take)
-        info = _read(self._store, self._line, job.bucket, name)
+        info = _read(self._store, self._connection, job.bucket, name)
         if info is None:
             return None
         if info.metadata.get(META_INSTALLATION) not in {None, job.metadata.get(META_INSTALLATION)}:
@@ -326,8 +330,8 @@ class _Upload:
 
     def _as_taken_now(self, identity: SourceIdentity) -> SourceIdentity:
         """Trusted alone, later, only where a change from now on is bound to show in it."""
-        time = self._source.time(self._line.clock)
-        return identity.as_taken_at(time, slack_seconds=self._line.settings.settle_seconds)
+        time = self._source.time(self._connection.clock)
+        return identity.as_taken_at(time, slack_seconds=self._connection.settings.settle_seconds)
 
     def _identity_at_end(self, info: ObjectInfo, *, adopted: bool) -> SourceIdentity | None:
         """The file's identity now; None where it is gone and the object holds all of it.
@@ -380,7 +384,7 @@ class _Upload:
             return
         self._sender.forget_session()  # the fence: whoever owns the transfer now may have recorded this object (P6)
         try:
-            self._line.ask(lambda: self._store.delete(info.bucket, info.name, generation=info.generation))
+            self._connection.ask(lambda: self._store.delete(info.bucket, info.name, generation=info.generation))
         except (ObjectProblem, StopAndTell, TryAgain) as error:
             if error.code is not Reason.OBJECT_MISSING:
                 self._take_next_name(orphan)

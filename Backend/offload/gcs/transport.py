@@ -135,7 +135,7 @@ class Pieces:
                 self._free_bytes += piece_bytes
 
 
-class _Connection(threading.local):
+class _ThreadHandle(threading.local):
     """A thread's handle, and whether the line was quick when it last sent."""
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class Transport:
         self._stall_seconds = stall_seconds
         self._connect_seconds = connect_seconds
         self._quick_bytes_per_second = quick_bytes_per_second
-        self._connection = _Connection()
+        self._thread = _ThreadHandle()
 
     def perform(self, request: Request, *, abort: Abort = never_abort) -> Answer:
         """Send `request` and return whatever was answered.
@@ -168,7 +168,7 @@ class Transport:
         Raises what `abort` or the body raised; LineDown where there was no answer, StopAndTell where the
         other side's certificate is not to be trusted, TryAgain for what else libcurl cannot do.
         """
-        handle = self._connection.handle
+        handle = self._thread.handle
         exchange = _Exchange(request.body, abort)
         try:
             with self._pieces.granted(self._wanted_bytes(request)) as piece_bytes:
@@ -193,15 +193,15 @@ class Transport:
         if length_bytes < JUDGED_BYTES:
             return
         quick = handle.getinfo(pycurl.SPEED_UPLOAD_T) >= self._quick_bytes_per_second
-        if quick != self._connection.quick:
-            self._connection.quick = quick
+        if quick != self._thread.quick:
+            self._thread.quick = quick
             _limit_unsent(handle.getinfo(pycurl.ACTIVESOCKET), self._line_bytes())
 
     def _wanted_bytes(self, request: Request) -> int:
         return min(self._line_bytes(), request.body.length_bytes)
 
     def _line_bytes(self) -> int:
-        return QUICK_PIECE_BYTES if self._connection.quick else PIECE_BYTES
+        return QUICK_PIECE_BYTES if self._thread.quick else PIECE_BYTES
 
     def _prepare(self, handle: pycurl.Curl, request: Request, exchange: _Exchange, piece_bytes: int) -> None:
         for option, value in {
