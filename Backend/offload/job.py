@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class UploadJob:
-    """One transfer's work. `object_name` turns a take into a name; `take` is the current one.
+    """One transfer's work. `object_name` turns a name version into a name; `name_version` is the current one.
 
     `expected_size_bytes` and `expected_mtime_ns` are the file's as it was registered; another file
     under its path is another recording. `metadata` is the object's, without its size. `passes_conflict`: a person
@@ -30,7 +30,7 @@ class UploadJob:
     object_name: Callable[[int], str]
     storage_class: str | None = None
     temporary_hold: bool = False
-    take: int = 0
+    name_version: int = 0
     session: StoredSession | None = None
     expected_size_bytes: int | None = None
     expected_mtime_ns: int | None = None
@@ -68,7 +68,7 @@ class UploadResult:
     crc32c: int
     adopted: bool
     found_in_bucket: bool
-    take: int
+    name_version: int
     bytes_sent: int
     resumed_from_bytes: int
 

@@ -54,7 +54,7 @@ class Journal(Protocol):
     def session_dropped(self) -> None:
         """The session is of no more use (finished, gone, refused)."""
 
-    def name_taken(self, take: int, name: str, orphan: Orphan | None) -> None:
+    def name_changed(self, name_version: int, name: str, orphan: Orphan | None) -> None:
         """The object will be written under `name` from now on.
 
         `orphan` is what lies under the former name, made durable in the same commit; None where that is not ours.

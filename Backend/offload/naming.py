@@ -18,13 +18,13 @@ _ESCAPED_CATEGORIES = frozenset({"Cc", "Cn", "Zl", "Zp"})
 """Control characters, unassigned ones (with the non-characters that XML forbids), line and paragraph separators."""
 
 
-def object_name(*, camera_id: str, recording_id: str, file_name: str, take: int = 0) -> str:
+def object_name(*, camera_id: str, recording_id: str, file_name: str, name_version: int = 0) -> str:
     """The name of a recording's object, at most 1024 bytes of UTF-8.
 
-    `take` above 0 names a further object of the same recording: an orphan lies under the earlier name.
+    `name_version` above 0 names a further object of the same recording: an orphan lies under the earlier name.
     Raises FileProblem NAME_NOT_UTF8.
     """
-    prefix = f"recordings/{_escaped(camera_id)}/{_escaped(recording_id)}/{f'{take}-' if take else ''}"
+    prefix = f"recordings/{_escaped(camera_id)}/{_escaped(recording_id)}/{f'{name_version}-' if name_version else ''}"
     return prefix + _shortened(file_name, NAME_LIMIT_BYTES - len(prefix.encode()))
 
 

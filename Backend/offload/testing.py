@@ -556,14 +556,14 @@ def _demand_whole_chunk(spec: ObjectSpec, body: Body, offset_bytes: int, *, last
 class MemoryJournal:
     """What an upload made durable. `lose_lease` makes every later call raise LeaseLost."""
 
-    def __init__(self, session: StoredSession | None = None, *, take: int = 0) -> None:
+    def __init__(self, session: StoredSession | None = None, *, name_version: int = 0) -> None:
         self.session = session
-        self.take = take
+        self.name_version = name_version
         self.names: list[str] = []
         self.orphans: list[Orphan] = []
         self.progressed: list[int] = []
         self.events: list[str] = []
-        """The calls in their order: ``session_started``, ``session_dropped``, ``name_taken``, ``progress``."""
+        """The calls in their order: ``session_started``, ``session_dropped``, ``name_changed``, ``progress``."""
         self._calls_left: int | None = None
         self._lock = threading.Lock()
 
@@ -586,10 +586,10 @@ class MemoryJournal:
             self._write("session_dropped")
             self.session = None
 
-    def name_taken(self, take: int, name: str, orphan: Orphan | None) -> None:
+    def name_changed(self, name_version: int, name: str, orphan: Orphan | None) -> None:
         with self._lock:
-            self._write("name_taken")
-            self.take = take
+            self._write("name_changed")
+            self.name_version = name_version
             self.names.append(name)
             if orphan is not None:
                 self.orphans.append(orphan)

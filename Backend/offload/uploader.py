@@ -54,7 +54,8 @@ __all__ = ["UploadJob", "UploadResult", "UploadSettings", "upload"]
 MOST_SESSIONS = 3
 """How often one call begins again after a refused checksum, and after a lost session."""
 MOST_ROUNDS = 8
-MOST_TAKES_LOOKED_AT = 100
+MOST_NAME_VERSIONS = 100
+"""How many names of one recording are looked for where its file is gone."""
 
 
 def upload(
@@ -105,7 +106,7 @@ def _found_in_bucket(
     _demand_mounted(root, job.relative_path, problem)
     if problem.code is not Reason.FILE_MISSING:
         raise problem
-    take, found = _last_object(job, store=store, connection=connection)
+    name_version, found = _last_object(job, store=store, connection=connection)
     if found is None or not is_whole(found, job):
         raise problem
     log.info("upload.found_in_bucket", object=found.name, generation=found.generation, size_bytes=found.size_bytes)
@@ -115,25 +116,28 @@ def _found_in_bucket(
         crc32c=found.crc32c,
         adopted=False,
         found_in_bucket=True,
-        take=take,
+        name_version=name_version,
         bytes_sent=0,
         resumed_from_bytes=0,
     )
 
 
 def _last_object(job: UploadJob, *, store: ObjectStore, connection: Connection) -> tuple[int, ObjectInfo | None]:
-    """The object under the last name that is taken, and its take; else an orphan that was found right.
+    """The object under the last name that is taken, and its version; else an orphan that was found right.
 
     By listing: orphans lie under the earlier names, and where one was deleted there is a gap.
     """
-    takes = {job.object_name(take): take for take in range(job.take, job.take + MOST_TAKES_LOOKED_AT)}
-    folders = sorted({name[: name.rfind("/") + 1] for name in takes})
+    versions = {
+        job.object_name(name_version): name_version
+        for name_version in range(job.name_version, job.name_version + MOST_NAME_VERSIONS)
+    }
+    folders = sorted({name[: name.rfind("/") + 1] for name in versions})
     found = [info for folder in folders for info in connection.ask(partial(_listed, store, job.bucket, folder))]
-    named = [(takes[info.name], info) for info in found if info.name in takes]
+    named = [(versions[info.name], info) for info in found if info.name in versions]
     orphans = [info for info in found if (info.name, info.generation) in job.whole_orphans]
     if named:
         return max(named, key=lambda one: one[0])
-    return job.take, max(orphans, key=lambda info: info.generation, default=None)
+    return job.name_version, max(orphans, key=lambda info: info.generation, default=None)
 
 
 def _listed(store: ObjectStore, bucket: str, prefix: str) -> list[ObjectInfo]:
@@ -159,7 +163,7 @@ def _demand_mounted(root: MediaRoot, relative_path: str, problem: FileProblem) -
 
 
 class _Upload:
-    """One call for one opened file. `take` is always what the journal has."""
+    """One call for one opened file. `name_version` is always what the journal has."""
 
     def __init__(
         self,
@@ -182,14 +186,14 @@ class _Upload:
         self._connection = connection
         self._log = log
         self._identity = source.identity
-        self._take = job.take
+        self._name_version = job.name_version
         self._refusals = 0
         self._lost_sessions = 0
 
     def run(self) -> UploadResult:
         try:
             self._check_file()
-            self._log.info("upload.started", size_bytes=self._identity.size_bytes, take=self._take)
+            self._log.info("upload.started", size_bytes=self._identity.size_bytes, name_version=self._name_version)
             return self._in_rounds()
         except LeaseLost:
             raise
@@ -235,7 +239,7 @@ class _Upload:
         job, size_bytes = self._job, self._identity.size_bytes
         return ObjectSpec(
             bucket=job.bucket,
-            name=job.object_name(self._take),
+            name=job.object_name(self._name_version),
             size_bytes=size_bytes,
             content_type=job.content_type,
             metadata={**job.metadata, META_SIZE: str(size_bytes)},
@@ -279,7 +283,7 @@ class _Upload:
         object may be the only copy of what the file held before.
         """
         self._sender.drop_session()
-        job, name = self._job, self._job.object_name(self._take)
+        job, name = self._job, self._job.object_name(self._name_version)
         info = _read(self._store, self._connection, job.bucket, name)
         if info is None:
             return None
@@ -289,17 +293,17 @@ class _Upload:
             self._log.info("upload.adopted", object=name, generation=info.generation)
             return info
         if is_ours(info, job):
-            self._take_next_name(Orphan(info, WhyOrphaned.EARLIER_CONTENT))
+            self._go_to_next_name(Orphan(info, WhyOrphaned.EARLIER_CONTENT))
         elif self._may_pass_conflict():
             self._log.warning("upload.conflict_passed", object=name, generation=info.generation)
-            self._take_next_name(None)
+            self._go_to_next_name(None)
         else:
             raise ObjectProblem(f"another object lives under {name!r}", code=Reason.OBJECT_CONFLICT)
         return None
 
     def _may_pass_conflict(self) -> bool:
         """Whether the person who asked again knew of an object under this very name."""
-        return self._job.passes_conflict and self._take == self._job.take
+        return self._job.passes_conflict and self._name_version == self._job.name_version
 
     def _verified(self, info: ObjectInfo, *, adopted: bool) -> UploadResult:
         """Check the file again after the last byte (P8).
@@ -323,7 +327,7 @@ class _Upload:
             crc32c=self._sender.own_crc32c(),
             adopted=adopted,
             found_in_bucket=identity is None,
-            take=self._take,
+            name_version=self._name_version,
             bytes_sent=self._sender.bytes_sent,
             resumed_from_bytes=self._sender.resumed_from_bytes,
         )
@@ -349,7 +353,7 @@ class _Upload:
                 self._log.warning("upload.file_gone", object=info.name, generation=info.generation)
                 return None
         if not adopted:
-            self._take_next_name(Orphan(info, WhyOrphaned.FILE_CHANGED))
+            self._go_to_next_name(Orphan(info, WhyOrphaned.FILE_CHANGED))
         raise FileChanged("the file changed while it was sent")
 
     def _is_gone(self, problem: FileProblem) -> bool:
@@ -380,22 +384,22 @@ class _Upload:
             return
         orphan = Orphan(info, WhyOrphaned.WRONG_BYTES)
         if not self._source.identity_open().same_content_as(self._identity):
-            self._take_next_name(orphan)
+            self._go_to_next_name(orphan)
             return
         self._sender.forget_session()  # the fence: whoever owns the transfer now may have recorded this object (P6)
         try:
             self._connection.ask(lambda: self._store.delete(info.bucket, info.name, generation=info.generation))
         except (ObjectProblem, StopAndTell, TryAgain) as error:
             if error.code is not Reason.OBJECT_MISSING:
-                self._take_next_name(orphan)
+                self._go_to_next_name(orphan)
         else:
             self._log.warning("upload.discarded", object=info.name, generation=info.generation)
 
-    def _take_next_name(self, orphan: Orphan | None) -> None:
+    def _go_to_next_name(self, orphan: Orphan | None) -> None:
         """Leave `orphan` where it is, recorded in the commit that makes the next name this transfer's."""
         self._sender.forget_session()
         if orphan is not None:
             found = orphan.info
             self._log.warning("upload.orphaned", object=found.name, generation=found.generation, why=orphan.why.value)
-        self._take += 1
-        self._journal.name_taken(self._take, self._job.object_name(self._take), orphan)
+        self._name_version += 1
+        self._journal.name_changed(self._name_version, self._job.object_name(self._name_version), orphan)

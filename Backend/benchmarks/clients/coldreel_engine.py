@@ -19,7 +19,7 @@ class NoJournal:
 
     def session_started(self, session: object) -> None: ...
     def session_dropped(self) -> None: ...
-    def name_taken(self, take: int, name: str) -> None: ...
+    def name_changed(self, name_version: int, name: str) -> None: ...
     def progress(self, bytes_confirmed: int) -> None: ...
 
 
@@ -41,8 +41,8 @@ def main() -> None:
             storage_class=None,
             metadata={META_INSTALLATION: "bench", META_TRANSFER: path.name},
             temporary_hold=False,
-            object_name=lambda _take: f"recordings/{path.name}",
-            take=0,
+            object_name=lambda _version: f"recordings/{path.name}",
+            name_version=0,
             session=None,
             expected_size_bytes=None,
             expected_mtime_ns=None,

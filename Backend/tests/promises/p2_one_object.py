@@ -31,7 +31,7 @@ BREAKAGES = (
     Breakage(
         "P2",
         "offload/uploader.py",
-        "            self._take_next_name(Orphan(info, WhyOrphaned.FILE_CHANGED))",
+        "            self._go_to_next_name(Orphan(info, WhyOrphaned.FILE_CHANGED))",
         "            self._store.delete(info.bucket, info.name, generation=info.generation)",
         "tests/unit/test_uploader_changes.py::test_whole_object_of_a_file_that_changed_after_its_last_byte_is_never_deleted",
     ),
@@ -52,7 +52,7 @@ BREAKAGES = (
     Breakage(
         "P2",
         "offload/uploader.py",
-        "        return self._job.passes_conflict and self._take == self._job.take",
+        "        return self._job.passes_conflict and self._name_version == self._job.name_version",
         "        return self._job.passes_conflict",
         "tests/unit/test_uploader_objects.py::test_retry_after_a_conflict_passes_one_name_only",
     ),

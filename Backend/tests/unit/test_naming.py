@@ -13,16 +13,16 @@ from offload.naming import NAME_LIMIT_BYTES, object_name, public_url
 CAMERA, RECORDING = "7c9e6679-7425-40de-944b-e07fc1f90ae7", "0d9f4a6e-6d0e-4f6b-9d55-2f3f8f1b6a11"
 
 
-def named(file_name: str, take: int = 0) -> str:
-    return object_name(camera_id=CAMERA, recording_id=RECORDING, file_name=file_name, take=take)
+def named(file_name: str, name_version: int = 0) -> str:
+    return object_name(camera_id=CAMERA, recording_id=RECORDING, file_name=file_name, name_version=name_version)
 
 
 def test_name_is_the_contracts():
     assert named("12-30.mp4") == f"recordings/{CAMERA}/{RECORDING}/12-30.mp4"
 
 
-def test_further_take_puts_its_number_before_the_file_name():
-    assert named("12-30.mp4", take=2) == f"recordings/{CAMERA}/{RECORDING}/2-12-30.mp4"
+def test_further_name_version_puts_its_number_before_the_file_name():
+    assert named("12-30.mp4", name_version=2) == f"recordings/{CAMERA}/{RECORDING}/2-12-30.mp4"
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_name_that_is_not_utf8_is_refused():
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1500), st.integers(0, 99))
-def test_every_name_is_legal_and_keeps_its_folder(file_name, take):
-    name = named(file_name, take)
+def test_every_name_is_legal_and_keeps_its_folder(file_name, name_version):
+    name = named(file_name, name_version)
 
     assert len(name.encode()) <= NAME_LIMIT_BYTES
     assert name.startswith(f"recordings/{CAMERA}/{RECORDING}/")

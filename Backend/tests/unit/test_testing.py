@@ -133,8 +133,8 @@ def test_lost_lease_refuses_every_note_and_keeps_what_was_noted():
     journal.progress(5)
     journal.lose_lease(after_calls=1)
     journal.progress(6)
-    for note in (lambda: journal.progress(7), journal.session_dropped, lambda: journal.name_taken(1, "x", None)):
+    for note in (lambda: journal.progress(7), journal.session_dropped, lambda: journal.name_changed(1, "x", None)):
         with pytest.raises(LeaseLost):
             note()
 
-    assert (journal.progressed, journal.take, journal.events) == ([5, 6], 0, ["progress", "progress"])
+    assert (journal.progressed, journal.name_version, journal.events) == ([5, 6], 0, ["progress", "progress"])

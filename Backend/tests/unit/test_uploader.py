@@ -89,9 +89,9 @@ def test_object_carries_whose_it_is_and_how_large_it_was_to_be(make_bench, small
 
 def test_later_take_is_written_under_its_own_name(bench):
     bench.write(QUANTUM)
-    bench.journal.take = 2
+    bench.journal.name_version = 2
 
-    bench.assert_proven(bench.upload(), take=2)
+    bench.assert_proven(bench.upload(), name_version=2)
 
 
 # --- chunks ---
@@ -373,36 +373,36 @@ def test_gone_file_is_missing_where_there_is_no_object(bench):
 
 def test_gone_file_is_found_beyond_an_orphan_that_was_deleted(bench):
     """A database restored from yesterday names the first object; a person deleted that one today."""
-    last = bench.existing(noise(1000, 2), take=2)
+    last = bench.existing(noise(1000, 2), name_version=2)
     result = bench.upload()
 
-    assert (result.info, result.take) == (last, 2)
+    assert (result.info, result.name_version) == (last, 2)
 
 
 def test_gone_file_is_found_in_the_orphan_that_was_found_right(bench):
     """The file changed after its last byte and vanished before it could be sent again."""
     orphan = bench.existing(noise(1000))
-    bench.journal.take = 1
+    bench.journal.name_version = 1
     result = bench.upload(whole_orphans=[(orphan.name, orphan.generation)])
 
-    assert (result.info, result.take, result.found_in_bucket) == (orphan, 1, True)
+    assert (result.info, result.name_version, result.found_in_bucket) == (orphan, 1, True)
 
 
 @pytest.mark.parametrize("known", [[], [("recordings/0-clip.mkv", 5)]], ids=["not found right", "another generation"])
 def test_gone_file_is_missing_where_only_another_orphan_is_left(bench, known):
     bench.existing(noise(1000))
-    bench.journal.take = 1
+    bench.journal.name_version = 1
 
     assert bench.fails(FileProblem, whole_orphans=known).code is Reason.FILE_MISSING
 
 
 def test_of_several_takes_the_last_one_is_found(bench):
     """The earlier ones are orphans."""
-    bench.existing(noise(1000, 1), take=0)
-    last = bench.existing(noise(1000, 2), take=1)
+    bench.existing(noise(1000, 1), name_version=0)
+    last = bench.existing(noise(1000, 2), name_version=1)
     result = bench.upload()
 
-    assert (result.info, result.take) == (last, 1)
+    assert (result.info, result.name_version) == (last, 1)
 
 
 def test_missing_bucket_is_no_proof_of_anything(bench):

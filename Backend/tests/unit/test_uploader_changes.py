@@ -113,7 +113,7 @@ def test_whole_object_of_a_file_that_changed_after_its_last_byte_is_never_delete
     assert bench.store.calls_of("delete") == []
     [info] = bench.store.objects()
     assert bench.journal.orphans == [Orphan(info, WhyOrphaned.FILE_CHANGED)]
-    assert (bench.journal.take, bench.journal.names) == (1, [bench.job.object_name(1)])
+    assert (bench.journal.name_version, bench.journal.names) == (1, [bench.job.object_name(1)])
     assert bench.journal.session is None
 
 
@@ -170,7 +170,7 @@ def killed_at(bench, method: str, *, after: bool) -> None:
 
 @WAYS
 @pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
-@pytest.mark.parametrize("method", ["session_dropped", "name_taken"])
+@pytest.mark.parametrize("method", ["session_dropped", "name_changed"])
 def test_worker_killed_around_the_orphan_leaves_it_whole_and_known(make_bench, small_limit_bytes, method, after):
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     whole = bench.write(SIZE)
@@ -181,7 +181,7 @@ def test_worker_killed_around_the_orphan_leaves_it_whole_and_known(make_bench, s
     bench.data = bench.path.read_bytes()
     result = bench.upload()
 
-    bench.assert_proven(result, take=1)
+    bench.assert_proven(result, name_version=1)
     assert bench.stored(0) == whole
     assert bench.store.calls_of("delete") == []
     assert [orphan.info.generation for orphan in bench.journal.orphans] == [
@@ -197,7 +197,7 @@ def test_file_that_changed_is_uploaded_again_once_it_has_settled(make_bench, sma
     bench.fails(FileChanged)
     bench.data = bench.path.read_bytes()
 
-    bench.assert_proven(bench.upload(), take=1)
+    bench.assert_proven(bench.upload(), name_version=1)
 
 
 def test_what_somebody_else_put_under_the_name_meanwhile_is_not_deleted(bench):
@@ -269,7 +269,7 @@ def test_recording_that_was_replaced_stays_in_the_bucket_and_is_not_counted(make
     assert bench.stored(0) == first
 
     bench.write(noise(SIZE, seed=1))
-    bench.assert_proven(bench.upload(), take=1)
+    bench.assert_proven(bench.upload(), name_version=1)
     assert bench.stored(0) == first
 
 

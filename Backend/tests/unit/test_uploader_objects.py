@@ -117,7 +117,7 @@ def test_wrong_object_that_may_not_be_deleted_is_left_as_an_orphan_and_never_cou
     bench.store.fault("send", skip=1, then=lambda: obstacle(bench))
     bench.store.fault("put_small", flip_byte_at=5, then=lambda: obstacle(bench))
 
-    bench.assert_proven(bench.upload(), take=1)
+    bench.assert_proven(bench.upload(), name_version=1)
     assert bench.journal.names == [bench.job.object_name(1)]
     assert bench.stored(0) != bench.data
     [orphan] = bench.journal.orphans
@@ -152,7 +152,7 @@ def test_object_with_the_same_bytes_is_adopted_with_its_generation(make_bench, s
     info = bench.existing(bench.data, **metadata)
     result = bench.upload()
 
-    assert (result.info, result.adopted, result.take) == (info, True, 0)
+    assert (result.info, result.adopted, result.name_version) == (info, True, 0)
     assert result.identity == bench.root.stat("cam/clip.mkv")
     assert bench.store.objects() == [info]
     assert bench.store.calls_of("delete", "set_hold") == []
@@ -167,7 +167,7 @@ def test_retry_after_a_conflict_adopts_what_has_the_same_bytes_by_now(make_bench
     info = bench.existing(bench.data, **metadata)
     result = bench.upload(passes_conflict=True)
 
-    assert (result.info, result.adopted, result.take) == (info, True, 0)
+    assert (result.info, result.adopted, result.name_version) == (info, True, 0)
     assert bench.store.objects() == [info]
 
 
@@ -179,7 +179,7 @@ def test_retry_after_a_conflict_leaves_another_object_where_it_is_and_takes_the_
     bench.write(3 * QUANTUM)
     theirs = bench.existing(noise(3 * QUANTUM, seed=9), **{META_TRANSFER: "transfer-2"})
 
-    bench.assert_proven(bench.upload(passes_conflict=True), take=1)
+    bench.assert_proven(bench.upload(passes_conflict=True), name_version=1)
     assert theirs in bench.store.objects()
     assert bench.journal.orphans == []  # it is not ours
 
@@ -187,11 +187,11 @@ def test_retry_after_a_conflict_leaves_another_object_where_it_is_and_takes_the_
 def test_retry_after_a_conflict_passes_one_name_only(bench):
     """A second object of somebody else is a conflict that a person has not seen."""
     bench.write(3 * QUANTUM)
-    for take in (0, 1):
-        bench.existing(noise(5, seed=take), take, **{META_TRANSFER: "transfer-2"})
+    for name_version in (0, 1):
+        bench.existing(noise(5, seed=name_version), name_version, **{META_TRANSFER: "transfer-2"})
 
     assert bench.fails(ObjectProblem, passes_conflict=True).code is Reason.OBJECT_CONFLICT
-    assert bench.journal.take == 1
+    assert bench.journal.name_version == 1
 
 
 def test_retry_after_a_conflict_never_passes_another_installation(bench):
@@ -243,10 +243,10 @@ def test_own_object_of_an_earlier_content_is_left_as_an_orphan_under_its_name(ma
     earlier = bench.existing(noise(3 * QUANTUM, seed=9))
     bench.write(3 * QUANTUM)
 
-    bench.assert_proven(bench.upload(), take=1)
+    bench.assert_proven(bench.upload(), name_version=1)
     assert earlier in bench.store.objects()
     assert bench.store.calls_of("delete") == []
-    assert (bench.journal.take, bench.journal.names) == (1, [bench.job.object_name(1)])
+    assert (bench.journal.name_version, bench.journal.names) == (1, [bench.job.object_name(1)])
     assert bench.journal.orphans == [Orphan(earlier, WhyOrphaned.EARLIER_CONTENT)]
 
 
@@ -290,11 +290,11 @@ def test_object_that_vanishes_between_refusal_and_look_is_written_anew(bench):
 
 def test_bucket_full_of_our_orphans_ends_the_call_in_bounded_time(bench):
     bench.write(3 * QUANTUM)
-    for take in range(50):
-        bench.existing(noise(9, seed=take), take=take)
+    for name_version in range(50):
+        bench.existing(noise(9, seed=name_version), name_version=name_version)
 
     assert bench.fails(TryAgain).disposition is Disposition.RETRY
-    assert 0 < bench.journal.take < 50
+    assert 0 < bench.journal.name_version < 50
     assert len(bench.store.objects()) == 50
 
 
@@ -308,7 +308,7 @@ def test_session_that_ended_with_other_bytes_than_the_file_has_now_is_no_upload(
     monkeypatch.setattr(os, "pread", lambda *args: real_pread(*args).replace(bench.data[:9], b"corrupted"))
     result = bench.upload()
 
-    assert (result.take, result.adopted) == (1, False)
+    assert (result.name_version, result.adopted) == (1, False)
     assert bench.stored(1) == b"corrupted" + bench.data[9:]
     assert earlier in bench.store.objects()
     assert bench.store.calls_of("delete") == []

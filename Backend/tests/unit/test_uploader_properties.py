@@ -150,10 +150,10 @@ def test_whatever_happens_to_the_file_what_counts_in_the_end_is_what_lies_there(
         bench.write(size_bytes)
         result = live(bench, faults, between)
 
-        bench.assert_proven(result, take=result.take)
-        assert result.take == bench.journal.take
+        bench.assert_proven(result, name_version=result.name_version)
+        assert result.name_version == bench.journal.name_version
         assert {info.name for info in bench.store.objects()} <= {
-            bench.job.object_name(take) for take in range(result.take + 1)
+            bench.job.object_name(name_version) for name_version in range(result.name_version + 1)
         }
         assert_no_committed_byte_was_sent_again(bench)
     finally:

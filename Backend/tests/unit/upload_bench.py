@@ -78,7 +78,7 @@ class UploadBench:
             relative_path=PATH,
             content_type="video/x-matroska",
             metadata=METADATA,
-            object_name=lambda take: f"recordings/{take}-clip.mkv",
+            object_name=lambda name_version: f"recordings/{name_version}-clip.mkv",
         )
         self.pace: Pace = UNLIMITED
         self.data = b""
@@ -102,7 +102,7 @@ class UploadBench:
 
     def upload(self, *, abort: Callable[[], None] = never_abort, **changes: Any) -> UploadResult:
         """One call, as a worker makes it: what it knows of earlier ones is in the journal."""
-        job = replace(self.job, session=self.journal.session, take=self.journal.take, **changes)
+        job = replace(self.job, session=self.journal.session, name_version=self.journal.name_version, **changes)
         return upload(
             job,
             root=self.root,
@@ -123,14 +123,16 @@ class UploadBench:
         assert type(raised.value) is kind
         return raised.value
 
-    def existing(self, data: bytes, take: int = 0, **metadata: str) -> ObjectInfo:
+    def existing(self, data: bytes, name_version: int = 0, **metadata: str) -> ObjectInfo:
         """An object that lies under the name already; ours, unless `metadata` says otherwise."""
         size = {META_SIZE: str(len(data))}
-        spec = ObjectSpec(BUCKET, self.job.object_name(take), len(data), "video/mp4", METADATA | size | metadata)
+        spec = ObjectSpec(
+            BUCKET, self.job.object_name(name_version), len(data), "video/mp4", METADATA | size | metadata
+        )
         return self.store.put(spec, data)
 
-    def stored(self, take: int = 0) -> bytes:
-        return self.store.data(BUCKET, self.job.object_name(take))
+    def stored(self, name_version: int = 0) -> bytes:
+        return self.store.data(BUCKET, self.job.object_name(name_version))
 
     def sent(self) -> list[tuple[int, int]]:
         """Offset and length of every chunk that arrived."""
@@ -139,11 +141,11 @@ class UploadBench:
     def kinds(self) -> list[str]:
         return [call.kind for call in self.store.calls]
 
-    def assert_proven(self, result: UploadResult, take: int = 0) -> None:
+    def assert_proven(self, result: UploadResult, name_version: int = 0) -> None:
         """The bucket has exactly this file under exactly one name, and the result says so."""
-        assert self.stored(take) == self.data
+        assert self.stored(name_version) == self.data
         assert result.info in self.store.objects(BUCKET)
-        assert result.info.name == self.job.object_name(take)
+        assert result.info.name == self.job.object_name(name_version)
         assert result.crc32c == result.info.crc32c == crc_of(self.data)
-        assert result.take == take
+        assert result.name_version == name_version
         assert result.identity == self.root.stat(PATH)

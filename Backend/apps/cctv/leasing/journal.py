@@ -42,9 +42,13 @@ class OrmJournal:
         """`bytes_uploaded` stays: of a finished session it is true, after any other the attempt's end decides."""
         self._note(session_uri="", session_started_at=None, session_identity="")
 
-    def name_taken(self, take: int, name: str, orphan: Orphan | None) -> None:
+    def name_changed(self, name_version: int, name: str, orphan: Orphan | None) -> None:
         """What lies under the former name has its row in the same commit, or the former name stays the transfer's."""
-        columns = {"name_take": take, "gcp_storage_path": name, "gcp_public_url": public_url(self._bucket, name)}
+        columns = {
+            "name_version": name_version,
+            "gcp_storage_path": name,
+            "gcp_public_url": public_url(self._bucket, name),
+        }
         with transaction.atomic():
             self._note(passes_conflict=False, **columns)
             if orphan is not None:

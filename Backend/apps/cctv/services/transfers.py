@@ -156,7 +156,7 @@ class _Row(NamedTuple):
     gcp_transfer__pk: UUID | None
     gcp_transfer__transfer_status: str | None
     gcp_transfer__gcp_bucket: str | None
-    gcp_transfer__name_take: int | None
+    gcp_transfer__name_version: int | None
     gcp_transfer__original_local_path: str | None
     gcp_transfer__file_size_bytes: int | None
 
@@ -278,7 +278,7 @@ class _Request:
 
     def _new_row(self, found: _Found) -> dict[str, Any]:
         row = found.row
-        name = _object_name(row.camera_id, row.pk, found.path, take=0)
+        name = _object_name(row.camera_id, row.pk, found.path, name_version=0)
         return {
             "id": uuid4(),
             "recording_id": row.pk,
@@ -372,17 +372,17 @@ class _Former(NamedTuple):
     recording_id: UUID
     path: str
     bucket: str
-    take: int
+    name_version: int
 
     @classmethod
     def of(cls, row: GCPVideoTransfer) -> _Former:
         path, camera_id = row.original_local_path, row.recording.camera_id
-        return cls(camera_id, row.recording_id, path, row.gcp_bucket, row.name_take)
+        return cls(camera_id, row.recording_id, path, row.gcp_bucket, row.name_version)
 
     @classmethod
     def of_row(cls, row: _Row, path: str) -> _Former:
-        bucket, take = row.gcp_transfer__gcp_bucket or "", row.gcp_transfer__name_take or 0
-        return cls(row.camera_id, row.pk, path, bucket, take)
+        bucket, name_version = row.gcp_transfer__gcp_bucket or "", row.gcp_transfer__name_version or 0
+        return cls(row.camera_id, row.pk, path, bucket, name_version)
 
 
 def _other_object(former: _Former) -> dict[str, Any]:
@@ -390,7 +390,7 @@ def _other_object(former: _Former) -> dict[str, Any]:
     bucket = settings.GCP_STORAGE_BUCKET_NAME
     if bucket == former.bucket:
         return {}
-    name = _object_name(former.camera_id, former.recording_id, former.path, take=former.take)
+    name = _object_name(former.camera_id, former.recording_id, former.path, name_version=former.name_version)
     return {
         "gcp_bucket": bucket,
         "gcp_storage_path": name,
@@ -426,9 +426,11 @@ def _fresh_start(batch_id: UUID, user: User, now: datetime) -> dict[str, Any]:
     }
 
 
-def _object_name(camera_id: UUID, recording_id: UUID, path: str, *, take: int) -> str:
+def _object_name(camera_id: UUID, recording_id: UUID, path: str, *, name_version: int) -> str:
     file_name = path.rpartition("/")[2]
-    return object_name(camera_id=str(camera_id), recording_id=str(recording_id), file_name=file_name, take=take)
+    return object_name(
+        camera_id=str(camera_id), recording_id=str(recording_id), file_name=file_name, name_version=name_version
+    )
 
 
 def _check_configured() -> None:

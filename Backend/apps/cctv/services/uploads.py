@@ -64,12 +64,12 @@ def upload_job(claim: Claim) -> UploadJob:
         metadata=_metadata(transfer),
         temporary_hold=recording.hold_wanted,
         object_name=partial(_object_name, transfer),
-        take=transfer.name_take,
+        name_version=transfer.name_version,
         session=_session(transfer),
         expected_size_bytes=recording.file_size_bytes if registered else None,
         expected_mtime_ns=recording.file_mtime_ns,
         passes_conflict=transfer.passes_conflict,
-        whole_orphans=_whole_orphans(transfer) if transfer.name_take else (),
+        whole_orphans=_whole_orphans(transfer) if transfer.name_version else (),
     )
 
 
@@ -83,15 +83,15 @@ def _path(transfer: GCPVideoTransfer) -> PurePosixPath:
     return PurePosixPath(transfer.original_local_path)
 
 
-def _object_name(transfer: GCPVideoTransfer, take: int) -> str:
+def _object_name(transfer: GCPVideoTransfer, name_version: int) -> str:
     """The row's own name where it has one: a later release may name objects otherwise."""
-    if take == transfer.name_take and transfer.gcp_storage_path:
+    if name_version == transfer.name_version and transfer.gcp_storage_path:
         return transfer.gcp_storage_path
     return object_name(
         camera_id=str(transfer.recording.camera_id),
         recording_id=str(transfer.recording_id),
         file_name=_path(transfer).name,
-        take=take,
+        name_version=name_version,
     )
 
 
@@ -215,7 +215,7 @@ def _object_columns(one: Uploaded, now: datetime) -> dict[str, Any]:
         "gcp_bucket": info.bucket,
         "gcp_storage_path": info.name,
         "gcp_public_url": public_url(info.bucket, info.name),
-        "name_take": one.result.take,
+        "name_version": one.result.name_version,
         "object_stored_at": info.stored_at,
         "file_size_bytes": info.size_bytes,
         "bytes_uploaded": info.size_bytes,

@@ -66,7 +66,9 @@ class GCPVideoTransfer(models.Model):
     gcp_bucket = models.CharField(max_length=222)
     gcp_storage_path = models.CharField(max_length=1024)
     gcp_public_url = models.TextField(blank=True)
-    name_take = models.PositiveSmallIntegerField(default=0, help_text="Orphans lie under the earlier names")
+    name_version = models.PositiveSmallIntegerField(
+        default=0, db_column="name_take", help_text="Orphans lie under the earlier names"
+    )
     passes_conflict = models.BooleanField(
         default=False, db_default=False, help_text="Asked for again by a person who knew of another object there"
     )

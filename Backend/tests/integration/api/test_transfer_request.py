@@ -254,7 +254,7 @@ def test_a_retry_after_a_conflict_keeps_the_name_and_knows_of_the_other_object(a
     ask()
 
     again = GCPVideoTransfer.objects.get()
-    assert (again.name_take, again.gcp_storage_path) == (0, before.gcp_storage_path)
+    assert (again.name_version, again.gcp_storage_path) == (0, before.gcp_storage_path)
     assert again.passes_conflict is known
 
 

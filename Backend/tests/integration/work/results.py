@@ -31,7 +31,7 @@ def result_for(claim: Claim, **changes: Any) -> UploadResult:
         crc32c=1,
         adopted=False,
         found_in_bucket=False,
-        take=0,
+        name_version=0,
         bytes_sent=1024,
         resumed_from_bytes=0,
     )

@@ -86,16 +86,16 @@ def test_confirmed_progress_refreshes_the_budget(transfer: GCPVideoTransfer) -> 
 
 def test_next_name_is_noted_with_its_address(transfer: GCPVideoTransfer) -> None:
     GCPVideoTransfer.objects.update(passes_conflict=True)
-    journal_of(transfer).name_taken(2, "recordings/c/r/2-one file.mp4", None)
+    journal_of(transfer).name_changed(2, "recordings/c/r/2-one file.mp4", None)
     transfer.refresh_from_db()
-    assert (transfer.name_take, transfer.gcp_storage_path) == (2, "recordings/c/r/2-one file.mp4")
+    assert (transfer.name_version, transfer.gcp_storage_path) == (2, "recordings/c/r/2-one file.mp4")
     assert transfer.gcp_public_url == "https://storage.googleapis.com/footage/recordings/c/r/2-one%20file.mp4"
     assert not transfer.passes_conflict  # nobody has seen what lies under this one
     assert not transfer.orphans.exists()
 
 
 def test_orphan_is_committed_with_the_next_name(transfer: GCPVideoTransfer) -> None:
-    journal_of(transfer).name_taken(1, "next", ORPHAN)
+    journal_of(transfer).name_changed(1, "next", ORPHAN)
     transfer.refresh_from_db()
     row = transfer.orphans.get()
     assert transfer.gcp_storage_path == "next"
@@ -105,17 +105,17 @@ def test_orphan_is_committed_with_the_next_name(transfer: GCPVideoTransfer) -> N
 
 
 def test_orphan_met_again_by_a_restored_database_is_one_row(transfer: GCPVideoTransfer) -> None:
-    journal_of(transfer).name_taken(1, "next", ORPHAN)
-    journal_of(transfer).name_taken(2, "the one after", ORPHAN)
+    journal_of(transfer).name_changed(1, "next", ORPHAN)
+    journal_of(transfer).name_changed(2, "the one after", ORPHAN)
     assert transfer.orphans.count() == 1
 
 
 def test_orphan_of_a_group_that_is_not_committed_leaves_the_name(transfer: GCPVideoTransfer) -> None:
     with transaction.atomic():
-        journal_of(transfer).name_taken(1, "next", ORPHAN)
+        journal_of(transfer).name_changed(1, "next", ORPHAN)
         transaction.set_rollback(True)
     transfer.refresh_from_db()
-    assert (transfer.name_take, transfer.orphans.count()) == (0, 0)
+    assert (transfer.name_version, transfer.orphans.count()) == (0, 0)
 
 
 @pytest.mark.parametrize("lost", ["another number", "ran out", "another status"])
@@ -124,10 +124,10 @@ def test_orphan_of_a_group_that_is_not_committed_leaves_the_name(transfer: GCPVi
     [
         lambda journal: journal.session_started(SESSION),
         lambda journal: journal.session_dropped(),
-        lambda journal: journal.name_taken(1, "another", ORPHAN),
+        lambda journal: journal.name_changed(1, "another", ORPHAN),
         lambda journal: journal.progress(999),
     ],
-    ids=["session_started", "session_dropped", "name_taken", "progress"],
+    ids=["session_started", "session_dropped", "name_changed", "progress"],
 )
 def test_worker_that_lost_its_lease_notes_nothing(transfer: GCPVideoTransfer, lost: str, note) -> None:
     journal = journal_of(transfer)

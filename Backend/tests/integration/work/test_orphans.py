@@ -141,7 +141,7 @@ def test_file_truncated_after_its_last_byte_leaves_its_whole_object_and_a_row(de
     )
     assert (orphan.size_bytes, from_base64(orphan.object_crc32c)) == (len(depot.whole), info.crc32c)
     assert orphan.why == OrphanedObject.Why.FILE_CHANGED
-    assert (row.transfer_status, row.name_take, row.recording.storage_type) == (State.PENDING, 1, "local")
+    assert (row.transfer_status, row.name_version, row.recording.storage_type) == (State.PENDING, 1, "local")
     assert row.gcp_storage_path != orphan.gcp_storage_path
 
 
@@ -156,7 +156,7 @@ def test_worker_that_lost_its_lease_leaves_the_object_no_row_and_the_name(depot:
     assert isinstance(depot.attempt(), LeaseLost)
 
     assert not OrphanedObject.objects.exists()
-    assert depot.now().name_take == 0
+    assert depot.now().name_version == 0
     assert len(depot.store.objects(BUCKET)) == 1
     assert depot.store.calls_of("delete") == []
 
@@ -215,7 +215,7 @@ def test_retry_after_the_object_was_rewritten_with_the_same_bytes_adopts_it(depo
     assert result.adopted
     assert depot.store.objects(BUCKET) == [rewritten]
     row = depot.now()
-    assert (row.object_generation, row.name_take, row.passes_conflict) == (rewritten.generation, 0, False)
+    assert (row.object_generation, row.name_version, row.passes_conflict) == (rewritten.generation, 0, False)
     assert row.cleanup_scheduled_at is not None
     assert not OrphanedObject.objects.exists()
 
@@ -231,7 +231,7 @@ def test_retry_after_another_object_took_the_name_takes_the_next_one(depot: Depo
     assert isinstance(result, UploadResult)
     assert theirs in depot.store.objects(BUCKET)
     row = depot.now()
-    assert (row.name_take, row.gcp_storage_path.endswith("/1-clip.ts"), row.passes_conflict) == (1, True, False)
+    assert (row.name_version, row.gcp_storage_path.endswith("/1-clip.ts"), row.passes_conflict) == (1, True, False)
     assert not OrphanedObject.objects.exists()  # it is not ours
 
 
