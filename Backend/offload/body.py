@@ -1,4 +1,4 @@
-"""The bytes of one request: straight from the file and summed as they pass, or held in memory."""
+"""The bytes of one request: straight from the file and summed as they pass, or buffered in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from offload.source import Source
 from offload.store import Abort, never_abort
 
 MOST_PIECE_BYTES = 1024 * 1024
-HELD_BYTES = 16 * 1024 * 1024
+BUFFER_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 class SourceBody:
@@ -72,8 +72,8 @@ class SourceBody:
         self._sum = Crc32c(self._crc32c_at_start)
 
 
-class HeldBody:
-    """A part held in memory: what was summed for its header is what is sent, no faster than `pace`."""
+class BufferedBody:
+    """A part buffered in memory: what was summed for its header is what is sent, no faster than `pace`."""
 
     def __init__(self, pieces: Sequence[bytes], *, pace: Pace = UNLIMITED, abort: Abort = never_abort) -> None:
         self.length_bytes = sum(len(piece) for piece in pieces)
@@ -101,7 +101,7 @@ class HeldBody:
         self._next = self._offset_bytes = 0
 
 
-def hold(
+def buffered(
     source: Source,
     *,
     offset_bytes: int,
@@ -109,14 +109,14 @@ def hold(
     crc32c: int = 0,
     pace: Pace = UNLIMITED,
     abort: Abort = never_abort,
-) -> tuple[HeldBody, int]:
+) -> tuple[BufferedBody, int]:
     """`length_bytes` from `offset_bytes` on, and the sum `crc32c` continued with them. Raises as `crc32c_of`."""
     running = Crc32c(crc32c)
     found = pieces_of(source, length_bytes, offset_bytes=offset_bytes, most_bytes=MOST_PIECE_BYTES, abort=abort)
     pieces = list(found)
     for piece in pieces:
         running.update(piece)
-    return HeldBody(pieces, pace=pace, abort=abort), running.value
+    return BufferedBody(pieces, pace=pace, abort=abort), running.value
 
 
 class Allowance:
@@ -140,7 +140,7 @@ class Allowance:
                 self._free_bytes += taken_bytes
 
 
-HELD = Allowance(HELD_BYTES)
+BUFFER_ALLOWANCE = Allowance(BUFFER_LIMIT_BYTES)
 
 
 class PrefixSum:

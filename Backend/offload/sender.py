@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from offload.body import HELD, HeldBody, PrefixSum, SourceBody, hold
+from offload.body import BUFFER_ALLOWANCE, BufferedBody, PrefixSum, SourceBody, buffered
 from offload.clock import Clock
 from offload.digest import crc32c_of
 from offload.errors import FileChanged, OffloadError, PreconditionFailed, SessionGone, TryAgain
@@ -164,12 +164,12 @@ class Sender:
     # --- small: one request ---
 
     def _put_small(self, spec: ObjectSpec) -> ObjectInfo:
-        """Read once and held in memory, where the uploads of this process leave room for it."""
-        with HELD.asked(self._size_bytes) as granted:
-            return self._put_held(spec) if granted else self._put_in_two_passes(spec)
+        """Read once into memory, where the uploads of this process leave room for it."""
+        with BUFFER_ALLOWANCE.asked(self._size_bytes) as granted:
+            return self._put_buffered(spec) if granted else self._put_in_two_passes(spec)
 
-    def _put_held(self, spec: ObjectSpec) -> ObjectInfo:
-        body, crc32c = self._held(offset_bytes=0, length_bytes=self._size_bytes)
+    def _put_buffered(self, spec: ObjectSpec) -> ObjectInfo:
+        body, crc32c = self._buffered(offset_bytes=0, length_bytes=self._size_bytes)
         self.crc32c = crc32c
         self.demand_unchanged()
 
@@ -208,8 +208,8 @@ class Sender:
             abort=self._connection.abort,
         )
 
-    def _held(self, *, offset_bytes: int, length_bytes: int, crc32c: int = 0) -> tuple[HeldBody, int]:
-        return hold(
+    def _buffered(self, *, offset_bytes: int, length_bytes: int, crc32c: int = 0) -> tuple[BufferedBody, int]:
+        return buffered(
             self._source,
             offset_bytes=offset_bytes,
             length_bytes=length_bytes,
@@ -293,7 +293,7 @@ class Sender:
             summed.move_to(status.committed_bytes, body if isinstance(body, SourceBody) else None)
         return status
 
-    def _next_part(self, summed: PrefixSum) -> tuple[SourceBody | HeldBody, int | None]:
+    def _next_part(self, summed: PrefixSum) -> tuple[SourceBody | BufferedBody, int | None]:
         """A chunk up to a multiple of the quantum; or the last part, never empty, with the whole file's sum.
 
         The bucket may have committed any number of bytes, and takes no chunk of less than a quantum but the last.
@@ -309,7 +309,7 @@ class Sender:
             return self._streamed(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c), None
         self.demand_unchanged()
         length_bytes = self._size_bytes - offset_bytes
-        tail, self.crc32c = self._held(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)
+        tail, self.crc32c = self._buffered(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)
         return tail, self.crc32c
 
     def _send_tail_once_more(self) -> None:
@@ -319,7 +319,7 @@ class Sender:
         self._tail_repeated = True
 
     def _send(
-        self, spec: ObjectSpec, body: SourceBody | HeldBody, offset_bytes: int, crc32c: int | None
+        self, spec: ObjectSpec, body: SourceBody | BufferedBody, offset_bytes: int, crc32c: int | None
     ) -> SessionStatus:
         try:
             return self._store.send(

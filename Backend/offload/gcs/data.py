@@ -22,7 +22,7 @@ from offload.errors import OffloadError, Reason, SessionGone, StopAndTell, TryAg
 from offload.gcs.answers import Answer, object_info
 from offload.gcs.credentials import Identity
 from offload.gcs.sorting import NoProbe, On, Probe, sort
-from offload.gcs.transport import SHORT_REQUEST_SECONDS, HeldBytes, Request, Transport
+from offload.gcs.transport import SHORT_REQUEST_SECONDS, BytesBody, Request, Transport
 from offload.store import SESSION_QUANTUM_BYTES, Abort, Body, ObjectInfo, ObjectSpec, SessionStatus, never_abort
 
 _OK, _CREATED, _RESUME_INCOMPLETE, _UNAUTHORIZED = 200, 201, 308, 401
@@ -51,7 +51,7 @@ class Uploads:
                 "X-Upload-Content-Type": _header_text(spec.content_type),
                 "X-Upload-Content-Length": str(spec.size_bytes),
             },
-            HeldBytes(_json(_resource(spec))),
+            BytesBody(_json(_resource(spec))),
             SHORT_REQUEST_SECONDS,
         )
         answer = self._authorised(request, never_abort)
@@ -174,13 +174,13 @@ class _TwoParts:
     def __init__(self, spec: ObjectSpec, body: Body, crc32c: int) -> None:
         self.boundary = os.urandom(16).hex()
         described = _json({**_resource(spec), "crc32c": to_base64(crc32c)})
-        self._head = HeldBytes(
+        self._head = BytesBody(
             f"--{self.boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode()
             + described
             + f"\r\n--{self.boundary}\r\nContent-Type: {_header_text(spec.content_type)}\r\n\r\n".encode()
         )
         self._body = body
-        self._tail = HeldBytes(f"\r\n--{self.boundary}--\r\n".encode())
+        self._tail = BytesBody(f"\r\n--{self.boundary}--\r\n".encode())
         self.length_bytes = self._head.length_bytes + body.length_bytes + self._tail.length_bytes
 
     def read(self, max_bytes: int) -> bytes:

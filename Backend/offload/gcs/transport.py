@@ -81,7 +81,7 @@ class NoBytes:
         """Already at its first byte."""
 
 
-class HeldBytes:
+class BytesBody:
     """A short body that is in memory anyway."""
 
     def __init__(self, data: bytes) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from offload.body import HELD, HELD_BYTES
+from offload.body import BUFFER_ALLOWANCE, BUFFER_LIMIT_BYTES
 from tests.unit.upload_bench import UploadBench
 
 
@@ -23,6 +23,6 @@ def make_bench(tmp_path: Path) -> Callable[..., UploadBench]:
 @pytest.fixture(params=["held in memory", "no room in memory"])
 def memory(request: pytest.FixtureRequest) -> Iterator[None]:
     """A small file is held in memory where there is room, else read twice: both must keep every promise."""
-    with HELD.asked(HELD_BYTES if request.param == "no room in memory" else 0) as granted:
+    with BUFFER_ALLOWANCE.asked(BUFFER_LIMIT_BYTES if request.param == "no room in memory" else 0) as granted:
         assert granted
         yield

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import structlog
 
-from offload.body import HELD, HELD_BYTES, SourceBody
+from offload.body import BUFFER_ALLOWANCE, BUFFER_LIMIT_BYTES, SourceBody
 from offload.errors import Disposition, FileChanged, FileProblem, Reason, StopAndTell, TryAgain
 from offload.places import Places
 from offload.source import MediaRoot
@@ -215,7 +215,7 @@ def test_transport_that_starts_again_spoils_no_checksum(make_bench, small_limit_
 def test_small_file_beyond_the_memory_allowed_is_read_twice_and_proven(make_bench):
     bench = make_bench(small_limit_bytes=10 * QUANTUM)
     bench.write(2 * QUANTUM)
-    with HELD.asked(HELD_BYTES - QUANTUM):
+    with BUFFER_ALLOWANCE.asked(BUFFER_LIMIT_BYTES - QUANTUM):
         bench.assert_proven(bench.upload())
     assert bench.kinds() == ["put_small"]
 
@@ -229,7 +229,7 @@ def test_memory_of_a_small_upload_is_given_back(make_bench, fails):
         bench.fails(StopAndTell)
     else:
         bench.upload()
-    with HELD.asked(HELD_BYTES) as granted:
+    with BUFFER_ALLOWANCE.asked(BUFFER_LIMIT_BYTES) as granted:
         assert granted
 
 

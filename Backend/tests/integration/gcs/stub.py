@@ -19,26 +19,26 @@ class Connection:
     def __init__(self, connected: socket.socket) -> None:
         connected.settimeout(PATIENCE_SECONDS)
         self._socket = connected
-        self._held = b""
+        self._unread = b""
 
     def head(self) -> str:
         """The next request's line and headers; ``""`` where the client has gone."""
-        while b"\r\n\r\n" not in self._held:
+        while b"\r\n\r\n" not in self._unread:
             more = self._socket.recv(65536)
             if not more:
                 return ""
-            self._held += more
-        head, _, self._held = self._held.partition(b"\r\n\r\n")
+            self._unread += more
+        head, _, self._unread = self._unread.partition(b"\r\n\r\n")
         return head.decode("latin-1")
 
     def body(self, length_bytes: int) -> bytes:
         """The next `length_bytes`, or fewer where the client has gone."""
-        while len(self._held) < length_bytes:
+        while len(self._unread) < length_bytes:
             more = self._socket.recv(65536)
             if not more:
                 break
-            self._held += more
-        taken, self._held = self._held[:length_bytes], self._held[length_bytes:]
+            self._unread += more
+        taken, self._unread = self._unread[:length_bytes], self._unread[length_bytes:]
         return taken
 
     def request(self) -> tuple[str, bytes]:
@@ -52,7 +52,7 @@ class Connection:
 
     def drain(self) -> int:
         """Read until the client closes; how many bytes came."""
-        total = len(self._held)
+        total = len(self._unread)
         with contextlib.suppress(ConnectionError):
             while more := self._socket.recv(65536):
                 total += len(more)

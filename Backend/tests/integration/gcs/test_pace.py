@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from gcs_emulator.process import EmulatorProcess
-from offload.body import HeldBody
+from offload.body import BufferedBody
 from offload.clock import SystemClock
 from offload.errors import LeaseLost
 from offload.gcs import GoogleStore
@@ -40,7 +40,7 @@ def impatient(emulator: EmulatorProcess) -> GoogleStore:
 
 def send(store: GoogleStore, bucket: str, data: bytes, pace: Pace, abort: Abort = never_abort) -> SessionStatus:
     spec = ObjectSpec(bucket, uuid.uuid4().hex, len(data), "video/mp4", {})
-    body = HeldBody([data], pace=pace, abort=abort)
+    body = BufferedBody([data], pace=pace, abort=abort)
     return store.send(store.start_session(spec), spec, body, offset_bytes=0, crc32c=crc32c(data), abort=abort)
 
 

@@ -23,10 +23,10 @@ from offload.gcs.answers import Answer, object_info
 from offload.gcs.sorting import On, sort
 
 RETRY, WAIT, FAIL = Disposition.RETRY, Disposition.WAIT, Disposition.FAIL
-HELD = (
+HOLD_MESSAGE = (
     "Object 'b/n' is under active Temporary hold and cannot be deleted, overwritten or archived until hold is removed."
 )
-EVENT_HELD = HELD.replace("Temporary", "Event-Based")
+EVENT_HOLD_MESSAGE = HOLD_MESSAGE.replace("Temporary", "Event-Based")
 RETAINED = (
     "Object 'b/n' is subject to bucket's retention policy or object retention and cannot be deleted or overwritten "
     "until 2026-09-30T15:58:01.185839-07:00"
@@ -115,8 +115,8 @@ TABLE = [
         ObjectProblem, Reason.OBJECT_MISSING, FAIL,
     ),
     (403, "objectUnderActiveHold", "", On.OBJECT, ObjectProblem, Reason.OBJECT_HELD, FAIL),
-    (403, "forbidden", HELD, On.OBJECT, ObjectProblem, Reason.OBJECT_HELD, FAIL),
-    (403, "forbidden", EVENT_HELD, On.SESSION, ObjectProblem, Reason.OBJECT_HELD, FAIL),
+    (403, "forbidden", HOLD_MESSAGE, On.OBJECT, ObjectProblem, Reason.OBJECT_HELD, FAIL),
+    (403, "forbidden", EVENT_HOLD_MESSAGE, On.SESSION, ObjectProblem, Reason.OBJECT_HELD, FAIL),
     (403, "retentionPolicyNotMet", RETAINED, On.OBJECT, ObjectProblem, Reason.OBJECT_RETAINED, FAIL),
     (412, "conditionNotMet", "", On.NEW_OBJECT, PreconditionFailed, Reason.OBJECT_EXISTS, FAIL),
     (412, "conditionNotMet", "", On.SESSION, PreconditionFailed, Reason.OBJECT_EXISTS, FAIL),

@@ -15,7 +15,7 @@ import pytest
 
 from gcs_emulator.process import EmulatorProcess
 from offload.errors import FileChanged, LeaseLost, LineDown, Reason, StopAndTell, Stopped, TryAgain
-from offload.gcs.transport import PIECE_BYTES, QUICK_PIECE_BYTES, HeldBytes, Pieces, Request, Transport
+from offload.gcs.transport import PIECE_BYTES, QUICK_PIECE_BYTES, BytesBody, Pieces, Request, Transport
 from offload.store import ObjectSpec
 from tests.integration.gcs.conftest import Bytes, made_store
 from tests.integration.gcs.stub import Connection, Stub, header
@@ -56,7 +56,7 @@ def _ca_file() -> str:
 
 def test_a_request_says_http_1_1_an_exact_length_and_no_expect() -> None:
     with Stub().answering("200 OK") as stub:
-        transport().perform(Request("PUT", f"{stub.url}/x", {"Content-Range": "bytes 0-1/2"}, HeldBytes(b"ab")))
+        transport().perform(Request("PUT", f"{stub.url}/x", {"Content-Range": "bytes 0-1/2"}, BytesBody(b"ab")))
     assert stub.heads[0].startswith("PUT /x HTTP/1.1\r\n")
     assert header(stub.heads[0], "content-length") == "2"
     assert header(stub.heads[0], "content-range") == "bytes 0-1/2"
@@ -78,7 +78,7 @@ def test_one_thread_keeps_one_connection_for_all_its_requests() -> None:
     with Stub().answering("200 OK") as stub:
         sender = transport()
         for _ in range(5):
-            sender.perform(Request("PUT", f"{stub.url}/x", {}, HeldBytes(b"a" * MIB)))
+            sender.perform(Request("PUT", f"{stub.url}/x", {}, BytesBody(b"a" * MIB)))
         assert stub.connections == 1
         other = threading.Thread(target=sender.perform, args=(Request("PUT", f"{stub.url}/x"),))
         other.start()
@@ -204,7 +204,7 @@ def test_abort_ends_the_wait_for_an_answer_that_does_not_come() -> None:
             raise LeaseLost("gone")
 
     with Stub(script) as stub, pytest.raises(LeaseLost):
-        transport(stall_seconds=300).perform(Request("PUT", f"{stub.url}/x", {}, HeldBytes(b"a")), abort=abort)
+        transport(stall_seconds=300).perform(Request("PUT", f"{stub.url}/x", {}, BytesBody(b"a")), abort=abort)
 
 
 def test_what_the_body_raises_is_raised_itself() -> None:
@@ -241,7 +241,7 @@ def test_a_redirect_is_not_followed() -> None:
         Stub().answering("200 OK") as elsewhere,
         Stub().answering("307 Temporary Redirect", f"Location: {elsewhere.url}/x") as stub,
     ):
-        answer = transport().perform(Request("PUT", f"{stub.url}/x", {}, HeldBytes(b"footage")))
+        answer = transport().perform(Request("PUT", f"{stub.url}/x", {}, BytesBody(b"footage")))
         assert answer.status == 307
         assert elsewhere.connections == 0
 
