@@ -48,7 +48,7 @@ class MediaFacts:
     started_at: datetime | None
 
 
-def probe(source: Source, file_name: str) -> MediaFacts:
+def read_media_facts(source: Source, file_name: str) -> MediaFacts:
     """What the first video stream of an open file is.
 
     `started_at` is the container's creation time. Raises FileProblem: FILE_NOT_PLAYABLE where there is no

@@ -9,17 +9,17 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from offload.body import BUFFER_ALLOWANCE, BufferedBody, PrefixSum, SourceBody, buffered
 from offload.clock import Clock
 from offload.digest import crc32c_of
 from offload.errors import FileChanged, OffloadError, PreconditionFailed, SessionGone, TryAgain
-from offload.job import UploadSettings
 from offload.journal import Journal, StoredSession
 from offload.log import EventLog
 from offload.pace import UNLIMITED, Pace
+from offload.request_body import BUFFER_ALLOWANCE, BufferedBody, PrefixSum, SourceBody, buffered
 from offload.retry import delay_seconds
 from offload.source import Source
 from offload.store import SESSION_QUANTUM_BYTES, Abort, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus
+from offload.upload_job import UploadSettings
 
 _PAUSE_SLICE_SECONDS = 0.5
 

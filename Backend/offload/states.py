@@ -41,7 +41,7 @@ class Move(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class MoveRule:
     """A move may start from `sources` only; `by` tells people who makes it.
 
     `needs_lease`: the guarded update also asks for the caller's unexpired lease (P6).
@@ -53,46 +53,46 @@ class Rule:
     by: str
 
 
-def _rule(sources: set[State], target: State, by: str, *, needs_lease: bool = False) -> Rule:
-    return Rule(frozenset(sources), target, needs_lease, by)
+def _move_rule(sources: set[State], target: State, by: str, *, needs_lease: bool = False) -> MoveRule:
+    return MoveRule(frozenset(sources), target, needs_lease, by)
 
 
 S = State
-MOVES: dict[Move, Rule] = {
-    Move.REQUEST: _rule(set(), S.PENDING, "a request or a policy creates the row"),
-    Move.CLAIM: _rule({S.PENDING}, S.UPLOADING, "a worker claims it"),
-    Move.COMPLETE: _rule(
+MOVES: dict[Move, MoveRule] = {
+    Move.REQUEST: _move_rule(set(), S.PENDING, "a request or a policy creates the row"),
+    Move.CLAIM: _move_rule({S.PENDING}, S.UPLOADING, "a worker claims it"),
+    Move.COMPLETE: _move_rule(
         {S.UPLOADING}, S.COMPLETED, "uploaded and verified; the local file is to stay", needs_lease=True
     ),
-    Move.COMPLETE_SCHEDULED: _rule(
+    Move.COMPLETE_SCHEDULED: _move_rule(
         {S.UPLOADING}, S.CLEANUP_PENDING, "uploaded and verified; cleanup scheduled", needs_lease=True
     ),
-    Move.PUT_BACK: _rule(
+    Move.PUT_BACK: _move_rule(
         {S.UPLOADING}, S.PENDING, "a failure that another try may cure, or a lease given back or run out"
     ),
-    Move.FAIL: _rule(
+    Move.FAIL: _move_rule(
         {S.PENDING, S.UPLOADING, S.COMPLETED, S.CLEANUP_PENDING},
         S.FAILED,
         "what no retry cures, the last retry, or an object that is missing or differs",
     ),
-    Move.CANCEL: _rule({S.PENDING, S.UPLOADING}, S.FAILED, "a person's cancel"),
-    Move.RETRY: _rule({S.FAILED}, S.PENDING, "a person's retry, or a new request"),
-    Move.FIND_IN_BUCKET: _rule(
+    Move.CANCEL: _move_rule({S.PENDING, S.UPLOADING}, S.FAILED, "a person's cancel"),
+    Move.RETRY: _move_rule({S.FAILED}, S.PENDING, "a person's retry, or a new request"),
+    Move.FIND_IN_BUCKET: _move_rule(
         {S.UPLOADING},
         S.CLEANUP_COMPLETED,
         "the local file is gone and the object is ours, whole and of this recording",
         needs_lease=True,
     ),
-    Move.SCHEDULE_CLEANUP: _rule({S.COMPLETED}, S.CLEANUP_PENDING, "hold lifted, or cleanup switched on"),
-    Move.UNSCHEDULE_CLEANUP: _rule(
+    Move.SCHEDULE_CLEANUP: _move_rule({S.COMPLETED}, S.CLEANUP_PENDING, "hold lifted, or cleanup switched on"),
+    Move.UNSCHEDULE_CLEANUP: _move_rule(
         {S.CLEANUP_PENDING}, S.COMPLETED, "hold set, cleanup switched off, or the local file is another one"
     ),
-    Move.POSTPONE_CLEANUP: _rule(
+    Move.POSTPONE_CLEANUP: _move_rule(
         {S.CLEANUP_PENDING}, S.CLEANUP_PENDING, "a cleanup that failed is tried again", needs_lease=True
     ),
-    Move.FINISH_CLEANUP: _rule(
+    Move.FINISH_CLEANUP: _move_rule(
         {S.CLEANUP_PENDING}, S.CLEANUP_COMPLETED, "proof read back and the file gone", needs_lease=True
     ),
-    Move.RESTORE_SCHEDULED: _rule({S.CLEANUP_COMPLETED}, S.CLEANUP_PENDING, "restored to the site"),
-    Move.RESTORE_KEPT: _rule({S.CLEANUP_COMPLETED}, S.COMPLETED, "restored to the site; held or cleanup off"),
+    Move.RESTORE_SCHEDULED: _move_rule({S.CLEANUP_COMPLETED}, S.CLEANUP_PENDING, "restored to the site"),
+    Move.RESTORE_KEPT: _move_rule({S.CLEANUP_COMPLETED}, S.COMPLETED, "restored to the site; held or cleanup off"),
 }

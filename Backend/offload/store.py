@@ -12,7 +12,7 @@ The contract, which `tests/contract/` holds every store to:
   nothing is computed here.
 - `set_hold` and `delete` name a generation and touch no other.
 
-Idempotent: `get`, `list_prefix`, `session_status`, `cancel_session`, `set_hold`, `bucket_time`, `probe`.
+Idempotent: `get`, `list_prefix`, `session_status`, `cancel_session`, `set_hold`, `bucket_time`, `bucket_report`.
 `delete` of what is gone raises `ObjectProblem(OBJECT_MISSING)`. `send` may be repeated after
 `session_status`. `start_session` and `put_small` may be repeated: a session nobody uses expires after a
 week, and a second `put_small` meets the precondition.
@@ -187,5 +187,5 @@ class ObjectStore(Protocol):
     def bucket_time(self, bucket: str) -> datetime:
         """The bucket's clock: the ``Date`` header of a cheap answer, aware, UTC, whole seconds."""
 
-    def probe(self, bucket: str) -> BucketReport:
+    def bucket_report(self, bucket: str) -> BucketReport:
         """Existence, missing permissions and surprising settings of a bucket."""

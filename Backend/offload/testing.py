@@ -391,10 +391,10 @@ class MemoryStore:
         self._leave(Call("bucket_time", bucket), fault)
         return self._bucket_now().replace(microsecond=0)
 
-    def probe(self, bucket: str) -> BucketReport:
-        fault = self._enter("probe", bucket=bucket)
+    def bucket_report(self, bucket: str) -> BucketReport:
+        fault = self._enter("bucket_report", bucket=bucket)
         with self._lock:
-            self._leave(Call("probe", bucket), fault)
+            self._leave(Call("bucket_report", bucket), fault)
             return self.report or BucketReport(exists=bucket in self._buckets, missing_permissions=())
 
     # --- inside ---

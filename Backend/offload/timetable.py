@@ -53,7 +53,7 @@ class Hours:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class TimetableRule:
     """On those days (0 is Monday), in those hours; empty means all day. `bytes_per_second` None is no limit."""
 
     days: frozenset[int]
@@ -74,7 +74,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[TimetableRule, ...] = ()
 
     def rate_at(self, now: datetime, zone: ZoneInfo) -> int | None:
         """Bytes a second at that moment (aware), None where there is no limit."""
@@ -102,7 +102,7 @@ class Timetable:
 
 def parse(text: str) -> Timetable:
     """Read a timetable; blank is no limit. Raises ValueError: which part, and what is wanted."""
-    rules: list[Rule] = []
+    rules: list[TimetableRule] = []
     ended_by = ""
     for part in _SEPARATOR.split(_BETWEEN_DAYS.sub(r"\1 ", text)):
         words = " ".join(part.split())
@@ -127,7 +127,7 @@ def rate_text(bytes_per_second: int | None) -> str:
     return f"{Decimal(bytes_per_second) / size:.2f}".rstrip("0").rstrip(".") + f" {unit}"
 
 
-def _rule(words: str) -> Rule:
+def _rule(words: str) -> TimetableRule:
     rest = words
     days: set[int] = set()
     hours: list[Hours] = []
@@ -142,7 +142,7 @@ def _rule(words: str) -> Rule:
         else:
             break
         rest = rest[first.end() :].lstrip()
-    return Rule(frozenset(days or range(len(DAYS))), tuple(hours), _rate(rest, words))
+    return TimetableRule(frozenset(days or range(len(DAYS))), tuple(hours), _rate(rest, words))
 
 
 def _days(found: re.Match[str]) -> set[int]:

@@ -29,7 +29,6 @@ from offload.errors import (
     Stopped,
     TryAgain,
 )
-from offload.job import UploadJob, UploadResult, UploadSettings, is_ours, is_whole
 from offload.journal import Journal, Orphan, WhyOrphaned
 from offload.log import SILENT, EventLog
 from offload.pace import UNLIMITED, Pace
@@ -48,6 +47,7 @@ from offload.store import (
     ObjectStore,
     never_abort,
 )
+from offload.upload_job import UploadJob, UploadResult, UploadSettings, is_ours, is_whole
 
 __all__ = ["UploadJob", "UploadResult", "UploadSettings", "upload"]
 

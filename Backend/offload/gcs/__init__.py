@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from offload.gcs.control import CREATE, Control
 from offload.gcs.credentials import Identity
-from offload.gcs.data import Uploads
-from offload.gcs.sorting import Probe
+from offload.gcs.error_rules import BucketProbe
+from offload.gcs.objects import CREATE, Objects
 from offload.gcs.transport import Transport
+from offload.gcs.uploads import Uploads
 from offload.store import Abort, Body, BucketReport, ObjectInfo, ObjectSpec, SessionStatus, never_abort
 
 GOOGLE = "https://storage.googleapis.com"
@@ -50,7 +50,7 @@ class GoogleStore:
         endpoint = _endpoint(emulator_host)
         trusted = ca_file or _usual_authorities()
         identity = Identity(path=credentials_path, anonymous=bool(emulator_host), ca_file=trusted)
-        self._control = Control(
+        self._objects = Objects(
             endpoint=endpoint,
             project=project,
             identity=identity,
@@ -93,33 +93,33 @@ class GoogleStore:
         return self._uploads.put_small(spec, body, self._create_probe(spec), crc32c=crc32c, abort=abort)
 
     def get(self, bucket: str, name: str, *, generation: int | None = None) -> ObjectInfo | None:
-        return self._control.get(bucket, name, generation=generation)
+        return self._objects.get(bucket, name, generation=generation)
 
     def list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        return self._control.list_prefix(bucket, prefix)
+        return self._objects.list_prefix(bucket, prefix)
 
     def set_hold(self, info: ObjectInfo, *, held: bool) -> ObjectInfo:
-        return self._control.set_hold(info, held=held)
+        return self._objects.set_hold(info, held=held)
 
     def delete(self, bucket: str, name: str, *, generation: int) -> None:
-        self._control.delete(bucket, name, generation=generation)
+        self._objects.delete(bucket, name, generation=generation)
 
     def read_range(
         self, info: ObjectInfo, *, offset_bytes: int = 0, length_bytes: int | None = None
     ) -> Iterator[bytes]:
-        return self._control.read_range(info, offset_bytes=offset_bytes, length_bytes=length_bytes)
+        return self._objects.read_range(info, offset_bytes=offset_bytes, length_bytes=length_bytes)
 
     def signed_url(self, info: ObjectInfo, *, expires_seconds: int) -> str:
-        return self._control.signed_url(info, expires_seconds=expires_seconds)
+        return self._objects.signed_url(info, expires_seconds=expires_seconds)
 
     def bucket_time(self, bucket: str) -> datetime:
-        return self._control.bucket_time(bucket)
+        return self._objects.bucket_time(bucket)
 
-    def probe(self, bucket: str) -> BucketReport:
-        return self._control.report(bucket)
+    def bucket_report(self, bucket: str) -> BucketReport:
+        return self._objects.bucket_report(bucket)
 
-    def _create_probe(self, spec: ObjectSpec) -> Probe:
-        return self._control.probe(spec.bucket, CREATE)
+    def _create_probe(self, spec: ObjectSpec) -> BucketProbe:
+        return self._objects.probe(spec.bucket, CREATE)
 
 
 def _usual_authorities() -> str:

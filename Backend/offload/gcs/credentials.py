@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from offload.errors import OffloadError, Reason, StopAndTell, TryAgain
-from offload.gcs.sorting import connection_error
+from offload.gcs.error_rules import connection_error
 
 SCOPES = ("https://www.googleapis.com/auth/devstorage.full_control",)
 """Setting a hold is a change of metadata, which read_write does not allow ("Provided scope(s) are not
@@ -41,7 +41,7 @@ class Identity:
         """google-auth's object. Raises StopAndTell CREDENTIALS_REFUSED where there is none to be had."""
         with self._lock:
             if self._loaded is None:
-                with sorted_auth_errors():
+                with translated_auth_errors():
                     self._loaded = self._load()
             return self._loaded
 
@@ -76,7 +76,7 @@ class Identity:
         import requests
         from google.auth.transport.requests import Request
 
-        from offload.gcs.trust import trust
+        from offload.gcs.tls import trust
 
         with self._lock:
             if self._channel is None:
@@ -135,27 +135,27 @@ def _external_account(info: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def sorted_auth_errors() -> Iterator[None]:
+def translated_auth_errors() -> Iterator[None]:
     """google-auth's exceptions, sorted; their texts quote addresses and answers, so none is repeated."""
     from google.auth import exceptions
 
     try:
         yield
     except exceptions.GoogleAuthError as error:
-        raise _sorted(error) from None
+        raise _translated(error) from None
 
 
 @contextmanager
 def _readable_tokens() -> Iterator[None]:
     """A portal's page in place of a token makes google-auth stumble over its own types."""
     try:
-        with sorted_auth_errors():
+        with translated_auth_errors():
             yield
     except (TypeError, ValueError, KeyError, AttributeError):
         raise TryAgain("The answer of Google's token service could not be read.") from None
 
 
-def _sorted(error: Any) -> OffloadError:
+def _translated(error: Any) -> OffloadError:
     from google.auth import exceptions
 
     if isinstance(error, (exceptions.TransportError, exceptions.TimeoutError)):

@@ -21,8 +21,8 @@ from typing import NoReturn
 import pycurl
 
 from offload.errors import OffloadError, TryAgain
-from offload.gcs.answers import Answer
-from offload.gcs.sorting import line_error, untrusted
+from offload.gcs.error_rules import line_error, untrusted
+from offload.gcs.responses import Response
 from offload.store import SESSION_QUANTUM_BYTES, Abort, Body, never_abort
 
 MIB = 1024 * 1024
@@ -162,7 +162,7 @@ class Transport:
         self._quick_bytes_per_second = quick_bytes_per_second
         self._thread = _ThreadHandle()
 
-    def perform(self, request: Request, *, abort: Abort = never_abort) -> Answer:
+    def perform(self, request: Request, *, abort: Abort = never_abort) -> Response:
         """Send `request` and return whatever was answered.
 
         Raises what `abort` or the body raised; LineDown where there was no answer, StopAndTell where the
@@ -186,7 +186,7 @@ class Transport:
         exchange.raise_failure()
         if code:
             _raise_for(code)
-        return Answer(exchange.status, exchange.headers, bytes(exchange.received))
+        return Response(exchange.status, exchange.headers, bytes(exchange.received))
 
     def _judge(self, handle: pycurl.Curl, length_bytes: int) -> None:
         """Fit the size of the pieces to the line, after every request that was long enough to tell."""

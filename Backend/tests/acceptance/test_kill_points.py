@@ -30,9 +30,9 @@ RECORD = [
     KillPoint("uploads_work"),
     KillPoint("uploads_record", "return"),
     KillPoint("GroupCommit._written", "return"),
-    KillPoint("Attempt.ended"),  # committed, and nobody knows it yet
-    KillPoint("Attempt.ended", "return"),
-    KillPoint("Attempt.run", "return"),
+    KillPoint("UploadAttempt.ended"),  # committed, and nobody knows it yet
+    KillPoint("UploadAttempt.ended", "return"),
+    KillPoint("UploadAttempt.run", "return"),
     KillPoint("Owner.stop"),
 ]
 
@@ -42,11 +42,11 @@ LARGE = [
     KillPoint("upload"),
     KillPoint("GoogleStore.start_session"),
     KillPoint("GoogleStore.start_session", "return"),
-    KillPoint("Attempt.written"),
+    KillPoint("UploadAttempt.written"),
     KillPoint("OrmJournal.session_started"),
     KillPoint("OrmJournal.session_started", "return"),
     KillPoint("QueuedWrite.settle"),  # the session is committed, and its sender does not know it yet
-    KillPoint("Attempt.written", "return"),
+    KillPoint("UploadAttempt.written", "return"),
     KillPoint("GoogleStore.send"),
     KillPoint("SourceBody.read", "return", 1),
     KillPoint("SourceBody.read", "return", 2),
@@ -57,7 +57,7 @@ LARGE = [
     KillPoint("GoogleStore.send", "return", 2),
     KillPoint("OrmJournal.progress"),
     KillPoint("OrmJournal.progress", "return"),
-    KillPoint("Attempt.written", "return", 2),
+    KillPoint("UploadAttempt.written", "return", 2),
     KillPoint("renew"),
     KillPoint("GoogleStore.send", "return", 3),
     KillPoint("GoogleStore.send", "call", 4),
@@ -84,8 +84,8 @@ GROUP = [
     KillPoint("uploads_record", "return", 2),
     KillPoint("TransferQuerySet.move_leased", "return", 2),
     KillPoint("GroupCommit._written", "return", 2),
-    KillPoint("Attempt.ended", "call", 2),
-    KillPoint("Attempt.ended", "call", 7),
+    KillPoint("UploadAttempt.ended", "call", 2),
+    KillPoint("UploadAttempt.ended", "call", 7),
 ]
 
 

@@ -37,24 +37,24 @@ def test_time_of_the_bucket_is_its_own(wired: EmulatorBench) -> None:
 
 
 def test_probe_of_a_bucket_that_is_ours(bench: Bench) -> None:
-    report = bench.store.probe(bench.bucket)
+    report = bench.store.bucket_report(bench.bucket)
     assert report.exists
     assert report.missing_permissions == ()
 
 
 def test_probe_of_a_bucket_that_is_not_there(bench: Bench) -> None:
-    assert not bench.store.probe(MISSING).exists
+    assert not bench.store.bucket_report(MISSING).exists
 
 
 def test_probe_names_each_missing_permission(wired: EmulatorBench) -> None:
     denied = [DENIED.format("delete"), DENIED.format("update")]
     wired.emulator.set_bucket(wired.bucket, deniedPermissions=denied)
-    assert sorted(wired.store.probe(wired.bucket).missing_permissions) == denied
+    assert sorted(wired.store.bucket_report(wired.bucket).missing_permissions) == denied
 
 
 def test_probe_without_the_right_to_see_settings_says_so(wired: EmulatorBench) -> None:
     wired.emulator.set_bucket(wired.bucket, deniedPermissions=["storage.buckets.get"])
-    report = wired.store.probe(wired.bucket)
+    report = wired.store.bucket_report(wired.bucket)
     assert report.exists
     assert report.missing_permissions == ()
     assert report.lifecycle_deletes is None
@@ -69,7 +69,7 @@ def test_probe_reports_settings_that_surprise(wired: EmulatorBench) -> None:
         defaultEventBasedHold=True,
         autoclass={"enabled": True},
     )
-    report = wired.store.probe(wired.bucket)
+    report = wired.store.bucket_report(wired.bucket)
     assert report.lifecycle_deletes
     assert report.retention_period_seconds == 86_400
     assert report.default_event_based_hold
@@ -79,7 +79,7 @@ def test_probe_reports_settings_that_surprise(wired: EmulatorBench) -> None:
 
 
 def test_probe_of_a_plain_bucket_finds_nothing_to_say(wired: EmulatorBench) -> None:
-    report = wired.store.probe(wired.bucket)
+    report = wired.store.bucket_report(wired.bucket)
     assert (report.lifecycle_deletes, report.retention_period_seconds) == (False, None)
     assert (report.default_event_based_hold, report.autoclass) == (False, False)
 
@@ -218,7 +218,7 @@ def test_nobody_listening_is_the_line_being_down(tmp_path) -> None:
     with pytest.raises(LineDown):
         store.get("b", "n")
     with pytest.raises(LineDown):
-        store.probe("b")
+        store.bucket_report("b")
 
 
 def test_refusal_in_mid_body_is_told_as_such(wired: EmulatorBench) -> None:
@@ -235,10 +235,10 @@ def test_refusal_in_mid_body_is_told_as_such(wired: EmulatorBench) -> None:
 
 def test_untrusted_certificate_stops_and_tells(wired: EmulatorBench) -> None:
     if wired.emulator.url.startswith("http:"):
-        assert wired.store.probe(wired.bucket).exists
+        assert wired.store.bucket_report(wired.bucket).exists
         return
     store = google_store(wired.emulator.url, None)
-    for call in (lambda: store.probe(wired.bucket), lambda: store.start_session(wired.spec("clip.mp4", 5))):
+    for call in (lambda: store.bucket_report(wired.bucket), lambda: store.start_session(wired.spec("clip.mp4", 5))):
         with pytest.raises(StopAndTell):
             call()
 

@@ -55,7 +55,7 @@ FORBIDDEN = {
     ],
     "engine": [
         ("offload/errors.py", "import offload.store", "offload.errors -> offload.store"),
-        ("offload/gcs/data.py", "import offload.uploader", "offload.gcs.data -> offload.uploader"),
+        ("offload/gcs/uploads.py", "import offload.uploader", "offload.gcs.uploads -> offload.uploader"),
         ("offload/unlisted.py", "", "- offload.unlisted"),
     ],
     "circles": [
@@ -76,7 +76,7 @@ FORBIDDEN = {
     ],
     "google-store": [
         ("apps/cctv/admin_pages/verbs.py", "import offload.gcs", "apps.cctv.admin_pages.verbs -> offload.gcs"),
-        ("apps/cctv/worker/run.py", "from offload.gcs.data import Uploads", "apps.cctv.worker.run -> offload.gcs.data"),
+        ("apps/cctv/worker/run.py", "from offload.gcs.uploads import Uploads", "apps.cctv.worker.run -> offload.gcs.uploads"),
     ],
     "google": [
         ("apps/cctv/leasing/claims.py", "import pycurl", "apps.cctv.leasing.claims -> pycurl"),

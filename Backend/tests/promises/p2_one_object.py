@@ -7,14 +7,14 @@ from tests.promises.breakage import Breakage
 BREAKAGES = (
     Breakage(
         "P2",
-        "offload/gcs/data.py",
+        "offload/gcs/uploads.py",
         "&ifGenerationMatch=0",
         "",
         "tests/integration/gcs/test_uploads.py::test_a_session_for_a_name_that_is_taken_ends_without_touching_what_is_there",
     ),
     Breakage(
         "P2",
-        "offload/gcs/data.py",
+        "offload/gcs/uploads.py",
         """            headers["X-Goog-Hash"] = f"crc32c={to_base64(crc32c)}\"""",
         "            pass",
         "tests/integration/gcs/test_uploads.py::test_a_wrong_object_is_refused_and_does_not_exist",

@@ -14,9 +14,9 @@ BREAKAGES = (
     ),
     Breakage(
         "P3",
-        "offload/gcs/data.py",
-        "return self.status(uri, probe) if answer.status == _UNAUTHORIZED else _session_status(answer, probe)",
-        "return _session_status(answer, probe)",
+        "offload/gcs/uploads.py",
+        "return self.status(uri, probe) if response.status == _UNAUTHORIZED else _session_status(response, probe)",
+        "return _session_status(response, probe)",
         "tests/integration/gcs/test_credentials.py::test_a_chunk_answered_401_is_continued_from_what_the_session_has",
     ),
     Breakage(

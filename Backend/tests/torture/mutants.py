@@ -43,7 +43,7 @@ class Guard:
 
 GUARDS = (
     Guard("offload/uploader.py", (_UNIT,)),
-    Guard("offload/job.py", (_UNIT,)),
+    Guard("offload/upload_job.py", (_UNIT,)),
     Guard("offload/trash.py", (f"{_UNIT}/test_trash.py", _CLEANUP)),
     Guard("apps/cctv/services/cleanup", (_CLEANUP,)),
     Guard("apps/cctv/services/holds.py", ("tests/integration/api/test_holds.py", _CLEANUP, f"{_WORK}/test_sweep.py")),

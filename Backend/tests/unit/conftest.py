@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from offload.body import BUFFER_ALLOWANCE, BUFFER_LIMIT_BYTES
+from offload.request_body import BUFFER_ALLOWANCE, BUFFER_LIMIT_BYTES
 from tests.unit.upload_bench import UploadBench
 
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import structlog
 
-from offload.body import BUFFER_ALLOWANCE, BUFFER_LIMIT_BYTES, SourceBody
 from offload.errors import Disposition, FileChanged, FileProblem, Reason, StopAndTell, TryAgain
 from offload.places import Places
+from offload.request_body import BUFFER_ALLOWANCE, BUFFER_LIMIT_BYTES, SourceBody
 from offload.source import MediaRoot
 from offload.store import META_INSTALLATION, META_RECORDING, META_SIZE, META_TRANSFER, SessionStatus
 from offload.testing import MemoryStore

@@ -30,7 +30,7 @@ def unknown_bucket_finding(detail: str) -> Finding:
 def bucket_findings(*, store: ObjectStore, clock: Clock) -> Iterator[Finding]:
     bucket = settings.GCP_STORAGE_BUCKET_NAME
     try:
-        report = store.probe(bucket)
+        report = store.bucket_report(bucket)
     except OffloadError as error:
         yield _refused("bucket", error)
         return

@@ -18,7 +18,7 @@ from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.group_commit import GROUP_SECONDS
 from apps.cctv.worker.pool import ThreadPool
 from apps.cctv.worker.signals import Waker
-from apps.cctv.worker.upload_attempt import Attempt, Tools
+from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
 from offload.states import State
 
 log = structlog.get_logger("coldreel.worker")
@@ -34,16 +34,16 @@ class Dispatcher:
         self._site_id = site_id
         self._uploads = uploads
         self._lock = threading.Lock()
-        self._running: dict[UUID, Attempt] = {}
+        self._running: dict[UUID, UploadAttempt] = {}
         self._queue = BatchQueue(
             owner_id=owner.id, site_id=site_id, lease_seconds=tools.timings.lease_seconds, actor=owner.name
         )
         self._look_around_at = self._claimed_at = tools.clock.monotonic()
-        self._replaced: list[Attempt] = []
+        self._replaced: list[UploadAttempt] = []
         """Whose thread hangs although their transfer runs again."""
         self._pool = ThreadPool(most=uploads, wake=waker.wake)
 
-    def running(self) -> Collection[Attempt]:
+    def running(self) -> Collection[UploadAttempt]:
         with self._lock:
             return tuple(self._running.values())
 
@@ -112,7 +112,7 @@ class Dispatcher:
         return self._queue.claim_due(room, now=now, freed={claim.transfer.batch_id for claim in ending})
 
     def _start(self, claim: Claim) -> None:
-        attempt = Attempt(claim, self._tools, claimed_at=self._claimed_at, when_ended=self._ended)
+        attempt = UploadAttempt(claim, self._tools, claimed_at=self._claimed_at, when_ended=self._ended)
         self._tools.breaker.claimed(attempt.id)
         with self._lock:
             former = self._running.get(attempt.id)
@@ -120,7 +120,7 @@ class Dispatcher:
             self._running[attempt.id] = attempt
         self._pool.submit(attempt.run)
 
-    def _ended(self, attempt: Attempt) -> None:
+    def _ended(self, attempt: UploadAttempt) -> None:
         with self._lock:
             # The same transfer may run again already, if this attempt lost its lease.
             if self._running.get(attempt.id) is attempt:

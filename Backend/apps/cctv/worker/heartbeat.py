@@ -12,13 +12,13 @@ from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import WorkerProcess
 from apps.cctv.worker.crashes import survive
 from apps.cctv.worker.timings import Timings
-from apps.cctv.worker.upload_attempt import Attempt
+from apps.cctv.worker.upload_attempt import UploadAttempt
 from offload.clock import Clock
 
 _LAST_BEAT_SECONDS = 10.0
 
 
-def moving(attempts: Collection[Attempt]) -> list[Attempt]:
+def moving(attempts: Collection[UploadAttempt]) -> list[UploadAttempt]:
     """Those that move; the others are given up. What waits for a thread moves as long as one does that has one."""
     one_moves = any(attempt.has_begun and attempt.is_moving() for attempt in attempts)
     found = []
@@ -40,7 +40,7 @@ class Heartbeat(threading.Thread):
     def __init__(
         self,
         owner: Owner,
-        attempts: Callable[[], Collection[Attempt]],
+        attempts: Callable[[], Collection[UploadAttempt]],
         *,
         jobs: Callable[[], Collection[JobLease]] = tuple,
         clock: Clock,

@@ -57,11 +57,16 @@ class Tools:
     """Set while the disk is full and a cleanup is asked for: nothing else is begun."""
 
 
-class Attempt:
+class UploadAttempt:
     """One claimed transfer on its way. `renewed` and `lose` are called by the heartbeat's thread."""
 
     def __init__(
-        self, claim: Claim, tools: Tools, *, claimed_at: float, when_ended: Callable[[Attempt], None] | None = None
+        self,
+        claim: Claim,
+        tools: Tools,
+        *,
+        claimed_at: float,
+        when_ended: Callable[[UploadAttempt], None] | None = None,
     ) -> None:
         """`claimed_at` is by the monotonic clock, read before the claim: the lease lasts no shorter.
 
@@ -234,7 +239,7 @@ class Attempt:
 class _BetweenRequests:
     """The store as one attempt sees it: asked to stop, it begins no request, but ends none that runs."""
 
-    def __init__(self, attempt: Attempt, tools: Tools) -> None:
+    def __init__(self, attempt: UploadAttempt, tools: Tools) -> None:
         self._attempt = attempt
         self._store = tools.store
 
@@ -273,7 +278,7 @@ class _BetweenRequests:
 class _OfAttempt:
     """The site's pace as one attempt waits for it."""
 
-    def __init__(self, attempt: Attempt, pace: Pace) -> None:
+    def __init__(self, attempt: UploadAttempt, pace: Pace) -> None:
         self._attempt = attempt
         self._pace = pace
 
@@ -284,7 +289,7 @@ class _OfAttempt:
 class _InTurn:
     """A journal whose notes are written in groups with those of the other uploads."""
 
-    def __init__(self, attempt: Attempt, journal: Journal) -> None:
+    def __init__(self, attempt: UploadAttempt, journal: Journal) -> None:
         self._attempt = attempt
         self._journal = journal
 

@@ -21,8 +21,8 @@ from django.conf import settings  # noqa: E402
 from apps.cctv import wiring  # noqa: E402
 from apps.cctv.installation import installation_id  # noqa: E402
 from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site, TransferBatch  # noqa: E402
-from offload.body import SourceBody  # noqa: E402
 from offload.digest import crc32c_of, to_base64  # noqa: E402
+from offload.request_body import SourceBody  # noqa: E402
 from offload.states import State  # noqa: E402
 from offload.store import META_INSTALLATION, META_TRANSFER, ObjectSpec  # noqa: E402
 

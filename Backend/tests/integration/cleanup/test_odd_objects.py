@@ -49,8 +49,8 @@ class OddStore:
             raise StopAndTell(f"bucket {bucket} does not exist", code=Reason.BUCKET_NOT_FOUND)
         return self._store.bucket_time(bucket)
 
-    def probe(self, bucket: str) -> BucketReport:
-        return self._store.probe(bucket)
+    def bucket_report(self, bucket: str) -> BucketReport:
+        return self._store.bucket_report(bucket)
 
 
 ODD = [

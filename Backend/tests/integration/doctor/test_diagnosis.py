@@ -374,7 +374,7 @@ def test_a_bucket_that_does_not_exist_is_a_problem(look: Diagnose, store: Memory
 def test_a_bucket_that_cannot_be_asked_is_a_problem_with_its_reason(
     look: Diagnose, store: MemoryStore, error: Any, code: Reason
 ) -> None:
-    store.fault("probe", error)
+    store.fault("bucket_report", error)
 
     found = look()
 

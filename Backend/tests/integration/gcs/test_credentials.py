@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gcs_emulator.process import EmulatorProcess
 from offload.errors import LineDown, Reason, SessionGone, StopAndTell, TryAgain
 from offload.gcs import GoogleStore
-from offload.gcs.control import Control
 from offload.gcs.credentials import SCOPES, Identity
-from offload.gcs.data import Uploads
-from offload.gcs.sorting import NoProbe
+from offload.gcs.error_rules import NoBucketProbe
+from offload.gcs.objects import Objects
 from offload.gcs.transport import Transport
+from offload.gcs.uploads import Uploads
 from offload.store import ObjectSpec, SessionStatus
 from tests.integration.gcs.conftest import QUANTUM, Bytes, crc32c
 from tests.integration.gcs.keys import write_key
@@ -87,8 +87,8 @@ def uploads(url: str, identity: Identity) -> Uploads:
     return Uploads(endpoint=url, transport=transport, identity=identity)
 
 
-def control(url: str, identity: Identity) -> Control:
-    return Control(
+def objects(url: str, identity: Identity) -> Objects:
+    return Objects(
         endpoint=url, project=None, identity=identity, ca_file=certifi.where(), connections=2, connect_seconds=5
     )
 
@@ -116,8 +116,8 @@ class PickyBucket(Stub):
 def test_every_start_is_authorised_by_one_token(identity: Identity, service: TokenService) -> None:
     with PickyBucket() as bucket:
         for _ in range(3):
-            uploads(bucket.url, identity).start(SPEC, NoProbe())
-        assert control(bucket.url, identity).get("some-bucket", "clip.mp4", generation=None) is not None
+            uploads(bucket.url, identity).start(SPEC, NoBucketProbe())
+        assert objects(bucket.url, identity).get("some-bucket", "clip.mp4", generation=None) is not None
     assert bucket.tokens == ["Bearer token-1"] * 4
     assert len(service.asked) == 1
 
@@ -125,8 +125,8 @@ def test_every_start_is_authorised_by_one_token(identity: Identity, service: Tok
 def test_a_refused_token_is_renewed_once_and_the_request_repeated(identity: Identity, service: TokenService) -> None:
     with PickyBucket("token-1") as bucket:
         sender = uploads(bucket.url, identity)
-        sender.start(SPEC, NoProbe())
-        sender.start(SPEC, NoProbe())
+        sender.start(SPEC, NoBucketProbe())
+        sender.start(SPEC, NoBucketProbe())
     assert bucket.tokens == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
     assert len(service.asked) == 2
 
@@ -134,7 +134,7 @@ def test_a_refused_token_is_renewed_once_and_the_request_repeated(identity: Iden
 def test_a_small_object_is_sent_whole_again_after_a_renewal(identity: Identity) -> None:
     body = Bytes(b"film")
     with PickyBucket("token-1") as bucket:
-        uploads(bucket.url, identity).put_small(SPEC, body, NoProbe(), crc32c=crc32c(b"film"), abort=lambda: None)
+        uploads(bucket.url, identity).put_small(SPEC, body, NoBucketProbe(), crc32c=crc32c(b"film"), abort=lambda: None)
     assert bucket.bodies[0] == bucket.bodies[1]
     assert b"\r\n\r\nfilm\r\n--" in bucket.bodies[1]
     assert body.rewinds == 1
@@ -143,10 +143,10 @@ def test_a_small_object_is_sent_whole_again_after_a_renewal(identity: Identity) 
 def test_credentials_that_stay_refused_are_for_a_person(identity: Identity, service: TokenService) -> None:
     with PickyBucket(*(f"token-{number}" for number in range(1, 9))) as bucket:
         with pytest.raises(StopAndTell) as caught:
-            uploads(bucket.url, identity).start(SPEC, NoProbe())
+            uploads(bucket.url, identity).start(SPEC, NoBucketProbe())
         assert caught.value.code is Reason.CREDENTIALS_REFUSED
         with pytest.raises(StopAndTell) as caught:
-            control(bucket.url, identity).get("some-bucket", "clip.mp4", generation=None)
+            objects(bucket.url, identity).get("some-bucket", "clip.mp4", generation=None)
         assert caught.value.code is Reason.CREDENTIALS_REFUSED
 
 
@@ -328,7 +328,7 @@ ASKED = "bytes */*"
 
 def test_a_single_401_asks_the_same_session_with_a_fresh_token(identity: Identity, service: TokenService) -> None:
     with DoubtingBucket(doubts=1) as bucket:
-        status = uploads(bucket.url, identity).status(bucket.session, NoProbe())
+        status = uploads(bucket.url, identity).status(bucket.session, NoBucketProbe())
     assert status == SessionStatus(QUANTUM)
     assert bucket.asked == [(ASKED, None), (ASKED, "Bearer token-2")]
 
@@ -339,10 +339,10 @@ def test_a_chunk_answered_401_is_continued_from_what_the_session_has(identity: I
     with DoubtingBucket(wants_token=True) as bucket:
         sender = uploads(bucket.url, identity)
         part = {"abort": lambda: None, "crc32c": crc32c(data)}
-        first = sender.send(bucket.session, LARGE, Bytes(data), NoProbe(), offset_bytes=0, **part)
+        first = sender.send(bucket.session, LARGE, Bytes(data), NoBucketProbe(), offset_bytes=0, **part)
         assert first == SessionStatus(QUANTUM)
         rest = Bytes(data[QUANTUM:])
-        last = sender.send(bucket.session, LARGE, rest, NoProbe(), offset_bytes=QUANTUM, **part)
+        last = sender.send(bucket.session, LARGE, rest, NoBucketProbe(), offset_bytes=QUANTUM, **part)
         assert last.finished is not None
     assert bucket.asked == [
         (f"bytes 0-{2 * QUANTUM - 1}/{2 * QUANTUM}", None),
@@ -354,19 +354,19 @@ def test_a_chunk_answered_401_is_continued_from_what_the_session_has(identity: I
 
 def test_a_session_that_refuses_a_fresh_token_too_is_gone(identity: Identity) -> None:
     with DoubtingBucket(doubts=9) as bucket, pytest.raises(SessionGone):
-        uploads(bucket.url, identity).status(bucket.session, NoProbe())
+        uploads(bucket.url, identity).status(bucket.session, NoBucketProbe())
     assert len(bucket.asked) == 2
 
 
 def test_a_single_401_of_an_emulator_is_asked_again_without_any_token(tmp_path: Path) -> None:
     nobody = Identity(path=None, anonymous=True, ca_file=certifi.where())
     with DoubtingBucket(doubts=1) as bucket:
-        assert uploads(bucket.url, nobody).status(bucket.session, NoProbe()) == SessionStatus(QUANTUM)
+        assert uploads(bucket.url, nobody).status(bucket.session, NoBucketProbe()) == SessionStatus(QUANTUM)
     assert bucket.asked == [(ASKED, None), (ASKED, None)]
 
 
 def test_credentials_that_are_refused_meanwhile_keep_the_session(identity: Identity, service: TokenService) -> None:
     service.refusal = ("401 Unauthorized", b'{"error": "invalid_client"}')
     with DoubtingBucket(doubts=9) as bucket, pytest.raises(StopAndTell) as caught:
-        uploads(bucket.url, identity).status(bucket.session, NoProbe())
+        uploads(bucket.url, identity).status(bucket.session, NoBucketProbe())
     assert caught.value.code is Reason.CREDENTIALS_REFUSED

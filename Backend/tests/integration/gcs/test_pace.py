@@ -10,11 +10,11 @@ import uuid
 import pytest
 
 from gcs_emulator.process import EmulatorProcess
-from offload.body import BufferedBody
 from offload.clock import SystemClock
 from offload.errors import LeaseLost
 from offload.gcs import GoogleStore
 from offload.pace import Pace, SharedPace, Stretch
+from offload.request_body import BufferedBody
 from offload.store import Abort, ObjectSpec, SessionStatus, never_abort
 from offload.timetable import LEAST_BYTES_PER_SECOND
 from tests.integration.gcs.conftest import crc32c, made_store

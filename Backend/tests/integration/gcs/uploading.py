@@ -11,9 +11,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-from offload.body import SourceBody
 from offload.digest import crc32c_of
 from offload.gcs import GoogleStore
+from offload.request_body import SourceBody
 from offload.source import MediaRoot
 from offload.store import ObjectSpec
 

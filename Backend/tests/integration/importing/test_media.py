@@ -14,7 +14,7 @@ import pytest
 
 from offload import media
 from offload.errors import FileChanged, FileProblem, Reason
-from offload.media import MediaFacts, probe
+from offload.media import MediaFacts, read_media_facts
 from offload.source import MediaRoot
 from tests.footage import clip_bytes, make_clip, make_unfinished_clip
 
@@ -31,7 +31,7 @@ def probe_bytes(root: MediaRoot) -> Probe:
     def run(content: bytes, name: str = "clip.mp4") -> MediaFacts:
         (root.path / name).write_bytes(content)
         with root.open(name) as source:
-            return probe(source, name)
+            return read_media_facts(source, name)
 
     return run
 
@@ -58,7 +58,7 @@ def test_facts_of_a_clip_are_told(root: MediaRoot) -> None:
     make_clip(root.path / "clip.mp4", seconds=3, width=640, height=360, started_at=started_at)
 
     with root.open("clip.mp4") as source:
-        facts = probe(source, "clip.mp4")
+        facts = read_media_facts(source, "clip.mp4")
 
     assert facts == MediaFacts(3.0, "h264", 640, 360, started_at)
 
@@ -90,7 +90,7 @@ def test_recording_without_its_index_is_refused_and_told_so(root: MediaRoot) -> 
     make_unfinished_clip(root.path / "clip.mp4")
 
     with root.open("clip.mp4") as source, pytest.raises(FileProblem, match="no index") as refused:
-        probe(source, "clip.mp4")
+        read_media_facts(source, "clip.mp4")
 
     assert refused.value.code is Reason.FILE_NOT_PLAYABLE
 
@@ -196,7 +196,7 @@ def test_a_read_error_is_told_as_itself_and_not_as_a_bad_video(
                 return source.read_at(offset_bytes, length_bytes)
 
         with pytest.raises(FileChanged):
-            probe(Shrinking(), "clip.mp4")  # type: ignore[arg-type]
+            read_media_facts(Shrinking(), "clip.mp4")  # type: ignore[arg-type]
     assert capfd.readouterr() == ("", "")
 
 
@@ -229,7 +229,7 @@ def test_probing_in_several_threads_at_once_mixes_nothing_up(root: MediaRoot) ->
     def look(seconds: int) -> None:
         for _ in range(20):
             with root.open(f"{seconds}.mp4") as source:
-                facts = probe(source, f"{seconds}.mp4")
+                facts = read_media_facts(source, f"{seconds}.mp4")
             if facts.duration_seconds != float(seconds):
                 wrong.append(facts)
 

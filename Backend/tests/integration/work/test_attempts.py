@@ -19,7 +19,7 @@ from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.timings import Timings
-from apps.cctv.worker.upload_attempt import Attempt, Tools
+from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
 from offload.errors import LeaseLost, LineDown, Reason, StopAndTell, Stopped
 from offload.source import MediaRoot
 from offload.states import State
@@ -60,10 +60,10 @@ def claimed(clock: FakeClock) -> Claim:
     return found
 
 
-def attempt_of(tools: Tools) -> Attempt:
+def attempt_of(tools: Tools) -> UploadAttempt:
     assert isinstance(tools.clock, FakeClock)
     claimed_at = tools.clock.monotonic()
-    return Attempt(claimed(tools.clock), tools, claimed_at=claimed_at)
+    return UploadAttempt(claimed(tools.clock), tools, claimed_at=claimed_at)
 
 
 def pause_is_over(clock: FakeClock) -> None:

@@ -20,7 +20,7 @@ from apps.cctv.services.bandwidth import LONGEST_QUEUE_SECONDS, QUEUE_SECONDS, l
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.timings import Timings
-from apps.cctv.worker.upload_attempt import Attempt, Tools
+from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
 from offload.clock import SystemClock
 from offload.errors import LeaseLost
 from offload.pace import LATE_SECONDS, Pace, SharedPace, Stretch, Turn
@@ -356,7 +356,7 @@ def test_lost_lease_ends_a_paced_upload_and_records_nothing(
     )
     claim = rows.claim(now=clock.now())
     assert claim is not None
-    attempt = Attempt(claim, tools, claimed_at=clock.monotonic())
+    attempt = UploadAttempt(claim, tools, claimed_at=clock.monotonic())
     running = threading.Thread(target=attempt.run)
     running.start()
     until(SiteLine.objects.filter(bytes_per_second=64_000).exists)

@@ -20,7 +20,7 @@ from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.heartbeat import moving
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
-from apps.cctv.worker.upload_attempt import Attempt, Tools
+from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
 from offload.clock import Clock
 from offload.errors import LeaseLost
 from offload.source import MediaRoot
@@ -150,16 +150,16 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
     )
 
 
-def attempts_of(tools: Tools, clock: FakeClock, count: int) -> list[Attempt]:
+def attempts_of(tools: Tools, clock: FakeClock, count: int) -> list[UploadAttempt]:
     claims = rows.claim_many(count, now=clock.now())
     assert len(claims) == count
-    found = [Attempt(claim, tools, claimed_at=clock.monotonic()) for claim in claims]
+    found = [UploadAttempt(claim, tools, claimed_at=clock.monotonic()) for claim in claims]
     for attempt in found:
         attempt.has_begun = True
     return found
 
 
-def stay_leased(attempts: list[Attempt], clock: Clock) -> None:
+def stay_leased(attempts: list[UploadAttempt], clock: Clock) -> None:
     for attempt in attempts:
         attempt.renewed(clock.monotonic() + 40)
 
@@ -222,7 +222,7 @@ def test_wait_for_a_thin_line_is_movement_while_its_pieces_are_given_out(
             return self.alive
 
     bandwidth = Seen(clock)
-    one = Attempt(one.claim, replace(tools, bandwidth=bandwidth), claimed_at=clock.monotonic())
+    one = UploadAttempt(one.claim, replace(tools, bandwidth=bandwidth), claimed_at=clock.monotonic())
     one.has_begun = True
     thin = Thin(clock, lambda: stay_leased([one], clock))
     assert one.take(thin, 100, one.check) == 100

@@ -56,7 +56,7 @@ def _others_are_answered(run: Run, row: GCPVideoTransfer) -> bool:
     bucket = row.gcp_bucket
     names = _names_of_others(run, row)
     if not names:
-        report = run.store.probe(bucket)
+        report = run.store.bucket_report(bucket)
         return report.exists and READ not in report.missing_permissions
     for name in names:
         if _is_answered(run.store, bucket, name):

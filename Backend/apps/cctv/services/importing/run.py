@@ -21,7 +21,7 @@ from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading,
 from apps.cctv.services.media_root import media_root_check
 from offload.clock import Clock
 from offload.errors import FileChanged, FileProblem, Reason
-from offload.media import MediaFacts, probe
+from offload.media import MediaFacts, read_media_facts
 from offload.source import MediaRoot, SourceIdentity, check_settled
 from offload.walk import Found, walk
 
@@ -208,7 +208,7 @@ class _Import:
                 time=source.time(self._clock, may_write=not self._request.dry_run),
                 settle_seconds=self._request.settle_seconds,
             )
-            facts = probe(source, file_name)
+            facts = read_media_facts(source, file_name)
             if source.identity_now() != source.identity:
                 raise FileProblem(f"{path!r} changed while it was looked at", code=Reason.FILE_NOT_SETTLED)
             identity = source.identity

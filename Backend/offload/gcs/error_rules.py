@@ -1,7 +1,7 @@
 """Refusals of the bucket and failures of the line, sorted into `offload.errors` by what is to be done.
 
 By reason rather than by status: a 403 may be a rate limit, a hold, a retention policy, a missing right or an
-unpaid bill. Two cases need a second look at the bucket (`Probe`): a 404, which says "No such object" of a
+unpaid bill. Two cases need a second look at the bucket (`BucketProbe`): a 404, which says "No such object" of a
 missing bucket too (https://github.com/googleapis/nodejs-storage/issues/1183), and a 403 without a reason of
 its own.
 
@@ -29,10 +29,10 @@ from offload.errors import (
     StopAndTell,
     TryAgain,
 )
-from offload.gcs.answers import Answer
+from offload.gcs.responses import Response
 
 
-class On(Enum):
+class Target(Enum):
     """What a request was about: it decides what a 404 or an unexplained 4xx means."""
 
     BUCKET = auto()
@@ -41,7 +41,7 @@ class On(Enum):
     OBJECT = auto()
 
 
-class Probe(Protocol):
+class BucketProbe(Protocol):
     """The second look."""
 
     def confirm_bucket(self) -> None:
@@ -51,7 +51,7 @@ class Probe(Protocol):
         """Whether the bucket says that we lack, on all of it, the right that was needed."""
 
 
-class NoProbe:
+class NoBucketProbe:
     """For a request that knows no bucket to look at."""
 
     def confirm_bucket(self) -> None:
@@ -61,72 +61,72 @@ class NoProbe:
         return True
 
 
-Sorted = Callable[[str, Answer, Probe], OffloadError]
+MakeError = Callable[[str, Response, BucketProbe], OffloadError]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ErrorRule:
     """The first rule that matches decides. What is left empty matches everything."""
 
-    becomes: Sorted
+    becomes: MakeError
     statuses: frozenset[int] = frozenset()
     reasons: frozenset[str] = frozenset()
     says: re.Pattern[str] | None = None
-    on: frozenset[On] = frozenset()
+    targets: frozenset[Target] = frozenset()
 
-    def matches(self, answer: Answer, on: On) -> bool:
+    def matches(self, response: Response, target: Target) -> bool:
         return (
-            (not self.statuses or answer.status in self.statuses)
-            and (not self.reasons or answer.reason in self.reasons)
-            and (self.says is None or self.says.search(answer.message) is not None)
-            and (not self.on or on in self.on)
+            (not self.statuses or response.status in self.statuses)
+            and (not self.reasons or response.reason in self.reasons)
+            and (self.says is None or self.says.search(response.message) is not None)
+            and (not self.targets or target in self.targets)
         )
 
 
-def sort(answer: Answer, on: On, probe: Probe) -> OffloadError:
-    """The error that an answer other than the hoped-for one means. The probe itself may raise one."""
-    said = f": {answer.message}" if answer.message else "."
-    detail = f"The bucket answered {answer.status}{f' {answer.reason}' if answer.reason else ''}{said}"
-    for rule in RULES:
-        if rule.matches(answer, on):
-            return rule.becomes(detail, answer, probe)
+def error_of(response: Response, target: Target, probe: BucketProbe) -> OffloadError:
+    """The error that a response other than the hoped-for one means. The probe itself may raise one."""
+    said = f": {response.message}" if response.message else "."
+    detail = f"The bucket answered {response.status}{f' {response.reason}' if response.reason else ''}{said}"
+    for rule in ERROR_RULES:
+        if rule.matches(response, target):
+            return rule.becomes(detail, response, probe)
     return ObjectProblem(detail, code=Reason.BUCKET_REFUSED)
 
 
-def _again(detail: str, answer: Answer, _probe: Probe) -> OffloadError:
-    return TryAgain(detail, retry_after_seconds=answer.retry_after_seconds)
+def _again(detail: str, response: Response, _probe: BucketProbe) -> OffloadError:
+    return TryAgain(detail, retry_after_seconds=response.retry_after_seconds)
 
 
-def _stop(code: Reason) -> Sorted:
-    return lambda detail, _answer, _probe: StopAndTell(detail, code=code)
+def _stop(code: Reason) -> MakeError:
+    return lambda detail, _response, _probe: StopAndTell(detail, code=code)
 
 
-def _object(code: Reason) -> Sorted:
-    return lambda detail, _answer, _probe: ObjectProblem(detail, code=code)
+def _object(code: Reason) -> MakeError:
+    return lambda detail, _response, _probe: ObjectProblem(detail, code=code)
 
 
-def _session_gone(detail: str, _answer: Answer, _probe: Probe) -> OffloadError:
+def _session_gone(detail: str, _response: Response, _probe: BucketProbe) -> OffloadError:
     return SessionGone(detail)
 
 
-def _refused_chunk(detail: str, _answer: Answer, _probe: Probe) -> OffloadError:
+def _refused_chunk(detail: str, _response: Response, _probe: BucketProbe) -> OffloadError:
     return TryAgain(detail, code=Reason.BUCKET_REFUSED)
 
 
-def _precondition(detail: str, _answer: Answer, _probe: Probe) -> OffloadError:
+def _precondition(detail: str, _response: Response, _probe: BucketProbe) -> OffloadError:
     return PreconditionFailed(detail)
 
 
-def _checksum(detail: str, _answer: Answer, _probe: Probe) -> OffloadError:
+def _checksum(detail: str, _response: Response, _probe: BucketProbe) -> OffloadError:
     return ChecksumRefused(detail)
 
 
-def _missing(detail: str, _answer: Answer, probe: Probe) -> OffloadError:
+def _missing(detail: str, _response: Response, probe: BucketProbe) -> OffloadError:
     probe.confirm_bucket()
     return ObjectProblem(detail, code=Reason.OBJECT_MISSING)
 
 
-def _denied(detail: str, _answer: Answer, probe: Probe) -> OffloadError:
+def _denied(detail: str, _response: Response, probe: BucketProbe) -> OffloadError:
     if probe.lacks_permission():
         return StopAndTell(detail, code=Reason.PERMISSION_DENIED)
     return PermissionUnclear(detail)
@@ -140,13 +140,13 @@ def _words(*words: str) -> frozenset[str]:
     return frozenset(words)
 
 
-RULES: tuple[Rule, ...] = (
+ERROR_RULES: tuple[ErrorRule, ...] = (
     # A daily quota outlasts every retry; a rate limit does not, whichever status carries it.
-    Rule(
+    ErrorRule(
         _stop(Reason.QUOTA_EXCEEDED), reasons=_words("quotaExceeded", "dailyLimitExceeded", "dailyLimitExceededUnreg")
     ),
-    Rule(_again, reasons=_words("rateLimitExceeded", "userRateLimitExceeded", "usageLimitsRateLimitExceeded")),
-    Rule(
+    ErrorRule(_again, reasons=_words("rateLimitExceeded", "userRateLimitExceeded", "usageLimitsRateLimitExceeded")),
+    ErrorRule(
         _stop(Reason.QUOTA_EXCEEDED),
         reasons=_words(
             "accountDisabled",
@@ -157,41 +157,43 @@ RULES: tuple[Rule, ...] = (
             "userProjectMissing",
         ),
     ),
-    Rule(_stop(Reason.QUOTA_EXCEEDED), frozenset({400, 403}), says=_saying(r"billing account|requester pays bucket")),
-    Rule(
+    ErrorRule(
+        _stop(Reason.QUOTA_EXCEEDED), frozenset({400, 403}), says=_saying(r"billing account|requester pays bucket")
+    ),
+    ErrorRule(
         _stop(Reason.PERMISSION_DENIED),
         reasons=_words("accessNotConfigured", "countryBlocked", "orgPolicyConstraintFailed", "sslRequired"),
     ),
-    Rule(_stop(Reason.PERMISSION_DENIED), frozenset({403}), says=_saying(r"Cloud KMS key|organization's policy")),
+    ErrorRule(_stop(Reason.PERMISSION_DENIED), frozenset({403}), says=_saying(r"Cloud KMS key|organization's policy")),
     # The documented reason for a hold is objectUnderActiveHold; what the JSON API sends is the plain
     # "forbidden" of a missing right, told apart by its sentence alone (measured by others, September 2026).
-    Rule(_object(Reason.OBJECT_HELD), reasons=_words("objectUnderActiveHold")),
-    Rule(_object(Reason.OBJECT_HELD), frozenset({403}), says=_saying(r"is under active \S+ hold and cannot")),
-    Rule(_object(Reason.OBJECT_RETAINED), reasons=_words("retentionPolicyNotMet")),
+    ErrorRule(_object(Reason.OBJECT_HELD), reasons=_words("objectUnderActiveHold")),
+    ErrorRule(_object(Reason.OBJECT_HELD), frozenset({403}), says=_saying(r"is under active \S+ hold and cannot")),
+    ErrorRule(_object(Reason.OBJECT_RETAINED), reasons=_words("retentionPolicyNotMet")),
     # Provided CRC32C "AAAAAA==" doesn't match calculated CRC32C "2HvlZg==".
     # https://github.com/googleapis/python-storage/issues/1541
-    Rule(_checksum, frozenset({400}), says=_saying(r"^Provided (crc32c|md5)\b.*(doesn't|does not) match")),
-    Rule(_again, frozenset({408, 429, *range(500, 600)})),
+    ErrorRule(_checksum, frozenset({400}), says=_saying(r"^Provided (crc32c|md5)\b.*(doesn't|does not) match")),
+    ErrorRule(_again, frozenset({408, 429, *range(500, 600)})),
     # Somebody changed the object at the same moment; Google's advice is to look again and repeat.
-    Rule(_precondition, frozenset({409}), on=frozenset({On.OBJECT})),
-    Rule(_again, frozenset({409})),
-    Rule(_precondition, frozenset({412})),
-    Rule(_stop(Reason.BUCKET_NOT_FOUND), frozenset({404}), says=_saying(r"^The specified bucket does not exist")),
-    Rule(_stop(Reason.BUCKET_NOT_FOUND), frozenset({404}), on=frozenset({On.BUCKET, On.NEW_OBJECT})),
+    ErrorRule(_precondition, frozenset({409}), targets=frozenset({Target.OBJECT})),
+    ErrorRule(_again, frozenset({409})),
+    ErrorRule(_precondition, frozenset({412})),
+    ErrorRule(_stop(Reason.BUCKET_NOT_FOUND), frozenset({404}), says=_saying(r"^The specified bucket does not exist")),
+    ErrorRule(_stop(Reason.BUCKET_NOT_FOUND), frozenset({404}), targets=frozenset({Target.BUCKET, Target.NEW_OBJECT})),
     # 499: cancelled, by us. 401: we send no token to a session, so what began it is not trusted any more.
-    Rule(_session_gone, frozenset({401, 404, 410, 499}), on=frozenset({On.SESSION})),
+    ErrorRule(_session_gone, frozenset({401, 404, 410, 499}), targets=frozenset({Target.SESSION})),
     # Most likely another offset than the bucket's: the next try asks it again.
-    Rule(_refused_chunk, frozenset({400, 416}), on=frozenset({On.SESSION})),
-    Rule(_missing, frozenset({404, 410})),
-    Rule(_stop(Reason.CREDENTIALS_REFUSED), frozenset({401})),
-    Rule(_stop(Reason.PERMISSION_DENIED), frozenset({403}), on=frozenset({On.BUCKET})),
-    Rule(_denied, frozenset({403})),
+    ErrorRule(_refused_chunk, frozenset({400, 416}), targets=frozenset({Target.SESSION})),
+    ErrorRule(_missing, frozenset({404, 410})),
+    ErrorRule(_stop(Reason.CREDENTIALS_REFUSED), frozenset({401})),
+    ErrorRule(_stop(Reason.PERMISSION_DENIED), frozenset({403}), targets=frozenset({Target.BUCKET})),
+    ErrorRule(_denied, frozenset({403})),
     # A portal or a proxy answered in the bucket's place.
-    Rule(_again, frozenset(range(300, 400))),
+    ErrorRule(_again, frozenset(range(300, 400))),
 )
 
 
-def answer_of_library(error: Exception) -> Answer | None:
+def response_of_library(error: Exception) -> Response | None:
     """The answer inside a google-cloud-storage exception, or None where there was none.
 
     Not its message: google-api-core puts the address into it.
@@ -199,11 +201,11 @@ def answer_of_library(error: Exception) -> Answer | None:
     response = getattr(error, "response", None)
     if response is None:
         return None
-    return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content)
+    return Response(response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content)
 
 
 def connection_error(error: BaseException | None, what: str) -> OffloadError:
-    """What an exception of requests means that is no answer.
+    """What an exception of requests means that is no response.
 
     A connection that broke under TLS is an SSLError to it as well; only the root of it tells.
     """

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gcs_emulator.process import EmulatorProcess
 from offload.errors import LineDown, ObjectProblem, PreconditionFailed, Reason, StopAndTell, TryAgain
-from offload.gcs.answers import object_info
-from offload.gcs.control import PERMISSIONS, Control
 from offload.gcs.credentials import Identity
+from offload.gcs.objects import PERMISSIONS, Objects
+from offload.gcs.responses import object_info
 from offload.store import ObjectSpec
 from tests.integration.gcs.conftest import made_store, put
 from tests.integration.gcs.keys import write_key
@@ -25,8 +25,8 @@ from tests.integration.gcs.stub import Stub
 MIB = 1024 * 1024
 
 
-def made_control(url: str, identity: Identity, **settings: int) -> Control:
-    return Control(
+def made_objects(url: str, identity: Identity, **settings: int) -> Objects:
+    return Objects(
         endpoint=url, project=None, identity=identity, ca_file="", connections=1, connect_seconds=5, **settings
     )
 
@@ -280,7 +280,7 @@ def test_the_buckets_clock_is_told_in_utc(store, emulator, bucket) -> None:
 
 
 def test_a_bucket_reports_what_would_surprise(store, emulator, bucket) -> None:
-    plain = store.probe(bucket)
+    plain = store.bucket_report(bucket)
     assert (plain.exists, plain.missing_permissions, plain.lifecycle_deletes) == (True, (), False)
     emulator.set_bucket(
         bucket,
@@ -290,7 +290,7 @@ def test_a_bucket_reports_what_would_surprise(store, emulator, bucket) -> None:
         autoclass={"enabled": True},
         softDeletePolicy={"retentionDurationSeconds": "0"},
     )
-    report = store.probe(bucket)
+    report = store.bucket_report(bucket)
     assert report.lifecycle_deletes
     assert report.retention_period_seconds == 60
     assert report.default_event_based_hold
@@ -301,18 +301,18 @@ def test_a_bucket_reports_what_would_surprise(store, emulator, bucket) -> None:
 
 
 def test_a_bucket_that_does_not_exist_is_reported_and_not_raised(store) -> None:
-    report = store.probe("no-such-bucket")
+    report = store.bucket_report("no-such-bucket")
     assert (report.exists, report.missing_permissions) == (False, PERMISSIONS)
 
 
 def test_missing_permissions_are_named(store, emulator, bucket) -> None:
     emulator.set_bucket(bucket, deniedPermissions=["storage.objects.update", "storage.objects.delete"])
-    assert store.probe(bucket).missing_permissions == ("storage.objects.update", "storage.objects.delete")
+    assert store.bucket_report(bucket).missing_permissions == ("storage.objects.update", "storage.objects.delete")
 
 
 def test_a_bucket_whose_settings_are_not_shown_leaves_them_open(store, emulator, bucket) -> None:
     emulator.set_bucket(bucket, deniedPermissions=["storage.buckets.get"])
-    report = store.probe(bucket)
+    report = store.bucket_report(bucket)
     assert (report.exists, report.missing_permissions) == (True, ())
     assert report.lifecycle_deletes is None
     assert report.retention_period_seconds is None
@@ -337,8 +337,8 @@ def test_a_signed_url_reads_that_object_without_any_token(tmp_path) -> None:
     path = write_key(tmp_path / "key.json", key, token_uri="https://127.0.0.1:1/token")
     with EmulatorProcess(tmp_path / "data", buckets=["signed"], signer_key=path) as emulator:
         info = put(made_store(emulator.url), ObjectSpec("signed", "ä b/c#?.mp4", 4, "video/mp4", {}), b"film")
-        control = made_control(emulator.url, Identity(path=str(path), anonymous=False, ca_file=""))
-        url = control.signed_url(info, expires_seconds=10**9)
+        objects = made_objects(emulator.url, Identity(path=str(path), anonymous=False, ca_file=""))
+        url = objects.signed_url(info, expires_seconds=10**9)
         assert f"generation={info.generation}" in url
         assert "X-Goog-Expires=604800" in url
         with urlopen(url, timeout=30) as answer:
@@ -348,12 +348,12 @@ def test_a_signed_url_reads_that_object_without_any_token(tmp_path) -> None:
 def test_a_call_to_a_bucket_that_does_not_answer_ends(tmp_path) -> None:
     with EmulatorProcess(tmp_path / "data", buckets=["paused"]) as emulator:
         anonymous = Identity(path=None, anonymous=True, ca_file="")
-        control = made_control(emulator.url, anonymous, answer_seconds=1)
+        objects = made_objects(emulator.url, anonymous, answer_seconds=1)
         emulator.pause()
         try:
             started = time.monotonic()
             with pytest.raises(LineDown):
-                control.get("paused", "x", generation=None)
+                objects.get("paused", "x", generation=None)
             assert time.monotonic() - started < 60
         finally:
             emulator.resume()

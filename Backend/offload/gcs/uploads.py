@@ -19,9 +19,9 @@ from urllib.parse import quote, urlsplit
 
 from offload.digest import to_base64
 from offload.errors import OffloadError, Reason, SessionGone, StopAndTell, TryAgain
-from offload.gcs.answers import Answer, object_info
 from offload.gcs.credentials import Identity
-from offload.gcs.sorting import NoProbe, On, Probe, sort
+from offload.gcs.error_rules import BucketProbe, NoBucketProbe, Target, error_of
+from offload.gcs.responses import Response, object_info
 from offload.gcs.transport import SHORT_REQUEST_SECONDS, BytesBody, Request, Transport
 from offload.store import SESSION_QUANTUM_BYTES, Abort, Body, ObjectInfo, ObjectSpec, SessionStatus, never_abort
 
@@ -41,7 +41,7 @@ class Uploads:
         self._with_token: set[str] = set()
         """Sessions that answered 401 without a token, and not with one."""
 
-    def start(self, spec: ObjectSpec, probe: Probe) -> str:
+    def start(self, spec: ObjectSpec, probe: BucketProbe) -> str:
         """A new session's URI."""
         request = Request(
             "POST",
@@ -54,28 +54,28 @@ class Uploads:
             BytesBody(_json(_resource(spec))),
             SHORT_REQUEST_SECONDS,
         )
-        answer = self._authorised(request, never_abort)
-        if answer.status not in {_OK, _CREATED}:
-            raise sort(answer, On.NEW_OBJECT, probe)
-        location = answer.headers.get("location", "")
+        response = self._authorised(request, never_abort)
+        if response.status not in {_OK, _CREATED}:
+            raise error_of(response, Target.NEW_OBJECT, probe)
+        location = response.headers.get("location", "")
         if not self._is_ours(location):
             raise StopAndTell("The bucket named an upload session at another place.", code=Reason.BUCKET_REFUSED)
         return location
 
-    def status(self, uri: str, probe: Probe) -> SessionStatus:
+    def status(self, uri: str, probe: BucketProbe) -> SessionStatus:
         """``bytes */*`` only asks; with the size in it, the question could finalise."""
         request = Request("PUT", self._checked(uri), {"Content-Range": "bytes */*"}, seconds=SHORT_REQUEST_SECONDS)
-        answer = self._on_session(request)
-        if answer.status == _UNAUTHORIZED:
-            answer = self._with_fresh_token(request)
-        return _session_status(answer, probe)
+        response = self._on_session(request)
+        if response.status == _UNAUTHORIZED:
+            response = self._with_fresh_token(request)
+        return _session_status(response, probe)
 
     def send(
         self,
         uri: str,
         spec: ObjectSpec,
         body: Body,
-        probe: Probe,
+        probe: BucketProbe,
         *,
         offset_bytes: int,
         crc32c: int | None,
@@ -92,18 +92,18 @@ class Uploads:
         headers = {"Content-Range": f"bytes {offset_bytes}-{end_bytes - 1}/{spec.size_bytes}"}
         if crc32c is not None:
             headers["X-Goog-Hash"] = f"crc32c={to_base64(crc32c)}"
-        answer = self._on_session(Request("PUT", self._checked(uri), headers, body), abort)
-        return self.status(uri, probe) if answer.status == _UNAUTHORIZED else _session_status(answer, probe)
+        response = self._on_session(Request("PUT", self._checked(uri), headers, body), abort)
+        return self.status(uri, probe) if response.status == _UNAUTHORIZED else _session_status(response, probe)
 
     def cancel(self, uri: str) -> None:
         if not self._is_ours(uri):
             return
         self._with_token.discard(uri)
-        answer = self._transport.perform(Request("DELETE", uri, seconds=SHORT_REQUEST_SECONDS))
-        if answer.status not in _SESSION_ENDED:
-            raise sort(answer, On.SESSION, NoProbe())
+        response = self._transport.perform(Request("DELETE", uri, seconds=SHORT_REQUEST_SECONDS))
+        if response.status not in _SESSION_ENDED:
+            raise error_of(response, Target.SESSION, NoBucketProbe())
 
-    def put_small(self, spec: ObjectSpec, body: Body, probe: Probe, *, crc32c: int, abort: Abort) -> ObjectInfo:
+    def put_small(self, spec: ObjectSpec, body: Body, probe: BucketProbe, *, crc32c: int, abort: Abort) -> ObjectInfo:
         parts = _TwoParts(spec, body, crc32c)
         request = Request(
             "POST",
@@ -111,30 +111,30 @@ class Uploads:
             {"Content-Type": f"multipart/related; boundary={parts.boundary}"},
             parts,
         )
-        answer = self._authorised(request, abort)
-        if answer.status not in {_OK, _CREATED}:
-            raise sort(answer, On.NEW_OBJECT, probe)
-        return object_info(answer.document())
+        response = self._authorised(request, abort)
+        if response.status not in {_OK, _CREATED}:
+            raise error_of(response, Target.NEW_OBJECT, probe)
+        return object_info(response.document())
 
-    def _on_session(self, request: Request, abort: Abort = never_abort) -> Answer:
+    def _on_session(self, request: Request, abort: Abort = never_abort) -> Response:
         headers = self._identity.headers() if request.url in self._with_token else {}
         return self._transport.perform(_with(request, headers), abort=abort)
 
-    def _with_fresh_token(self, request: Request) -> Answer:
+    def _with_fresh_token(self, request: Request) -> Response:
         """Ask the same session once more. Where a token is what it wanted, it gets one from now on."""
         headers = self._identity.renewed_headers(self._identity.headers()) or {}
-        answer = self._transport.perform(_with(request, headers))
-        if headers and answer.status != _UNAUTHORIZED:
+        response = self._transport.perform(_with(request, headers))
+        if headers and response.status != _UNAUTHORIZED:
             self._with_token.add(request.url)
-        return answer
+        return response
 
-    def _authorised(self, request: Request, abort: Abort) -> Answer:
+    def _authorised(self, request: Request, abort: Abort) -> Response:
         """Send with our token; where it is refused, once more with a new one: nothing was written by then."""
         headers = self._identity.headers()
-        answer = self._transport.perform(_with(request, headers), abort=abort)
-        renewed = self._identity.renewed_headers(headers) if answer.status == _UNAUTHORIZED else None
+        response = self._transport.perform(_with(request, headers), abort=abort)
+        renewed = self._identity.renewed_headers(headers) if response.status == _UNAUTHORIZED else None
         if renewed is None:
-            return answer
+            return response
         request.body.rewind()
         return self._transport.perform(_with(request, renewed), abort=abort)
 
@@ -219,13 +219,13 @@ def _header_text(text: str) -> str:
     return text
 
 
-def _session_status(answer: Answer, probe: Probe) -> SessionStatus:
-    if answer.status in {_OK, _CREATED}:
-        finished = object_info(answer.document())
+def _session_status(response: Response, probe: BucketProbe) -> SessionStatus:
+    if response.status in {_OK, _CREATED}:
+        finished = object_info(response.document())
         return SessionStatus(finished.size_bytes, finished)
-    if answer.status == _RESUME_INCOMPLETE:
-        return SessionStatus(_committed_bytes(answer.headers.get("range")))
-    error: OffloadError = sort(answer, On.SESSION, probe)
+    if response.status == _RESUME_INCOMPLETE:
+        return SessionStatus(_committed_bytes(response.headers.get("range")))
+    error: OffloadError = error_of(response, Target.SESSION, probe)
     raise error
 
 

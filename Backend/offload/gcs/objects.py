@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from offload.digest import from_base64
 from offload.errors import ObjectProblem, Reason, StopAndTell, TryAgain
-from offload.gcs.answers import Answer
-from offload.gcs.credentials import Identity, sorted_auth_errors
-from offload.gcs.sorting import On, Probe, answer_of_library, connection_error, sort
+from offload.gcs.credentials import Identity, translated_auth_errors
+from offload.gcs.error_rules import BucketProbe, Target, connection_error, error_of, response_of_library
+from offload.gcs.responses import Response
 from offload.store import BucketReport, ObjectInfo
 
 ANSWER_SECONDS = 20
@@ -34,7 +34,7 @@ PERMISSIONS = (CREATE, GET, LIST, UPDATE, DELETE)
 """What Coldreel uses; without the last, an object of a file that changed under way stays as an orphan."""
 
 
-class Control:
+class Objects:
     """`endpoint` is ``scheme://host[:port]``; `connections` is how many threads call at once."""
 
     def __init__(
@@ -58,14 +58,14 @@ class Control:
         self._lock = threading.Lock()
         self._made: tuple[Any, Any] | None = None
 
-    def probe(self, bucket: str, permission: str) -> Probe:
+    def probe(self, bucket: str, permission: str) -> BucketProbe:
         """The second look at `bucket` that sorting an error may need."""
-        return _Probe(self, bucket, permission)
+        return _PermissionProbe(self, bucket, permission)
 
     def get(self, bucket: str, name: str, *, generation: int | None) -> ObjectInfo | None:
         blob = self._bucket(bucket).blob(name, generation=generation)
         try:
-            with self._sorted(On.OBJECT, self.probe(bucket, GET)):
+            with self._translated(Target.OBJECT, self.probe(bucket, GET)):
                 blob.reload(**self._once)
         except ObjectProblem as problem:
             if problem.code is Reason.OBJECT_MISSING:
@@ -75,7 +75,7 @@ class Control:
         return None if blob.time_deleted else _info(blob)
 
     def list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        with self._sorted(On.BUCKET, self.probe(bucket, LIST)):
+        with self._translated(Target.BUCKET, self.probe(bucket, LIST)):
             for blob in self._client().list_blobs(bucket, prefix=prefix, **self._once):
                 try:
                     info = _info(blob)
@@ -86,14 +86,14 @@ class Control:
     def set_hold(self, info: ObjectInfo, *, held: bool) -> ObjectInfo:
         blob = self._bucket(info.bucket).blob(info.name, generation=info.generation)
         blob.temporary_hold = held
-        with self._sorted(On.OBJECT, self.probe(info.bucket, UPDATE)):
+        with self._translated(Target.OBJECT, self.probe(info.bucket, UPDATE)):
             blob.patch(if_generation_match=info.generation, if_metageneration_match=info.metageneration, **self._once)
         return _info(blob)
 
     def delete(self, bucket: str, name: str, *, generation: int) -> None:
         blob = self._bucket(bucket).blob(name, generation=generation)
         try:
-            with self._sorted(On.OBJECT, _DeletionProbe(self, bucket, DELETE)):
+            with self._translated(Target.OBJECT, _DeletionProbe(self, bucket, DELETE)):
                 blob.delete(if_generation_match=generation, **self._once)
         except ObjectProblem as problem:
             if problem.code is Reason.OBJECT_EXISTS:  # another generation lives under the name
@@ -111,12 +111,12 @@ class Control:
         where = {"alt": "media", "generation": str(info.generation)}
         probe = self.probe(info.bucket, GET)
         with (
-            self._sorted(On.OBJECT, probe),
+            self._translated(Target.OBJECT, probe),
             self._session().get(
                 self._endpoint + path, params=where, headers=asked, stream=True, **self._patience
             ) as response,
         ):
-            self._check(response, On.OBJECT, probe)
+            self._check(response, Target.OBJECT, probe)
             for piece in response.iter_content(READ_PIECE_BYTES):
                 left -= len(piece)
                 yield piece
@@ -130,7 +130,7 @@ class Control:
                 "Signed URLs need the key of a service account, and there is none.", code=Reason.NOT_CONFIGURED
             )
         blob = self._bucket(info.bucket).blob(info.name, generation=info.generation)
-        with sorted_auth_errors():
+        with translated_auth_errors():
             url: str = blob.generate_signed_url(
                 version="v4",
                 expiration=timedelta(seconds=min(expires_seconds, SIGNED_URL_MOST_SECONDS)),
@@ -143,13 +143,13 @@ class Control:
     def bucket_time(self, bucket: str) -> datetime:
         """A listing of one object, asked for its kind only: the cheapest answer that needs the bucket."""
         probe = self.probe(bucket, LIST)
-        with self._sorted(On.BUCKET, probe):
+        with self._translated(Target.BUCKET, probe):
             response = self._session().get(
                 f"{self._endpoint}/storage/v1/b/{_quoted(bucket)}/o",
                 params={"maxResults": "1", "fields": "kind"},
                 **self._patience,
             )
-            self._check(response, On.BUCKET, probe)
+            self._check(response, Target.BUCKET, probe)
         from email.utils import parsedate_to_datetime
 
         try:
@@ -157,7 +157,7 @@ class Control:
         except (KeyError, ValueError):
             raise TryAgain("The bucket's answer carried no date.") from None
 
-    def report(self, bucket: str) -> BucketReport:
+    def bucket_report(self, bucket: str) -> BucketReport:
         try:
             missing = self.missing_permissions(bucket, PERMISSIONS)
         except StopAndTell as error:
@@ -166,7 +166,7 @@ class Control:
             raise
         found = self._bucket(bucket)
         try:
-            with self._sorted(On.BUCKET, self.probe(bucket, "storage.buckets.get")):
+            with self._translated(Target.BUCKET, self.probe(bucket, "storage.buckets.get")):
                 found.reload(**self._once)
         except StopAndTell as error:
             if error.code is Reason.PERMISSION_DENIED:
@@ -189,12 +189,12 @@ class Control:
 
         https://cloud.google.com/storage/docs/json_api/v1/buckets/testIamPermissions
         """
-        with self._sorted(On.BUCKET, self.probe(bucket, LIST)):
+        with self._translated(Target.BUCKET, self.probe(bucket, LIST)):
             granted = self._bucket(bucket).test_iam_permissions(list(wanted), **self._once)
         return tuple(permission for permission in wanted if permission not in granted)
 
     def confirm_bucket(self, bucket: str) -> None:
-        with self._sorted(On.BUCKET, self.probe(bucket, LIST)):
+        with self._translated(Target.BUCKET, self.probe(bucket, LIST)):
             for _blob in self._client().list_blobs(bucket, max_results=1, **self._once):
                 break
 
@@ -221,7 +221,7 @@ class Control:
         from google.auth.transport.requests import AuthorizedSession
         from google.cloud.storage import Client
 
-        from offload.gcs.trust import trust
+        from offload.gcs.tls import trust
 
         # Otherwise each bucket's settings are read in a thread, for traces that nobody switched on.
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
@@ -237,45 +237,45 @@ class Control:
         )
         return client, session
 
-    def _check(self, response: Any, on: On, probe: Probe) -> None:
+    def _check(self, response: Any, target: Target, probe: BucketProbe) -> None:
         if not response.ok:
-            raise sort(Answer(response.status_code, _lower(response.headers), response.content), on, probe)
+            raise error_of(Response(response.status_code, _lower(response.headers), response.content), target, probe)
 
     @contextmanager
-    def _sorted(self, on: On, probe: Probe) -> Iterator[None]:
+    def _translated(self, target: Target, probe: BucketProbe) -> Iterator[None]:
         """Whatever the libraries raise leaves as one of `offload.errors`, without their texts (P10)."""
         import requests
         from google.api_core.exceptions import GoogleAPIError
 
         self._identity.headers()  # google-auth would renew the token by itself, but in every thread at once
         try:
-            with sorted_auth_errors():
+            with translated_auth_errors():
                 yield
         except GoogleAPIError as error:
-            answer = answer_of_library(error)
-            if answer is None:
+            response = response_of_library(error)
+            if response is None:
                 raise TryAgain("The bucket's answer could not be read.") from None
-            raise sort(answer, on, probe) from None
+            raise error_of(response, target, probe) from None
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             raise connection_error(error, "the connection could not be made, broke or stalled") from None
         except requests.RequestException:
             raise TryAgain("The bucket's answer could not be read.") from None
 
 
-class _Probe:
-    def __init__(self, control: Control, bucket: str, permission: str) -> None:
-        self._control = control
+class _PermissionProbe:
+    def __init__(self, objects: Objects, bucket: str, permission: str) -> None:
+        self._objects = objects
         self._bucket = bucket
         self._permission = permission
 
     def confirm_bucket(self) -> None:
-        self._control.confirm_bucket(self._bucket)
+        self._objects.confirm_bucket(self._bucket)
 
     def lacks_permission(self) -> bool:
-        return bool(self._control.missing_permissions(self._bucket, (self._permission,)))
+        return bool(self._objects.missing_permissions(self._bucket, (self._permission,)))
 
 
-class _DeletionProbe(_Probe):
+class _DeletionProbe(_PermissionProbe):
     """The right to delete is optional: without it an orphan stays, and nothing else stops."""
 
     def lacks_permission(self) -> bool:

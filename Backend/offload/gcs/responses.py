@@ -18,7 +18,7 @@ _SECRET_LOOKING = re.compile(r"\S*(?:://|upload_id|X-Goog-Signature)\S*", re.IGN
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A status, its headers (names in lower case) and the first bytes of its body."""
 
     status: int
