@@ -61,7 +61,7 @@ LARGE = [
     KillPoint("renew"),
     KillPoint("GoogleStore.send", "return", 3),
     KillPoint("GoogleStore.send", "call", 4),
-    KillPoint("HeldBody.read", "return"),
+    KillPoint("BufferedBody.read", "return"),
     KillPoint("GoogleStore.send", "return", 4),
     KillPoint("_Upload._verified"),
     KillPoint("_Upload._verified", "return"),
@@ -72,7 +72,7 @@ LARGE = [
 SMALL = [
     *CLAIM,
     KillPoint("GoogleStore.put_small"),
-    KillPoint("HeldBody.read", "return"),
+    KillPoint("BufferedBody.read", "return"),
     KillPoint("GoogleStore.put_small", "return"),
     *RECORD,
 ]
