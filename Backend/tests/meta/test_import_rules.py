@@ -76,7 +76,11 @@ FORBIDDEN = {
     ],
     "google-store": [
         ("apps/cctv/admin_pages/verbs.py", "import offload.gcs", "apps.cctv.admin_pages.verbs -> offload.gcs"),
-        ("apps/cctv/worker/run.py", "from offload.gcs.uploads import Uploads", "apps.cctv.worker.run -> offload.gcs.uploads"),
+        (
+            "apps/cctv/worker/run.py",
+            "from offload.gcs.uploads import Uploads",
+            "apps.cctv.worker.run -> offload.gcs.uploads",
+        ),
     ],
     "google": [
         ("apps/cctv/leasing/claims.py", "import pycurl", "apps.cctv.leasing.claims -> pycurl"),
