@@ -21,7 +21,7 @@ from apps.cctv.selectors import places as read_places
 from apps.cctv.selectors import recordings as read_recordings
 from apps.cctv.selectors import transfers as read_transfers
 from apps.cctv.services import NotFound, cameras, holds, transfers
-from apps.cctv.wiring import media_root
+from apps.cctv.wiring import media_root, service_settings
 from apps.users.login import login
 from apps.users.models import User
 from apps.users.tokens import tokens_issue, tokens_refresh, tokens_revoke
@@ -116,6 +116,7 @@ def transfer_request(request: HttpRequest, body: Body[schemas.TransferRequestIn 
         user=caller(request),
         now=timezone.now(),
         root=media_root(),
+        settings=service_settings(),
     )
 
 
@@ -144,7 +145,9 @@ def transfer_detail(request: HttpRequest, transfer_id: UUID) -> Any:
 )
 def transfer_retry(request: HttpRequest, transfer_id: UUID) -> Any:
     """Start a failed or cancelled transfer again, with a fresh budget of tries. 409 where it has not failed."""
-    return transfers.transfer_retry(transfer_id=transfer_id, user=caller(request), now=timezone.now())
+    return transfers.transfer_retry(
+        transfer_id=transfer_id, user=caller(request), now=timezone.now(), settings=service_settings()
+    )
 
 
 @gcp_transfers.post(
@@ -192,7 +195,8 @@ def hold_set(request: HttpRequest, recording_id: UUID, body: schemas.HoldIn) -> 
 def hold_lift(request: HttpRequest, recording_id: UUID) -> Any:
     """The waiting period of the local file starts anew."""
     user = caller(request)
-    return _rendered(holds.hold_lift(recording_id=recording_id, user=user, now=timezone.now()), user)
+    report = holds.hold_lift(recording_id=recording_id, user=user, now=timezone.now(), settings=service_settings())
+    return _rendered(report, user)
 
 
 # --- Cameras and sites ----------------------------------------------------------------------------

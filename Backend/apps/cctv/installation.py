@@ -1,4 +1,4 @@
-"""Which installation this is. Kept outside the database on purpose.
+"""Which installation this is: its home, its id, and the size of its reserve. Kept outside the database on purpose.
 
 A database restored on a staging machine must not make that machine the owner of the real one's
 objects: objects carry this id, and hold, release and delete refuse another installation's.
@@ -28,6 +28,19 @@ class InstallationUnknown(Exception):
         self.detail = detail
 
 
+def home() -> Path:
+    """`COLDREEL_HOME`: the folder of the id, the locks and pipes of the workers, and the reserve."""
+    return Path(settings.COLDREEL_HOME)
+
+
+def reserve_bytes() -> int:
+    """The size that the reserve for a full disk is to have; 0 for none.
+
+    Read here and not passed down: a full disk is met where no caller could hand it on, in the handlers of errors.
+    """
+    return int(settings.COLDREEL_RESERVE_BYTES)
+
+
 def installation_id() -> str:
     """The id from `COLDREEL_INSTALLATION_ID`, or from the file in `COLDREEL_HOME`, made on first use.
 
@@ -36,7 +49,7 @@ def installation_id() -> str:
     """
     if settings.COLDREEL_INSTALLATION_ID:
         return _checked(settings.COLDREEL_INSTALLATION_ID, "COLDREEL_INSTALLATION_ID")
-    path = Path(settings.COLDREEL_HOME) / FILE_NAME
+    path = home() / FILE_NAME
     try:
         return _read(path)
     except FileNotFoundError:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
 
+from apps.cctv.doctor import DoctorSettings
 from apps.cctv.services import NotConfigured
+from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.worker import Timings
 from offload.source import MediaRoot
 from offload.store import ObjectStore
@@ -19,7 +22,7 @@ _stores: dict[tuple[object, ...], ObjectStore] = {}
 
 def object_store() -> ObjectStore:
     """The bucket's store, made once for all threads. Raises NotConfigured where there is none to speak to."""
-    if not settings.GCP_STORAGE_USE_GCS or not settings.GCP_STORAGE_BUCKET_NAME:
+    if not service_settings().is_configured:
         raise NotConfigured("GCP storage is not configured")
     key = (
         settings.GCP_STORAGE_PROJECT_ID,
@@ -54,6 +57,41 @@ def media_root() -> MediaRoot:
     return MediaRoot(Path(settings.MEDIA_ROOT))
 
 
+def service_settings() -> ServiceSettings:
+    """What the services go by."""
+    return ServiceSettings(
+        use_gcs=settings.GCP_STORAGE_USE_GCS,
+        bucket=settings.GCP_STORAGE_BUCKET_NAME,
+        former_buckets=tuple(settings.GCP_STORAGE_FORMER_BUCKETS),
+        storage_class=settings.GCP_STORAGE_CLASS,
+        cleanup_local=settings.GCP_STORAGE_CLEANUP_LOCAL,
+        waiting_period=timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS),
+        quarantine=timedelta(hours=settings.GCP_CLEANUP_QUARANTINE_HOURS),
+        cleanup_batch_size=settings.GCP_CLEANUP_BATCH_SIZE,
+        cleanup_max_retries=settings.GCP_CLEANUP_MAX_RETRIES,
+        cleanup_seconds=settings.COLDREEL_CLEANUP_SECONDS,
+        sweep_seconds=settings.COLDREEL_SWEEP_SECONDS,
+        lease_seconds=settings.COLDREEL_LEASE_SECONDS,
+        retry_base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS,
+        retry_cap_seconds=settings.COLDREEL_RETRY_CAP_SECONDS,
+        retry_limit=settings.COLDREEL_RETRY_LIMIT,
+        retry_at_least=timedelta(hours=settings.COLDREEL_RETRY_HOURS),
+    )
+
+
+def doctor_settings() -> DoctorSettings:
+    """What `doctor` looks at beside the machine, the database and the bucket."""
+    return DoctorSettings(
+        services=service_settings(),
+        heartbeat_seconds=settings.COLDREEL_HEARTBEAT_SECONDS,
+        credentials_path=settings.GCP_STORAGE_CREDENTIALS_PATH,
+        emulator_host=settings.STORAGE_EMULATOR_HOST,
+        debug=settings.DEBUG,
+        https_only=settings.HTTPS_ONLY,
+        allowed_hosts=tuple(settings.ALLOWED_HOSTS),
+    )
+
+
 def upload_settings() -> UploadSettings:
     return UploadSettings(
         settle_seconds=settings.COLDREEL_SETTLE_SECONDS,
@@ -64,6 +102,11 @@ def upload_settings() -> UploadSettings:
         reconnect_base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS / 2,
         reconnect_cap_seconds=min(8.0, settings.COLDREEL_RETRY_CAP_SECONDS),
     )
+
+
+def worker_uploads() -> int:
+    """How many files a worker uploads at once."""
+    return int(settings.COLDREEL_WORKER_UPLOADS)
 
 
 def timings() -> Timings:

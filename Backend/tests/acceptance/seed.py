@@ -45,6 +45,7 @@ def request(names: list[str], batch_size: int) -> list[dict[str, Any]]:
         user=User.objects.get(),
         now=datetime.now(tz=UTC),
         root=wiring.media_root(),
+        settings=wiring.service_settings(),
     )
     assert not report.failures, report.failures
     return [

@@ -64,7 +64,7 @@ BREAKAGES = (
     Breakage(
         "P5",
         "apps/cctv/services/cleanup/open_receipts.py",
-        "    row_check(row, run.policy, run.installation)\n    if receipt",
+        "    row_check(row, run.settings, run.installation)\n    if receipt",
         "    if receipt",
         "tests/integration/cleanup/test_trash.py::test_hold_during_the_quarantine_brings_the_file_back",
     ),

@@ -6,7 +6,6 @@ import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.db.models import Count as CountOf
 from django.db.models import Q, QuerySet, Sum
 from django.urls import reverse
@@ -29,6 +28,7 @@ from apps.cctv.services.footage import CUT_SHORT, unknown_in
 from apps.cctv.services.footage import JOB as LOOK_JOB
 from apps.cctv.tables.moves import TransferQuerySet
 from apps.cctv.units import human_size, span
+from apps.cctv.wiring import media_root, service_settings
 from apps.users.models import User
 from offload.states import State
 
@@ -193,7 +193,7 @@ def _unknown_footage(looks: list[PeriodicJob]) -> list[str]:
 def _disk() -> Disk | None:
     """None where the media root is not there: not mounted, say."""
     try:
-        found = shutil.disk_usage(settings.MEDIA_ROOT)
+        found = shutil.disk_usage(media_root().path)
     except OSError:
         return None
     used_percent = 100 - 100 * found.free / found.total
@@ -204,7 +204,7 @@ def _disk() -> Disk | None:
 
 def _workers(user: User, now: datetime) -> list[Worker]:
     """Those that gave a sign of life within the length of a lease."""
-    alive_since = now - timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
+    alive_since = now - timedelta(seconds=service_settings().lease_seconds)
     alive = workers_visible_to(user).filter(stopped_at__isnull=True, heartbeat_at__gte=alive_since)
     rows = alive.select_related("site")
     return [Worker(str(row), row.site.name if row.site else "any site", span(now - row.heartbeat_at)) for row in rows]
@@ -219,7 +219,7 @@ def _worries(by_status: dict[str, int], disk: Disk | None, workers: list[Worker]
         f"The disk is nearly full: {disk.free if disk else ''} free.": disk is not None and disk.tight,
         f"{_many(by_status[State.FAILED], 'failed transfer')} for a person.": by_status[State.FAILED],
         f"{_many(to_request, 'recording')} for a request: no transfer of them was asked for.": to_request,
-        "Uploads are switched off: GCP storage is not configured.": not settings.GCP_STORAGE_USE_GCS,
+        "Uploads are switched off: GCP storage is not configured.": not service_settings().use_gcs,
     }
     return [text for text, true in found.items() if true]
 

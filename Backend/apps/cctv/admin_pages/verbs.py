@@ -34,7 +34,7 @@ from apps.cctv.services.orphans import orphan_delete
 from apps.cctv.services.transfers import transfer_cancel, transfer_request, transfer_retry
 from apps.cctv.tables.moves import MoveRefused
 from apps.cctv.units import human_size
-from apps.cctv.wiring import media_root, object_store
+from apps.cctv.wiring import media_root, object_store, service_settings
 from apps.users.models import User
 from apps.users.permissions import Permission, may
 from offload.clock import SystemClock
@@ -88,7 +88,7 @@ class Outcomes:
 
 # --- What each verb does --------------------------------------------------------------------------
 def _retry(row: GCPVideoTransfer, asked: Asked) -> str:
-    transfer_retry(transfer_id=row.pk, user=asked.user, now=asked.now)
+    transfer_retry(transfer_id=row.pk, user=asked.user, now=asked.now, settings=service_settings())
     return "The upload begins again within seconds."
 
 
@@ -102,7 +102,8 @@ def _hold(row: GCPVideoTransfer | Recording, asked: Asked) -> str:
 
 
 def _lift(row: GCPVideoTransfer | Recording, asked: Asked) -> str:
-    return hold_lift(recording_id=_recording_id(row), user=asked.user, now=asked.now).message
+    recording_id = _recording_id(row)
+    return hold_lift(recording_id=recording_id, user=asked.user, now=asked.now, settings=service_settings()).message
 
 
 def _clean_up(row: GCPVideoTransfer, asked: Asked) -> str:
@@ -112,6 +113,7 @@ def _clean_up(row: GCPVideoTransfer, asked: Asked) -> str:
         root=media_root(),
         clock=SystemClock(),
         actor=asked.user.get_username(),
+        settings=service_settings(),
         force=True,
         transfer_id=row.pk,
         on_file=told.append,
@@ -133,7 +135,12 @@ def _delete_orphan(row: OrphanedObject, asked: Asked) -> str:
 
 def _transfer(row: Recording, asked: Asked) -> str:
     report = transfer_request(
-        recording_ids=[row.pk], batch_size=BATCH_SIZE, user=asked.user, now=asked.now, root=media_root()
+        recording_ids=[row.pk],
+        batch_size=BATCH_SIZE,
+        user=asked.user,
+        now=asked.now,
+        root=media_root(),
+        settings=service_settings(),
     )
     for failure in report.failures:
         raise Refused(failure.detail)

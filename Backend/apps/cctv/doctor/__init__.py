@@ -17,7 +17,7 @@ from apps.cctv.doctor.disk import home_findings, media_root_findings, private_fi
 from apps.cctv.doctor.finding import Finding, Level, worst
 from apps.cctv.doctor.footage import footage_findings, request_findings
 from apps.cctv.doctor.rights import rights_findings
-from apps.cctv.doctor.settings import settings_findings
+from apps.cctv.doctor.settings import DoctorSettings, settings_findings
 from apps.cctv.doctor.sites import site_findings
 from apps.cctv.doctor.transfers import transfer_findings
 from apps.cctv.doctor.workers import worker_findings
@@ -27,7 +27,7 @@ from offload.clock import Clock
 from offload.source import MediaRoot
 from offload.store import ObjectStore
 
-__all__ = ["Finding", "Level", "diagnose", "worst"]
+__all__ = ["DoctorSettings", "Finding", "Level", "diagnose", "worst"]
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -39,6 +39,7 @@ def diagnose(
     root: MediaRoot,
     home: Path,
     clock: Clock,
+    settings: DoctorSettings,
     mounts: Path = MOUNTS,
 ) -> Iterator[Finding]:
     """Every finding, in an order that puts causes before what they cause, as it is found.
@@ -46,10 +47,10 @@ def diagnose(
     `store` is None where no bucket is configured, or where `store_problem` says why it cannot be spoken to.
     """
     now = clock.now()
-    yield from settings_findings()
+    yield from settings_findings(settings)
     yield from home_findings(home=home, media_root=root.path)
     database_file = sqlite_file(connection.settings_dict)
-    yield from reserve_findings(home=home, size_bytes=Reserve.of_settings().size_bytes, database=database_file)
+    yield from reserve_findings(home=home, size_bytes=Reserve.of_installation().size_bytes, database=database_file)
     yield from private_findings(home=home, media_root=root.path, database=database_file)
     database = list(database_findings())
     yield from database
@@ -58,11 +59,12 @@ def diagnose(
     if store_problem:
         yield unknown_bucket_finding(store_problem)
     elif store is not None:
-        yield from bucket_findings(store=store, clock=clock)
+        yield from bucket_findings(store=store, clock=clock, settings=settings.services)
     if usable:
-        yield from rights_findings(root=root, home=home)
+        if settings.services.cleanup_local:
+            yield from rights_findings(root=root, home=home)
         yield from site_findings(now=now)
-        yield from worker_findings(home=home, now=now)
+        yield from worker_findings(home=home, now=now, settings=settings)
         yield from footage_findings(root=root, clock=clock)
         yield from request_findings(now=now)
-        yield from transfer_findings(now=now)
+        yield from transfer_findings(now=now, trusted_buckets=settings.services.trusted_buckets)

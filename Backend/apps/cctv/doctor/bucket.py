@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.conf import settings
-
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
+from apps.cctv.services.cleanup.guards import CLOCK_SKEW_SECONDS
+from apps.cctv.services.settings import ServiceSettings
 from offload.clock import Clock
 from offload.errors import OffloadError
 from offload.reasons import MEANING
@@ -15,7 +15,6 @@ from offload.store import BucketReport, ObjectStore
 
 OPTIONAL_PERMISSION = "storage.objects.delete"
 SKEW_NOTICED = timedelta(seconds=5)
-SKEW_STOPS_CLEANUP = timedelta(minutes=5)
 HALF_SECOND = timedelta(milliseconds=500)
 DAY_SECONDS = 86_400
 SOFT_DELETE_USUAL_SECONDS = 7 * DAY_SECONDS
@@ -27,8 +26,8 @@ def unknown_bucket_finding(detail: str) -> Finding:
     return problem("bucket", detail, "Check the GCP_STORAGE settings and the credentials.")
 
 
-def bucket_findings(*, store: ObjectStore, clock: Clock) -> Iterator[Finding]:
-    bucket = settings.GCP_STORAGE_BUCKET_NAME
+def bucket_findings(*, store: ObjectStore, clock: Clock, settings: ServiceSettings) -> Iterator[Finding]:
+    bucket = settings.bucket
     try:
         report = store.bucket_report(bucket)
     except OffloadError as error:
@@ -44,7 +43,7 @@ def bucket_findings(*, store: ObjectStore, clock: Clock) -> Iterator[Finding]:
     yield _reached(bucket, report)
     yield from _permissions(bucket, report)
     yield _clock(store, bucket, clock)
-    yield from _settings(bucket, report)
+    yield from _settings(report, settings)
 
 
 def _refused(check: str, error: OffloadError) -> Finding:
@@ -81,14 +80,19 @@ def _clock(store: ObjectStore, bucket: str, clock: Clock) -> Finding:
     # The bucket tells whole seconds: half of one is the best guess.
     skew = abs(ours - (theirs + HALF_SECOND))
     said = f"This machine's clock and the bucket's differ by {skew.total_seconds():.1f} s."
-    if skew > SKEW_STOPS_CLEANUP:
-        return problem("clock", f"{said} Above 300 s nothing is cleaned up.", "Set the clock; run an NTP client.")
+    if skew > timedelta(seconds=CLOCK_SKEW_SECONDS):
+        return problem(
+            "clock",
+            f"{said} Above {CLOCK_SKEW_SECONDS:.0f} s nothing is cleaned up.",
+            "Set the clock; run an NTP client.",
+        )
     if skew > SKEW_NOTICED:
         return warning("clock", said, "Run an NTP client.")
     return ok("clock", said)
 
 
-def _settings(bucket: str, report: BucketReport) -> Iterator[Finding]:
+def _settings(report: BucketReport, settings: ServiceSettings) -> Iterator[Finding]:
+    bucket = settings.bucket
     if report.lifecycle_deletes is None:
         yield warning(
             "bucket settings",
@@ -96,7 +100,7 @@ def _settings(bucket: str, report: BucketReport) -> Iterator[Finding]:
             f"Grant storage.buckets.get on {bucket} to have them looked at.",
         )
         return
-    found = [*_deletion(bucket, report), *_holds(bucket, report), *_classes(report)]
+    found = [*_deletion(bucket, report), *_holds(bucket, report), *_classes(report, settings.storage_class)]
     yield from found
     if not found:
         yield ok("bucket settings", "No lifecycle deletion, retention or default hold, nothing that would surprise.")
@@ -132,9 +136,8 @@ def _holds(bucket: str, report: BucketReport) -> Iterator[Finding]:
         )
 
 
-def _classes(report: BucketReport) -> Iterator[Finding]:
+def _classes(report: BucketReport, chosen: str) -> Iterator[Finding]:
     if report.autoclass:
-        chosen = settings.GCP_STORAGE_CLASS
         yield warning(
             "autoclass",
             "Autoclass moves objects between storage classes by itself, for a fee a thousand objects.",

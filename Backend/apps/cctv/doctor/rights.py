@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from django.conf import settings
-
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.services.rights import sample_paths
 from offload.errors import FileProblem, Reason
@@ -19,7 +17,7 @@ _MOST_TOLD = 10
 
 def rights_findings(*, root: MediaRoot, home: Path) -> Iterator[Finding]:
     """In the folder of the newest local recording of each camera. Touches no recording and leaves nothing."""
-    if not settings.GCP_STORAGE_CLEANUP_LOCAL or not root.has_marker():
+    if not root.has_marker():
         return
     folders = {path.rpartition("/")[0]: path for path in sample_paths()}
     refused, tried = [], 0

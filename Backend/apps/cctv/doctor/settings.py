@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from django.conf import settings
-
 from apps.cctv.doctor.finding import Finding, ok, warning
+from apps.cctv.services.settings import ServiceSettings
 
 _OTHERS_READ = 0o044
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]", "::1"}
 
 
-def settings_findings() -> Iterator[Finding]:
-    yield _bucket()
-    yield _cleanup()
-    yield from _emulator()
-    yield from _key_file()
-    yield from _web()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorSettings:
+    """The settings that `doctor` looks at; made by `wiring.doctor_settings()`."""
+
+    services: ServiceSettings
+
+    heartbeat_seconds: float
+    """How often a worker shows that it lives."""
+
+    credentials_path: str
+    """The key file of a service account; empty where the machine's own credentials are used."""
+
+    emulator_host: str
+    """The address of an emulator that stands in for Google; empty for Google itself."""
+
+    debug: bool
+    """Whether error pages show code and settings (`DJANGO_DEBUG`)."""
+
+    https_only: bool
+    """Whether the pages demand HTTPS (`DJANGO_HTTPS`)."""
+
+    allowed_hosts: tuple[str, ...]
+    """The names under which the web server answers (`DJANGO_ALLOWED_HOSTS`)."""
 
 
-def _bucket() -> Finding:
-    if settings.GCP_STORAGE_USE_GCS and settings.GCP_STORAGE_BUCKET_NAME:
-        return ok("settings", f"Transfers go to the bucket {settings.GCP_STORAGE_BUCKET_NAME}.")
+def settings_findings(settings: DoctorSettings) -> Iterator[Finding]:
+    yield _bucket(settings.services)
+    yield _cleanup(settings.services)
+    yield from _emulator(settings.emulator_host)
+    yield from _key_file(settings.credentials_path)
+    yield from _web(settings)
+
+
+def _bucket(settings: ServiceSettings) -> Finding:
+    if settings.is_configured:
+        return ok("settings", f"Transfers go to the bucket {settings.bucket}.")
     return warning(
         "settings",
         "GCP storage is not configured: nothing can be transferred, and the bucket was not looked at.",
@@ -31,9 +56,9 @@ def _bucket() -> Finding:
     )
 
 
-def _cleanup() -> Finding:
-    hours = settings.GCP_CLEANUP_DELAY_HOURS
-    if not settings.GCP_STORAGE_CLEANUP_LOCAL:
+def _cleanup(settings: ServiceSettings) -> Finding:
+    hours = settings.waiting_period.total_seconds() / 3600
+    if not settings.cleanup_local:
         return ok("cleanup", "Local files are never deleted (GCP_STORAGE_CLEANUP_LOCAL=False).")
     if hours < 1:
         return warning(
@@ -44,17 +69,16 @@ def _cleanup() -> Finding:
     return ok("cleanup", f"Local files go {hours:g} hours after their verified upload.")
 
 
-def _emulator() -> Iterator[Finding]:
-    if settings.STORAGE_EMULATOR_HOST:
+def _emulator(host: str) -> Iterator[Finding]:
+    if host:
         yield warning(
             "emulator",
-            f"The bucket is an emulator at {settings.STORAGE_EMULATOR_HOST}: nothing reaches Google.",
+            f"The bucket is an emulator at {host}: nothing reaches Google.",
             "Unset STORAGE_EMULATOR_HOST outside of tests and demos.",
         )
 
 
-def _key_file() -> Iterator[Finding]:
-    path = settings.GCP_STORAGE_CREDENTIALS_PATH
+def _key_file(path: str) -> Iterator[Finding]:
     if not path:
         return
     try:
@@ -66,12 +90,12 @@ def _key_file() -> Iterator[Finding]:
         yield warning("credentials", f"{path} can be read by other users of this machine.", f"Run `chmod 600 {path}`.")
 
 
-def _web() -> Iterator[Finding]:
-    if settings.DEBUG:
+def _web(settings: DoctorSettings) -> Iterator[Finding]:
+    if settings.debug:
         yield warning(
             "web", "DJANGO_DEBUG is on: error pages show settings and code.", "Switch it off outside of development."
         )
-    if not settings.HTTPS_ONLY and not _LOOPBACK.issuperset(settings.ALLOWED_HOSTS):
+    if not settings.https_only and not _LOOPBACK.issuperset(settings.allowed_hosts):
         yield warning(
             "web",
             "Other machines may reach the pages and logins travel unencrypted.",

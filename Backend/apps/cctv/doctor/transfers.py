@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.db.models import Count, Sum
 
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
@@ -21,8 +20,15 @@ _ALARMS_TOLD = 20
 _REASONS = {reason.value: reason for reason in Reason}
 
 
-def transfer_findings(*, now: datetime) -> Iterator[Finding]:
-    found = [*_alarms(), *_silence(now), *_failed(), *_needing_attention(), *_other_buckets(), *_orphans()]
+def transfer_findings(*, now: datetime, trusted_buckets: Collection[str]) -> Iterator[Finding]:
+    found = [
+        *_alarms(),
+        *_silence(now),
+        *_failed(),
+        *_needing_attention(),
+        *_other_buckets(trusted_buckets),
+        *_orphans(),
+    ]
     yield from found
     if not found:
         yield ok("transfers", "No alarm, no silence, nothing failed, nothing waits for a person.")
@@ -66,9 +72,8 @@ def _needing_attention() -> Iterator[Finding]:
         yield warning("attention", f"Waiting for a person, {code or 'see their history'}: {count}.", _meaning(code))
 
 
-def _other_buckets() -> Iterator[Finding]:
+def _other_buckets(trusted: Collection[str]) -> Iterator[Finding]:
     """Objects in a bucket that the settings do not name any more are left alone, and so are their local files."""
-    trusted = {settings.GCP_STORAGE_BUCKET_NAME, *settings.GCP_STORAGE_FORMER_BUCKETS}
     local = GCPVideoTransfer.objects.filter(transfer_status__in=[State.COMPLETED, State.CLEANUP_PENDING])
     rows = local.exclude(gcp_bucket__in=trusted)
     for bucket, count in rows.order_by().values_list("gcp_bucket").annotate(count=Count("pk")).order_by("-count"):

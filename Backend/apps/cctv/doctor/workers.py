@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from django.conf import settings
-
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
+from apps.cctv.doctor.settings import DoctorSettings
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
+from apps.cctv.services.settings import ServiceSettings
 from offload.states import State
 
 HEARTBEATS_MISSED = 3
@@ -22,12 +22,14 @@ CLOCK_SLACK = timedelta(minutes=5)
 _START = "Start one: `manage.py run_worker`, best as a systemd service."
 
 
-def worker_findings(*, home: Path, now: datetime) -> Iterator[Finding]:
-    alive = [row for row in WorkerProcess.objects.filter(stopped_at__isnull=True) if _is_alive(row, home, now)]
+def worker_findings(*, home: Path, now: datetime, settings: DoctorSettings) -> Iterator[Finding]:
+    patience = timedelta(seconds=HEARTBEATS_MISSED * settings.heartbeat_seconds)
+    running = WorkerProcess.objects.filter(stopped_at__isnull=True)
+    alive = [row for row in running if _is_alive(row, home, now, patience)]
     if not alive:
         yield _none_alive()
         return
-    silent = [row for row in alive if now - row.heartbeat_at > _patience()]
+    silent = [row for row in alive if now - row.heartbeat_at > patience]
     for row in silent:
         yield warning(
             "worker",
@@ -37,7 +39,7 @@ def worker_findings(*, home: Path, now: datetime) -> Iterator[Finding]:
     if len(silent) < len(alive):
         names = ", ".join(str(row) for row in alive if row not in silent)
         yield ok("worker", f"Alive: {names}.")
-    yield from _late_jobs(now)
+    yield from _late_jobs(now, settings.services)
 
 
 def _none_alive() -> Finding:
@@ -49,10 +51,10 @@ def _none_alive() -> Finding:
     return warning("worker", "No worker runs. No transfer waits for one now.", _START)
 
 
-def _late_jobs(now: datetime) -> Iterator[Finding]:
+def _late_jobs(now: datetime, settings: ServiceSettings) -> Iterator[Finding]:
     """By when each job last ended: a lease only says that a worker believes to be at it."""
     for job in PeriodicJob.objects.order_by("name"):
-        every = _interval(job.name)
+        every = _interval(job.name, settings)
         due_at = job.next_run_at if job.last_finished_at is None else job.last_finished_at + every
         if due_at > now + every + CLOCK_SLACK:
             yield warning(
@@ -74,9 +76,9 @@ def _late_jobs(now: datetime) -> Iterator[Finding]:
             )
 
 
-def _interval(name: str) -> timedelta:
+def _interval(name: str, settings: ServiceSettings) -> timedelta:
     """Of a job, or of a site's own one (`sweep@…`). The disk is looked at after a cleanup, the bucket in a sweep."""
-    sweep_seconds, cleanup_seconds = settings.COLDREEL_SWEEP_SECONDS, settings.COLDREEL_CLEANUP_SECONDS
+    sweep_seconds, cleanup_seconds = settings.sweep_seconds, settings.cleanup_seconds
     seconds = {"sweep": sweep_seconds, "bucket": sweep_seconds, "cleanup": cleanup_seconds, "look": cleanup_seconds}
     return timedelta(seconds=seconds.get(name.partition("@")[0], 0))
 
@@ -85,13 +87,13 @@ def _has_lease(job: PeriodicJob, now: datetime) -> bool:
     return job.lease_expires_at is not None and job.lease_expires_at > now
 
 
-def _is_alive(row: WorkerProcess, home: Path, now: datetime) -> bool:
+def _is_alive(row: WorkerProcess, home: Path, now: datetime, patience: timedelta) -> bool:
     """By its lock where its lock can be looked at, else by its heartbeat."""
     if row.host == socket.gethostname():
         locked = _is_locked(home / OWNERS_FOLDER / f"{row.pk}.lock")
         if locked is not None:
             return locked
-    return now - row.heartbeat_at <= _patience()
+    return now - row.heartbeat_at <= patience
 
 
 def _is_locked(path: Path) -> bool | None:
@@ -107,10 +109,6 @@ def _is_locked(path: Path) -> bool | None:
     finally:
         os.close(lock)
     return False
-
-
-def _patience() -> timedelta:
-    return timedelta(seconds=HEARTBEATS_MISSED * settings.COLDREEL_HEARTBEAT_SECONDS)
 
 
 def _age(time: timedelta) -> str:

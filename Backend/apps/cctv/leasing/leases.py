@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 
@@ -139,7 +138,7 @@ LONGEST_PAUSE = timedelta(seconds=LONGEST_WAIT_SECONDS + 60)
 """No try is put off longer than the bucket may ask for, which is longer than any backoff; a minute for slow writes."""
 
 
-def correct_far_times(*, now: datetime) -> None:
+def correct_far_times(*, now: datetime, lease_seconds: float) -> None:
     """Bring near what lies further ahead than it can have been meant: next tries, and the ends of leases.
 
     A clock that was ahead and is right again, or one that was set back, would park them until it gets there. A next
@@ -148,7 +147,7 @@ def correct_far_times(*, now: datetime) -> None:
     """
     now = lease_clock(now)
     _pull_in_tries(now)
-    lease = timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
+    lease = timedelta(seconds=lease_seconds)
     for leased in (GCPVideoTransfer.objects.all(), PeriodicJob.objects.all()):
         far = leased.filter(lease_expires_at__gt=now + 2 * lease)
         if far.exists():  # asked once a second by every worker: no write lock for nothing

@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
+
+from apps.cctv import installation
 
 OWNERS_FOLDER = "owners"
 """The folder in `COLDREEL_HOME` with the lock files and pipes of all owners."""
@@ -25,7 +26,7 @@ def wake_workers(site_id: UUID | None) -> None:
     All workers of this machine look, those of other sites too: without due work that costs two short queries.
     """
     del site_id
-    transaction.on_commit(lambda: wake_now(Path(settings.COLDREEL_HOME)))
+    transaction.on_commit(lambda: wake_now(installation.home()))
 
 
 def wake_now(home: Path) -> None:

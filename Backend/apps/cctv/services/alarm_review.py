@@ -13,13 +13,13 @@ from enum import StrEnum
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db.models import F
 
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.media_root import media_root_seen
 from apps.cctv.services.reachability import LOOKED_FOR, bucket_answers
+from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.tables.moves import TransferQuerySet
 from offload.errors import Reason
 from offload.source import MediaRoot
@@ -76,6 +76,7 @@ class Look:
     site_id: UUID | None
     disk_is_there: bool
     bucket_answers: bool
+    settings: ServiceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,12 @@ class Case:
 Over = Callable[[Case], bool]
 
 
-def alarms_review(*, root: MediaRoot, now: datetime, site_id: UUID | None) -> int:
+def alarms_review(*, root: MediaRoot, now: datetime, site_id: UUID | None, settings: ServiceSettings) -> int:
     """Close the open alarms whose cause is gone; how many. `site_id` is the site that this process works for."""
     disk_is_there = root.has_marker()
     if disk_is_there:
         media_root_seen(root)
-    look = Look(now, site_id, disk_is_there, bucket_answers(site_id))
+    look = Look(now, site_id, disk_is_there, bucket_answers(site_id), settings)
     open_alarms = Alarm.objects.filter(cleared_at__isnull=True).order_by("?")[:_MOST]
     cases = [Case(alarm, look) for alarm in open_alarms]
     closed = sum(_close(case.alarm, now) for case in cases if OVER[about(case.alarm)](case))
@@ -160,7 +161,7 @@ def _bucket_is_over(case: Case) -> bool:
 def _line_is_over(case: Case) -> bool:
     """The look at the bucket ends it. What it does not look at any more is over: another bucket, a site renamed."""
     bucket, _, site = case.alarm.subject.partition(" from ")
-    if bucket != settings.GCP_STORAGE_BUCKET_NAME:
+    if bucket != case.look.settings.bucket:
         return True
     return bool(site) and not Site.objects.filter(name=site).exists()
 
@@ -200,7 +201,7 @@ def _site_of_run(case: Case) -> str:
 def _files_are_over(case: Case) -> bool:
     """A whole run that does not meet it ends it; so does the end of the last file that it can be about."""
     bucket, _, site = case.alarm.subject.removeprefix("cleanup of ").partition(" at ")
-    if case.alarm.code == Reason.BUCKET_SETTING_CHANGED and bucket in _trusted_buckets():
+    if case.alarm.code == Reason.BUCKET_SETTING_CHANGED and bucket in case.look.settings.trusted_buckets:
         return True
     rows = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING, gcp_bucket=bucket)
     return not rows.filter(site__name=site).exists()
@@ -213,7 +214,7 @@ def _failing_is_over(case: Case) -> bool:
 
 def _right_is_over(case: Case) -> bool:
     """A worker that sees the disk ends it. A site of another name, or no cleanup at all, has no use for it."""
-    return not settings.GCP_STORAGE_CLEANUP_LOCAL or not Site.objects.filter(name=case.alarm.subject).exists()
+    return not case.look.settings.cleanup_local or not Site.objects.filter(name=case.alarm.subject).exists()
 
 
 def _transfer_is_over(case: Case) -> bool:
@@ -265,10 +266,6 @@ def _disagreeing() -> TransferQuerySet:
     """Uploaded transfers whose hold in the bucket is not yet what is wanted."""
     rows = GCPVideoTransfer.objects.filter(transfer_status__in=UPLOADED)
     return rows.exclude(recording__hold_wanted=F("recording__hold_confirmed"))
-
-
-def _trusted_buckets() -> set[str]:
-    return {settings.GCP_STORAGE_BUCKET_NAME, *settings.GCP_STORAGE_FORMER_BUCKETS}
 
 
 def _uuid(text: str) -> UUID | None:

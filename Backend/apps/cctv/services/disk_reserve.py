@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
-from django.conf import settings
 from django.db import DatabaseError, connection
 
+from apps.cctv import installation
 from config.private import give_to_owner_of, sqlite_file
 
 log = structlog.get_logger("coldreel.disk")
@@ -65,8 +65,8 @@ class Reserve:
         self._now = now
 
     @classmethod
-    def of_settings(cls) -> Reserve:
-        return cls(Path(settings.COLDREEL_HOME), settings.COLDREEL_RESERVE_BYTES)
+    def of_installation(cls) -> Reserve:
+        return cls(installation.home(), installation.reserve_bytes())
 
     def kept_bytes(self) -> int:
         """How much of it is on the disk."""
@@ -247,9 +247,9 @@ def make_room(error: BaseException, *, for_cleanup: bool = False) -> bool:
     """After an error of a full disk: give up a part of the reserve. True where another try may succeed."""
     if not says_disk_full(error):
         return False
-    reserve = Reserve.of_settings()
+    reserve = Reserve.of_installation()
     over_quota = any(isinstance(one, OSError) and one.errno == errno.EDQUOT for one in _causes(error))
-    if not over_quota and not is_disk_full(Path(settings.COLDREEL_HOME)):
+    if not over_quota and not is_disk_full(installation.home()):
         return True  # made meanwhile, or it is another disk: then the next try says so
     return reserve.give_up(for_cleanup=for_cleanup) > 0
 
@@ -306,5 +306,5 @@ def told_as_disk_full(event: str, error: BaseException, **fields: object) -> boo
         return False
     make_room(error)
     if _seldom(event):
-        log.error("disk.full", at=event, free_bytes=Reserve.of_settings().free_bytes(), **fields)
+        log.error("disk.full", at=event, free_bytes=Reserve.of_installation().free_bytes(), **fields)
     return True

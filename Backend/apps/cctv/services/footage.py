@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from uuid import UUID
 
-from django.conf import settings
-
 from apps.cctv.models import PeriodicJob, Recording
 from apps.cctv.services.importing.run import ending_beside_videos
 from offload.clock import Clock
@@ -85,12 +83,12 @@ def footage_look(
     return look
 
 
-def footage_tell(look: Look, *, site_id: UUID | None, now: datetime) -> None:
+def footage_tell(look: Look, *, site_id: UUID | None, now: datetime, next_in_seconds: float) -> None:
     """Note what a look found where the overview reads."""
     PeriodicJob.objects.update_or_create(
         name=JOB if site_id is None else f"{JOB}@{site_id}",
         defaults={
-            "next_run_at": now + timedelta(seconds=settings.COLDREEL_CLEANUP_SECONDS),
+            "next_run_at": now + timedelta(seconds=next_in_seconds),
             "last_started_at": now,
             "last_finished_at": now,
             "last_result": str(look),

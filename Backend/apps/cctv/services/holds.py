@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
@@ -28,6 +27,7 @@ from apps.cctv.selectors.visibility import recordings_visible_to
 from apps.cctv.services import NotFound
 from apps.cctv.services.alarms import STOP_CODES, alarm_clear, alarm_raise, alarms_clear
 from apps.cctv.services.bucket_rights import HOLDS_IN, right_doubt, rights_proven
+from apps.cctv.services.settings import ServiceSettings
 from apps.users.models import User
 from offload.errors import (
     LineDown,
@@ -83,7 +83,7 @@ def hold_set(*, recording_id: UUID, user: User, reason: str, now: datetime) -> H
     return HoldReport(recording, _message_of_set(transfer, remains=remains), remains)
 
 
-def hold_lift(*, recording_id: UUID, user: User, now: datetime) -> HoldReport:
+def hold_lift(*, recording_id: UUID, user: User, now: datetime, settings: ServiceSettings) -> HoldReport:
     """Lift a recording's hold; the waiting period of its local file starts anew. Raises NotFound."""
     with transaction.atomic():
         recording, transfer = _locked(recording_id, user)
@@ -96,8 +96,9 @@ def hold_lift(*, recording_id: UUID, user: User, now: datetime) -> HoldReport:
             recording.hold_confirmed = True  # until the sweep has seen that the bucket has released it
         recording.save(update_fields=_HOLD_COLUMNS)
         message = "The hold is lifted."
-        if transfer is not None and transfer.transfer_status == State.COMPLETED and settings.GCP_STORAGE_CLEANUP_LOCAL:
-            cleanup_at = _schedule(transfer, user, now)
+        if transfer is not None and transfer.transfer_status == State.COMPLETED and settings.cleanup_local:
+            cleanup_at = now + settings.waiting_period
+            _schedule(transfer, user, now, cleanup_at)
             message = f"The hold is lifted. The local file goes after {cleanup_at:%Y-%m-%d %H:%M} UTC."
     _log_hold("hold_lifted", recording, transfer, user, Reason.HOLD_LIFTED)
     return HoldReport(recording, message, remains)
@@ -135,8 +136,7 @@ def _unschedule(transfer: GCPVideoTransfer, user: User, reason: str, now: dateti
     )
 
 
-def _schedule(transfer: GCPVideoTransfer, user: User, now: datetime) -> datetime:
-    cleanup_at = now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS)
+def _schedule(transfer: GCPVideoTransfer, user: User, now: datetime, cleanup_at: datetime) -> None:
     GCPVideoTransfer.objects.move(
         transfer.pk,
         Move.SCHEDULE_CLEANUP,
@@ -145,7 +145,6 @@ def _schedule(transfer: GCPVideoTransfer, user: User, now: datetime) -> datetime
         reason=Reason.HOLD_LIFTED,
         changes={"cleanup_scheduled_at": cleanup_at, "next_attempt_at": None, "cleanup_failures": 0},
     )
-    return cleanup_at
 
 
 def _message_of_set(transfer: GCPVideoTransfer | None, *, remains: bool) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Q
 
 from apps.cctv.models import PeriodicJob, Site
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.services.settings import ServiceSettings
 from offload.errors import LineDown, OffloadError, Reason, StopAndTell
 from offload.store import ObjectStore
 
@@ -25,15 +25,15 @@ LOOKED_FOR = frozenset({Reason.LINE_DOWN, Reason.CREDENTIALS_REFUSED, Reason.BUC
 """What an answer proves to be over. A right that is missing is met, and told, by the call that lacks it."""
 
 
-def bucket_look(*, store: ObjectStore, now: datetime, site_id: UUID | None) -> bool:
+def bucket_look(*, store: ObjectStore, now: datetime, site_id: UUID | None, settings: ServiceSettings) -> bool:
     """Ask the bucket for its time where it was not asked lately; False where it was asked and takes nothing from us.
 
     One process of a site asks for all of them. Its row is a periodic job's, without a lease: what two ask at the
     same moment does no harm.
     """
-    if not settings.GCP_STORAGE_USE_GCS or not _take_turn(now, site_id):
+    if not settings.use_gcs or not _take_turn(now, site_id, timedelta(seconds=EVERY_SWEEPS * settings.sweep_seconds)):
         return True
-    bucket = settings.GCP_STORAGE_BUCKET_NAME
+    bucket = settings.bucket
     try:
         store.bucket_time(bucket)
     except (LineDown, StopAndTell) as error:
@@ -54,8 +54,7 @@ def bucket_answers(site_id: UUID | None) -> bool:
     return PeriodicJob.objects.filter(name=_job(site_id), last_result=ANSWERS).exists()
 
 
-def _take_turn(now: datetime, site_id: UUID | None) -> bool:
-    every = timedelta(seconds=EVERY_SWEEPS * settings.COLDREEL_SWEEP_SECONDS)
+def _take_turn(now: datetime, site_id: UUID | None, every: timedelta) -> bool:
     row, created = PeriodicJob.objects.get_or_create(
         name=_job(site_id), defaults={"next_run_at": now + every, "last_started_at": now}
     )

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
-
 from apps.cctv.models import Alarm, Camera, Recording, Site
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from offload.errors import FileProblem, Reason
@@ -74,9 +72,9 @@ class RightsWatch:
         return missing
 
 
-def rights_tell(missing: Mapping[UUID, str], now: datetime) -> None:
-    """One alarm a site, however many folders and files it is about."""
-    for site in Site.objects.filter(pk__in=missing) if settings.GCP_STORAGE_CLEANUP_LOCAL else []:
+def rights_tell(missing: Mapping[UUID, str], now: datetime, *, cleanup_local: bool) -> None:
+    """One alarm a site, however many folders and files it is about; none where local files are to stay."""
+    for site in Site.objects.filter(pk__in=missing) if cleanup_local else []:
         alarm_raise(code=Reason.NO_RIGHT_TO_DELETE, subject=str(site), detail=missing[site.pk], now=now)
 
 

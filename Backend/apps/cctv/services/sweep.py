@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
 from apps.cctv.leasing.leases import correct_far_times, expire_leases
@@ -22,6 +21,7 @@ from apps.cctv.services.bucket_rights import rights_forget
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.reachability import bucket_look
+from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.silence import silence_tell
 from apps.cctv.tables.moves import SYSTEM, TransferQuerySet
 from offload.clock import Clock
@@ -65,6 +65,7 @@ def sweep(
     clock: Clock,
     home: Path,
     root: MediaRoot,
+    settings: ServiceSettings,
     owner_id: UUID | None = None,
     site_id: UUID | None = None,
 ) -> SweepReport:
@@ -74,24 +75,24 @@ def sweep(
     """
     now = clock.now()
     owners_leases = free_leases_of_dead_owners(home=home, now=now)
-    correct_far_times(now=now)
-    _pull_in_cleanups(now)
+    correct_far_times(now=now, lease_seconds=settings.lease_seconds)
+    _pull_in_cleanups(now, settings.waiting_period)
     expired_leases = expire_leases(now=now)
     _tell_of_other_users(home, now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
     silence_tell(now)
     rights_forget()
-    cleanups_scheduled = _schedule_cleanups(now) if settings.GCP_STORAGE_CLEANUP_LOCAL else 0
-    cleanups_called_off = 0 if settings.GCP_STORAGE_CLEANUP_LOCAL else _call_off_cleanups(now)
+    cleanups_scheduled = _schedule_cleanups(now, settings.waiting_period) if settings.cleanup_local else 0
+    cleanups_called_off = 0 if settings.cleanup_local else _call_off_cleanups(now)
     trash_recovered = trash_recover(root, now, owner_id=owner_id)
-    answers = bucket_look(store=store, now=now, site_id=site_id)
+    answers = bucket_look(store=store, now=now, site_id=site_id, settings=settings)
     report = SweepReport(
         owners_leases=owners_leases,
         expired_leases=expired_leases,
         cleanups_scheduled=cleanups_scheduled,
         cleanups_called_off=cleanups_called_off,
         trash_recovered=trash_recovered,
-        alarms_closed=alarms_review(root=root, now=now, site_id=site_id),
+        alarms_closed=alarms_review(root=root, now=now, site_id=site_id, settings=settings),
         sessions_dropped=_drop_old_sessions(store, now) if answers else 0,
         holds_agreed=holds_reconcile(store=store, now=now) if answers else 0,
     )
@@ -117,7 +118,7 @@ def _tell_of_other_users(home: Path, now: datetime) -> None:
 # --- Cleanup switched on or off -----------------------------------------------------------------------
 
 
-def _schedule_cleanups(now: datetime) -> int:
+def _schedule_cleanups(now: datetime, waiting_period: timedelta) -> int:
     """Kept only because cleanup was off: a full waiting period from now.
 
     What a person has to look at stays: a file that is another one now is no copy of what was uploaded.
@@ -125,17 +126,16 @@ def _schedule_cleanups(now: datetime) -> int:
     kept = GCPVideoTransfer.objects.filter(
         transfer_status=State.COMPLETED, recording__hold_wanted=False, needs_attention=False, error_code=""
     )
-    cleanup_at = now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS)
-    return _move_all(kept, Move.SCHEDULE_CLEANUP, Reason.CLEANUP_SCHEDULED, now, cleanup_at)
+    return _move_all(kept, Move.SCHEDULE_CLEANUP, Reason.CLEANUP_SCHEDULED, now, now + waiting_period)
 
 
-def _pull_in_cleanups(now: datetime) -> None:
+def _pull_in_cleanups(now: datetime, waiting_period: timedelta) -> None:
     """A waiting period longer than the settings allow is a wrong clock's: a whole one begins now."""
     parked = GCPVideoTransfer.objects.filter(
         transfer_status=State.CLEANUP_PENDING, cleanup_scheduled_at__gt=now + _LONGEST_WAITING_PERIOD
     )
     if parked.exists():
-        count = parked.update(cleanup_scheduled_at=now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS))
+        count = parked.update(cleanup_scheduled_at=now + waiting_period)
         log.warning("sweep.cleanups_pulled_in", count=count)
 
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import BooleanField, Case, F, PositiveBigIntegerField, Value, When
 
@@ -24,6 +23,7 @@ from apps.cctv.leasing.wakeup import wake_workers
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.selectors.visibility import transfers_visible_to
 from apps.cctv.services import Conflict, NotConfigured, NotFound
+from apps.cctv.services.settings import ServiceSettings
 from apps.users.models import User
 from offload.errors import FileProblem, Reason
 from offload.naming import object_name, public_url
@@ -76,7 +76,13 @@ class RequestReport:
 
 
 def transfer_request(
-    *, recording_ids: Sequence[str | UUID] | None, batch_size: int, user: User, now: datetime, root: MediaRoot
+    *,
+    recording_ids: Sequence[str | UUID] | None,
+    batch_size: int,
+    user: User,
+    now: datetime,
+    root: MediaRoot,
+    settings: ServiceSettings,
 ) -> RequestReport:
     """Start a transfer for each of `recording_ids`, or for every local recording that is ready where it is None.
 
@@ -84,7 +90,7 @@ def transfer_request(
     be started is a failure in the report and stops no other. The batch is stored with its first transfer,
     so a request that starts nothing leaves no trace. Raises NotConfigured, Conflict.
     """
-    request = _Request(batch_size=batch_size, user=user, now=now, root=root)
+    request = _Request(batch_size=batch_size, user=user, now=now, root=root, bucket=_bucket(settings))
     pages = _pages_of_ready() if recording_ids is None else request.pages_of(recording_ids)
     for page in pages:
         request.start(page)
@@ -101,18 +107,18 @@ def transfer_request(
     return report
 
 
-def transfer_retry(*, transfer_id: UUID, user: User, now: datetime) -> GCPVideoTransfer:
+def transfer_retry(*, transfer_id: UUID, user: User, now: datetime, settings: ServiceSettings) -> GCPVideoTransfer:
     """Start a failed transfer again, with a fresh budget, in a batch of its own.
 
     Raises NotFound, NotConfigured, and MoveRefused where it has not failed.
     """
-    _check_configured()
+    bucket = _bucket(settings)
     row = _transfer_of(transfer_id, user)
     with transaction.atomic():
         batch = TransferBatch.objects.create(
             kind=TransferBatch.Kind.RETRY, batch_size=RETRY_BATCH_SIZE, created_by=user, created_at=now
         )
-        changes = _fresh_start(batch.pk, user, now) | _other_object(_Former.of(row))
+        changes = _fresh_start(batch.pk, user, now) | _other_object(_Former.of(row), bucket)
         GCPVideoTransfer.objects.move(
             row.pk, Move.RETRY, actor=user.get_username(), now=now, reason=Reason.RETRIED, changes=changes
         )
@@ -186,11 +192,10 @@ def _pages_of_ready() -> Iterator[list[_Row]]:
 class _Request:
     """One call of `transfer_request`: what it was asked with, and its report."""
 
-    def __init__(self, *, batch_size: int, user: User, now: datetime, root: MediaRoot) -> None:
-        _check_configured()
+    def __init__(self, *, batch_size: int, user: User, now: datetime, root: MediaRoot, bucket: str) -> None:
         self.report = RequestReport(batch_id=uuid4())
         self._installation_id = _installation_id()
-        self._bucket = settings.GCP_STORAGE_BUCKET_NAME
+        self._bucket = bucket
         self._batch_size = batch_size
         self._user = user
         self._now = now
@@ -302,7 +307,7 @@ class _Request:
     def _differences(self, found: _Found) -> dict[str, Any]:
         """Columns of a failed transfer that its next attempt finds changed."""
         row = found.row
-        changes = _other_object(_Former.of_row(row, found.path))
+        changes = _other_object(_Former.of_row(row, found.path), self._bucket)
         same_file = (found.path, found.size_bytes) == (
             row.gcp_transfer__original_local_path,
             row.gcp_transfer__file_size_bytes,
@@ -385,9 +390,8 @@ class _Former(NamedTuple):
         return cls(row.camera_id, row.pk, path, bucket, name_version)
 
 
-def _other_object(former: _Former) -> dict[str, Any]:
+def _other_object(former: _Former, bucket: str) -> dict[str, Any]:
     """Columns of the next attempt's object where it cannot be the former one; else none."""
-    bucket = settings.GCP_STORAGE_BUCKET_NAME
     if bucket == former.bucket:
         return {}
     name = _object_name(former.camera_id, former.recording_id, former.path, name_version=former.name_version)
@@ -433,9 +437,11 @@ def _object_name(camera_id: UUID, recording_id: UUID, path: str, *, name_version
     )
 
 
-def _check_configured() -> None:
-    if not settings.GCP_STORAGE_USE_GCS or not settings.GCP_STORAGE_BUCKET_NAME:
+def _bucket(settings: ServiceSettings) -> str:
+    """The bucket that new uploads go to. Raises NotConfigured."""
+    if not settings.is_configured:
         raise NotConfigured("GCP storage is not configured")
+    return settings.bucket
 
 
 def _installation_id() -> str:

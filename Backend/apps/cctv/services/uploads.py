@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
@@ -20,6 +19,7 @@ from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject, RightInDoubt
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from apps.cctv.services.bucket_rights import is_refused_alone, right_doubt, rights_proven
+from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.tables.moves import VerifiedUpload
 from apps.cctv.tables.sql import Where, any_rows
 from offload import store
@@ -51,7 +51,7 @@ _CONTENT_TYPES = {
 # --- What to upload -----------------------------------------------------------------------------------
 
 
-def upload_job(claim: Claim) -> UploadJob:
+def upload_job(claim: Claim, *, settings: ServiceSettings) -> UploadJob:
     """The engine's view of a claimed transfer. Raises InstallationUnknown."""
     transfer, recording = claim.transfer, claim.transfer.recording
     registered = recording.file_mtime_ns is not None
@@ -60,7 +60,7 @@ def upload_job(claim: Claim) -> UploadJob:
         bucket=transfer.gcp_bucket,
         relative_path=transfer.original_local_path,
         content_type=_CONTENT_TYPES.get(_path(transfer).suffix.lower(), "application/octet-stream"),
-        storage_class=settings.GCP_STORAGE_CLASS or None,
+        storage_class=settings.storage_class or None,
         metadata=_metadata(transfer),
         temporary_hold=recording.hold_wanted,
         object_name=partial(_object_name, transfer),
@@ -136,7 +136,7 @@ class Uploaded:
         return now - timedelta(seconds=self.sending_seconds)
 
 
-def uploads_record(*, uploads: Sequence[Uploaded], now: datetime) -> set[UUID]:
+def uploads_record(*, uploads: Sequence[Uploaded], now: datetime, settings: ServiceSettings) -> set[UUID]:
     """Record verified uploads in one transaction: each row, its catalogue entry, cleanup time and event.
 
     Returns the transfers recorded. One whose lease was lost is left as it is and hinders no other; of
@@ -147,17 +147,17 @@ def uploads_record(*, uploads: Sequence[Uploaded], now: datetime) -> set[UUID]:
         held = GCPVideoTransfer.objects.lock_leased([one.claim.lease for one in uploads], now)
         kept = [one for one in uploads if one.claim.transfer.pk in held]
         if kept:
-            _record(kept, now)
+            _record(kept, now, settings)
     return held
 
 
-def _record(kept: Sequence[Uploaded], now: datetime) -> None:
-    moves = GCPVideoTransfer.objects.complete_uploads([_verified(one, now) for one in kept], now=now)
+def _record(kept: Sequence[Uploaded], now: datetime, settings: ServiceSettings) -> None:
+    moves = GCPVideoTransfer.objects.complete_uploads([_verified(one, now, settings) for one in kept], now=now)
     uploads_work(claims=[one.claim for one in kept], now=now)
     transaction.on_commit(lambda: _log_uploaded(kept, moves), robust=True)
 
 
-def _verified(one: Uploaded, now: datetime) -> VerifiedUpload:
+def _verified(one: Uploaded, now: datetime, settings: ServiceSettings) -> VerifiedUpload:
     result, transfer = one.result, one.claim.transfer
     if result.found_in_bucket:
         # The local file is gone already, and the bucket has it whole: there is nothing to clean up.
@@ -167,7 +167,7 @@ def _verified(one: Uploaded, now: datetime) -> VerifiedUpload:
     else:
         reason = Reason.ADOPTED if result.adopted else Reason.UPLOADED
         identity, cleaned_at = result.identity.encode(), None
-    stays = result.found_in_bucket or not settings.GCP_STORAGE_CLEANUP_LOCAL
+    stays = result.found_in_bucket or not settings.cleanup_local
     columns = {
         **_object_columns(one, now),
         "object_crc32c": to_base64(result.crc32c),
@@ -181,7 +181,7 @@ def _verified(one: Uploaded, now: datetime) -> VerifiedUpload:
         columns,
         actor=one.claim.actor,
         reason=reason,
-        cleanup_at=None if stays else now + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS),
+        cleanup_at=None if stays else now + settings.waiting_period,
         found_in_bucket=result.found_in_bucket,
         hold_confirmed=result.info.temporary_hold,
     )
@@ -249,7 +249,7 @@ def upload_note_start(*, claim: Claim, seconds_ago: float, now: datetime) -> Non
 
 
 def upload_record_failure(
-    *, claim: Claim, error: OffloadError, now: datetime, random: Callable[[], float]
+    *, claim: Claim, error: OffloadError, now: datetime, random: Callable[[], float], settings: ServiceSettings
 ) -> GCPVideoTransfer | None:
     """Put the transfer back, or fail it, as the error's disposition says; the row as it is then.
 
@@ -268,9 +268,9 @@ def upload_record_failure(
         elif error.disposition is Disposition.RELEASE:
             _give_back(claim, row, now)
         elif error.disposition is Disposition.WAIT:
-            _wait(claim, row, error, now, random)
+            _wait(claim, row, error, now, _pause(1, error, random, settings))
         else:
-            _retry(claim, row, error, now, random)
+            _retry(claim, row, error, now, random, settings=settings)
         event = "upload.put_back" if row.next_attempt_at else "upload.given_up"
         transaction.on_commit(lambda: log.info(event, reason=error.code, **_log_fields(claim)), robust=True)
     return row
@@ -298,34 +298,40 @@ def _is_its_own_fault(row: GCPVideoTransfer, error: OffloadError, now: datetime)
 
 
 def _retry(
-    claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, random: Callable[[], float]
+    claim: Claim,
+    row: GCPVideoTransfer,
+    error: OffloadError,
+    now: datetime,
+    random: Callable[[], float],
+    *,
+    settings: ServiceSettings,
 ) -> None:
     failures = row.failures_in_row + 1
     failing_since = min(row.failing_since or now, now)  # a clock that was ahead must not keep it from ever failing
-    long_enough = now - failing_since >= timedelta(hours=settings.COLDREEL_RETRY_HOURS)
+    long_enough = now - failing_since >= settings.retry_at_least
     columns = {"failures_in_row": failures, "failing_since": failing_since}
-    if failures >= settings.COLDREEL_RETRY_LIMIT and long_enough:
+    if failures >= settings.retry_limit and long_enough:
         detail = f"{failures} tries in a row since {failing_since:%Y-%m-%d %H:%M} failed; the last one: {error.detail}"
         _fail(claim, row, Reason.RETRIES_EXHAUSTED, detail, now, **columns)
         return
-    at = now + timedelta(seconds=_delay(failures, error, random))
+    at = now + _pause(failures, error, random, settings)
     _put_back(claim, row, error, now, next_attempt_at=at, retry_count=F("retry_count") + 1, **columns)
 
 
-def _wait(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, random: Callable[[], float]) -> None:
+def _wait(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, pause: timedelta) -> None:
     """Nothing that the transfer or its file did wrong: it burns no retry."""
-    at = now + timedelta(seconds=_delay(1, error, random))
-    _put_back(claim, row, error, now, next_attempt_at=at)
+    _put_back(claim, row, error, now, next_attempt_at=now + pause)
 
 
-def _delay(failures: int, error: OffloadError, random: Callable[[], float]) -> float:
-    return delay_seconds(
+def _pause(failures: int, error: OffloadError, random: Callable[[], float], settings: ServiceSettings) -> timedelta:
+    seconds = delay_seconds(
         failures,
-        base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS,
-        cap_seconds=settings.COLDREEL_RETRY_CAP_SECONDS,
+        base_seconds=settings.retry_base_seconds,
+        cap_seconds=settings.retry_cap_seconds,
         random=random,
         retry_after_seconds=error.retry_after_seconds if isinstance(error, TryAgain) else None,
     )
+    return timedelta(seconds=seconds)
 
 
 def _put_back(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, **columns: Any) -> None:

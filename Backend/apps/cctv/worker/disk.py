@@ -38,7 +38,7 @@ class DiskGuard(threading.Thread):
         self._tools = tools
         self._home = home
         self._site_id = site_id
-        self._reserve = reserve or Reserve.of_settings()
+        self._reserve = reserve or Reserve.of_installation()
         self._asked_at = tools.clock.monotonic() - ASK_AGAIN_SECONDS
         self._has_trash = False
         self._clear_rights_at = tools.clock.monotonic()
@@ -70,7 +70,7 @@ class DiskGuard(threading.Thread):
         now = self._tools.clock.now()
         missing = self._tools.rights.take() if self._tools.rights is not None else {}
         if missing:
-            rights_tell(missing, now)
+            rights_tell(missing, now, cleanup_local=self._tools.settings.cleanup_local)
         elif self._tools.clock.monotonic() >= self._clear_rights_at:
             self._clear_rights_at = self._tools.clock.monotonic() + LOOK_AGAIN_SECONDS
             rights_clear(self._tools.root, now, site_id=self._site_id)
@@ -85,9 +85,12 @@ class DiskGuard(threading.Thread):
         waited = self._tools.clock.monotonic() - self._asked_at
         if waited >= NOTHING_ELSE_SECONDS:
             self._tools.cleanup_first.clear()
-        if waited >= ASK_AGAIN_SECONDS and is_anything_due(self._site_id, self._tools.clock.now()):
+        if waited >= ASK_AGAIN_SECONDS and self._is_anything_due():
             self._asked_at = self._tools.clock.monotonic()
             self._tools.cleanup_first.set()
+
+    def _is_anything_due(self) -> bool:
+        return self._tools.settings.cleanup_local and is_anything_due(self._site_id, self._tools.clock.now())
 
     def _tell(self, free_bytes: int) -> None:
         """Where the state is another than the last one told, or was told long ago."""

@@ -19,6 +19,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.disk_reserve import told_as_disk_full
+from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.uploads import Uploaded, uploads_record
 from apps.cctv.worker.crashes import log_crash
 from offload.clock import Clock
@@ -97,10 +98,11 @@ def _claim_nothing(ending: Collection[Claim]) -> list[Claim]:
 class GroupCommit:
     """`add` is for the uploads' threads, `write` for the one thread that writes."""
 
-    def __init__(self, *, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(self, *, clock: Clock, wake: Callable[[], None], settings: ServiceSettings) -> None:
         """`wake` is called when something waits to be written, by the thread that queued it."""
         self._clock = clock
         self._wake = wake
+        self._settings = settings
         self._lock = threading.Lock()
         self._queue: list[Entry] = []
         self._record_since = 0.0
@@ -174,7 +176,9 @@ class GroupCommit:
             leases = [entry.by.claim.lease for entry in entries]
             GCPVideoTransfer.objects.lock_leased(leases, lease_clock(self._clock.now()))
         noted = {entry: _refusal(entry) for entry in entries if isinstance(entry, QueuedWrite)}
-        recorded = uploads_record(uploads=list(records.values()), now=self._clock.now()) if records else set()
+        recorded: set[UUID] = set()
+        if records:
+            recorded = uploads_record(uploads=list(records.values()), now=self._clock.now(), settings=self._settings)
         return [
             noted[entry] if isinstance(entry, QueuedWrite) else _refusal_of_record(entry, recorded) for entry in entries
         ]

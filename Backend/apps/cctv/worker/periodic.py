@@ -60,6 +60,7 @@ def _sweep(worker: Worker) -> object:
         clock=tools.clock,
         home=worker.home,
         root=tools.root,
+        settings=tools.settings,
         owner_id=worker.owner_id,
         site_id=worker.site_id,
     )
@@ -74,6 +75,7 @@ def _cleanup(worker: Worker) -> object:
         root=tools.root,
         clock=tools.clock,
         actor=SYSTEM,
+        settings=tools.settings,
         should_stop=worker.should_stop,
         site_id=worker.site_id,
         owner_id=worker.owner_id,
@@ -93,7 +95,12 @@ def _look(worker: Worker) -> None:
         log.info("footage.not_looked", reason=problem.code)
         return
     if not tools.stopping.is_set():
-        footage_tell(look, site_id=worker.site_id, now=tools.clock.now())
+        footage_tell(
+            look,
+            site_id=worker.site_id,
+            now=tools.clock.now(),
+            next_in_seconds=tools.settings.cleanup_seconds,
+        )
 
 
 PERIODIC = (

@@ -15,6 +15,7 @@ from apps.cctv.leasing.owners import Owner, free_leases_of_dead_owners
 from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.rights import RightsWatch
+from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.disk import DiskGuard
@@ -40,6 +41,7 @@ def run_worker(
     store: ObjectStore,
     root: MediaRoot,
     home: Path,
+    settings: ServiceSettings,
     upload_settings: UploadSettings,
     timings: Timings,
     uploads: int,
@@ -62,11 +64,12 @@ def run_worker(
         root=root,
         clock=clock,
         random=random,
+        settings=settings,
         upload_settings=upload_settings,
         timings=timings,
         breaker=breaker,
         bandwidth=Bandwidth(clock),
-        group_commit=GroupCommit(clock=clock, wake=waker.wake),
+        group_commit=GroupCommit(clock=clock, wake=waker.wake, settings=settings),
         stopping=threading.Event(),
         rights=RightsWatch(root),
     )

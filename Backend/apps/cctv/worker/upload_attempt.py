@@ -15,6 +15,7 @@ from django.db import connections
 from apps.cctv.leasing.journal import OrmJournal
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.services.rights import RightsWatch
+from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.uploads import (
     Uploaded,
     upload_job,
@@ -46,6 +47,7 @@ class Tools:
     root: MediaRoot
     clock: Clock
     random: Callable[[], float]
+    settings: ServiceSettings
     upload_settings: UploadSettings
     timings: Timings
     breaker: CircuitBreaker
@@ -170,7 +172,7 @@ class UploadAttempt:
             tools.rights.look(self.claim.transfer.site_id, self.claim.transfer.original_local_path)
         with tools.bandwidth.of(self.claim.transfer.site_id) as pace:
             return upload(
-                upload_job(self.claim),
+                upload_job(self.claim, settings=tools.settings),
                 root=tools.root,
                 store=cast("ObjectStore", _BetweenRequests(self, tools)),
                 journal=cast("Journal", _InTurn(self, OrmJournal(self.claim, tools.clock))),
@@ -190,7 +192,9 @@ class UploadAttempt:
         if self._sending_since is not None:
             self._note_start()
         tools = self._tools
-        upload_record_failure(claim=self.claim, error=error, now=tools.clock.now(), random=tools.random)
+        upload_record_failure(
+            claim=self.claim, error=error, now=tools.clock.now(), random=tools.random, settings=tools.settings
+        )
 
     def ended(self, refusal: Refusal) -> None:
         """By the thread that writes: the end is recorded, or never will be and the lease runs out."""

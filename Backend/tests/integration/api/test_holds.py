@@ -11,6 +11,7 @@ from apps.cctv.leasing.leases import claim_cleanup
 from apps.cctv.models import Alarm, DeletionReceipt, Recording
 from apps.cctv.services import NotFound
 from apps.cctv.services.holds import hold_lift, hold_set, holds_reconcile
+from apps.cctv.wiring import service_settings
 from apps.users.models import Role, User
 from offload.errors import LeaseLost, LineDown, ObjectProblem, PreconditionFailed, Reason, StopAndTell
 from offload.states import Move, State
@@ -125,7 +126,7 @@ def test_lifting_a_hold_starts_the_waiting_period_anew(held_by, make_recording, 
     held_by(transfer.recording)
     later = now + timedelta(days=90)
 
-    report = hold_lift(recording_id=transfer.recording_id, user=admin_user, now=later)
+    report = hold_lift(recording_id=transfer.recording_id, user=admin_user, now=later, settings=service_settings())
 
     transfer.refresh_from_db()
     assert transfer.transfer_status == State.CLEANUP_PENDING
@@ -146,7 +147,7 @@ def test_lifting_a_hold_with_cleanup_switched_off_schedules_nothing(held_by, mak
     transfer = rows.transfer(State.COMPLETED, of=make_recording())
     held_by(transfer.recording)
 
-    hold_lift(recording_id=transfer.recording_id, user=admin_user, now=now)
+    hold_lift(recording_id=transfer.recording_id, user=admin_user, now=now, settings=service_settings())
 
     transfer.refresh_from_db()
     assert transfer.transfer_status == State.COMPLETED
@@ -155,7 +156,7 @@ def test_lifting_a_hold_with_cleanup_switched_off_schedules_nothing(held_by, mak
 def test_lifting_what_is_not_held_changes_nothing(make_recording, admin_user, now):
     transfer = rows.transfer(State.COMPLETED, of=make_recording())
 
-    report = hold_lift(recording_id=transfer.recording_id, user=admin_user, now=now)
+    report = hold_lift(recording_id=transfer.recording_id, user=admin_user, now=now, settings=service_settings())
 
     transfer.refresh_from_db()
     assert (report.message, transfer.transfer_status) == ("The recording was not held.", State.COMPLETED)
@@ -229,7 +230,7 @@ def test_a_wanted_hold_reaches_the_object_and_a_lifted_one_leaves_it(store, uplo
     assert holds_reconcile(store=store, now=now) == 1
     assert (in_bucket(store, transfer), confirmed(transfer)) == (True, True)
 
-    hold_lift(recording_id=transfer.recording_id, user=admin_user, now=now)
+    hold_lift(recording_id=transfer.recording_id, user=admin_user, now=now, settings=service_settings())
     assert holds_reconcile(store=store, now=now) == 1
     assert (in_bucket(store, transfer), confirmed(transfer)) == (False, False)
 
@@ -247,7 +248,12 @@ def test_a_hold_that_the_bucket_has_already_is_only_noted(store, uploaded, now):
 
 def test_a_hold_lifted_while_the_bucket_is_told_is_lifted_by_the_next_round(store, uploaded, admin_user, now):
     transfer = uploaded(hold_wanted=True)
-    store.fault("set_hold", then=lambda: hold_lift(recording_id=transfer.recording_id, user=admin_user, now=now))
+    store.fault(
+        "set_hold",
+        then=lambda: hold_lift(
+            recording_id=transfer.recording_id, user=admin_user, now=now, settings=service_settings()
+        ),
+    )
 
     holds_reconcile(store=store, now=now)
     assert (in_bucket(store, transfer), confirmed(transfer)) == (True, True)

@@ -21,6 +21,7 @@ from apps.cctv.services.transfers import (
     transfer_retry,
 )
 from apps.cctv.tables.moves import MoveRefused
+from apps.cctv.wiring import service_settings
 from offload.errors import LeaseLost, Reason
 from offload.source import MediaRoot
 from offload.states import State
@@ -33,7 +34,14 @@ def ask(admin_user, media_root, bucket, now):
 
     def request(recording_ids=None, batch_size=5, root=None) -> RequestReport:
         root = root or MediaRoot(media_root)
-        return transfer_request(recording_ids=recording_ids, batch_size=batch_size, user=admin_user, now=now, root=root)
+        return transfer_request(
+            recording_ids=recording_ids,
+            batch_size=batch_size,
+            user=admin_user,
+            now=now,
+            root=root,
+            settings=service_settings(),
+        )
 
     return request
 
@@ -476,7 +484,7 @@ def test_cancelling_an_upload_takes_the_workers_lease_away(transfer, admin_user,
 def test_a_cancelled_transfer_can_be_retried_in_a_batch_of_its_own(transfer, admin_user, now):
     transfer_cancel(transfer_id=transfer.pk, user=admin_user, now=now)
 
-    retried = transfer_retry(transfer_id=transfer.pk, user=admin_user, now=now)
+    retried = transfer_retry(transfer_id=transfer.pk, user=admin_user, now=now, settings=service_settings())
 
     assert (retried.transfer_status, retried.retry_count, retried.error_code) == (State.PENDING, 1, "")
     assert (retried.batch.kind, retried.batch.created_by) == ("retry", admin_user)
@@ -494,7 +502,7 @@ def test_a_transfer_whose_object_went_missing_starts_without_the_old_proof(trans
         bytes_uploaded=1024,
     )
 
-    retried = transfer_retry(transfer_id=transfer.pk, user=admin_user, now=now)
+    retried = transfer_retry(transfer_id=transfer.pk, user=admin_user, now=now, settings=service_settings())
 
     assert (retried.object_generation, retried.object_crc32c, retried.bytes_uploaded) == (None, "", 0)
     assert (retried.upload_completed_at, retried.cleanup_scheduled_at) == (None, None)
@@ -515,7 +523,7 @@ def test_what_is_uploaded_can_be_neither_cancelled_nor_retried(make_recording, a
 
 def test_a_pending_transfer_cannot_be_retried(transfer, admin_user, now):
     with pytest.raises(MoveRefused):
-        transfer_retry(transfer_id=transfer.pk, user=admin_user, now=now)
+        transfer_retry(transfer_id=transfer.pk, user=admin_user, now=now, settings=service_settings())
 
 
 def test_a_transfer_that_does_not_exist_is_not_found(admin_user, now, bucket):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.cctv.services.holds import hold_lift, hold_set, holds_reconcile
+from apps.cctv.wiring import service_settings
 from offload.errors import LineDown, StopAndTell, TryAgain
 from tests.integration.cleanup.hooks import Crash
 from tests.integration.cleanup.uploaded_site import Footage, UploadedSite
@@ -15,7 +16,7 @@ def hold(site: UploadedSite, footage: Footage) -> None:
 
 
 def lift(site: UploadedSite, footage: Footage) -> None:
-    hold_lift(recording_id=footage.recording.pk, user=site.user(), now=site.clock.now())
+    hold_lift(recording_id=footage.recording.pk, user=site.user(), now=site.clock.now(), settings=service_settings())
 
 
 def reconcile(site: UploadedSite) -> int:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import hold_lift, hold_set, holds_reconcile
+from apps.cctv.wiring import service_settings
 from offload.states import State
 from tests.conftest import INSTALLATION_ID, MARKER
 from tests.integration.cleanup.hooks import Crash, HookedClock, HookedRoot, HookedStore, HookedTrash, Steps
@@ -108,7 +109,9 @@ class Model:
 
     def lift(self, number: int) -> None:
         recording_id = self.footage[number].recording.pk
-        hold_lift(recording_id=recording_id, user=self.site.user(), now=self.site.clock.now())
+        hold_lift(
+            recording_id=recording_id, user=self.site.user(), now=self.site.clock.now(), settings=service_settings()
+        )
 
     def reconcile(self) -> None:
         holds_reconcile(store=self.site.store, now=self.site.clock.now())

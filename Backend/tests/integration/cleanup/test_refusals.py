@@ -16,6 +16,7 @@ from apps.cctv.models import DeletionReceipt, Recording
 from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup import CleanupReport, Outcome
 from apps.cctv.services.holds import hold_lift, hold_set
+from apps.cctv.wiring import service_settings
 from offload.errors import Reason
 from offload.states import State
 from offload.store import META_INSTALLATION
@@ -333,7 +334,7 @@ def test_lifted_hold_gives_a_new_waiting_period_and_then_the_file_goes(site: Upl
     footage = site.add()
     held(site, footage, None)
     site.clock.advance(90 * 24 * 3600)
-    hold_lift(recording_id=footage.recording.pk, user=site.user(), now=site.clock.now())
+    hold_lift(recording_id=footage.recording.pk, user=site.user(), now=site.clock.now(), settings=service_settings())
     site.clock.advance(23 * 3600)
     assert site.clean(transfer_id=footage.transfer_id).reasons == ["not_due"]
     site.clock.advance(3600)

@@ -13,6 +13,7 @@ from uuid import UUID
 from apps.cctv.models import Alarm, Camera, DeletionReceipt, GCPVideoTransfer, Recording, Site, TransferBatch
 from apps.cctv.services.cleanup import CleanupReport, FileReport, cleanup_run
 from apps.cctv.services.cleanup.pressure import DiskUsage
+from apps.cctv.wiring import service_settings
 from apps.users.models import Role, User
 from offload.digest import to_base64
 from offload.source import MediaRoot
@@ -185,6 +186,7 @@ class UploadedSite:
             "root": self.root,
             "clock": self.clock,
             "actor": "tester",
+            "settings": service_settings(),
             "on_file": files.append,
             "disk": empty_disk,
             "random": lambda: 1.0,

@@ -18,6 +18,7 @@ from django.db import connection, connections, transaction
 from apps.cctv.leasing.leases import expire_leases
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.transfers import transfer_request
+from apps.cctv.wiring import service_settings
 from offload.errors import Reason
 from offload.source import MediaRoot
 from offload.states import Move, State
@@ -119,6 +120,7 @@ def test_failed_ones_that_are_asked_for_again_are_locked_in_the_order_of_their_k
             user=user,
             now=rows.NOW,
             root=MediaRoot(media_root),
+            settings=service_settings(),
         )
         return report.initiated_transfers
 

@@ -13,6 +13,7 @@ import pytest
 from apps.cctv.models import Alarm, PeriodicJob
 from apps.cctv.services.alarms import alarm_raise
 from apps.cctv.services.disk_reserve import Reserve
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.disk import DiskGuard
@@ -46,11 +47,12 @@ def tools(disk, clock, bucket):
         root=MediaRoot(disk.path / "media"),
         clock=clock,
         random=lambda: 0.5,
+        settings=service_settings(),
         upload_settings=UploadSettings(),
         timings=timings,
         breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
-        group_commit=GroupCommit(clock=clock, wake=lambda: None),
+        group_commit=GroupCommit(clock=clock, wake=lambda: None, settings=service_settings()),
         stopping=threading.Event(),
     )
 

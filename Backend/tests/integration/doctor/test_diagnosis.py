@@ -26,6 +26,7 @@ from apps.cctv.models import (
     WorkerProcess,
 )
 from apps.cctv.services.disk_reserve import Reserve
+from apps.cctv.wiring import doctor_settings
 from offload.errors import LineDown, Reason, StopAndTell
 from offload.places import Places
 from offload.source import MediaRoot
@@ -90,7 +91,14 @@ def mounts(tmp_path: Path) -> Path:
 @pytest.fixture
 def look(store: MemoryStore, media_root: Path, home: Path, clock: FakeClock, mounts: Path) -> Diagnose:
     def run(**fields: Any) -> Findings:
-        given = {"store": store, "root": MediaRoot(media_root), "home": home, "clock": clock, "mounts": mounts}
+        given = {
+            "store": store,
+            "root": MediaRoot(media_root),
+            "home": home,
+            "clock": clock,
+            "settings": doctor_settings(),
+            "mounts": mounts,
+        }
         return Findings(diagnose(**{**given, **fields}))
 
     return run

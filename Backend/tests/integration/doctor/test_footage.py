@@ -16,6 +16,7 @@ from apps.cctv.doctor.footage import footage_findings, request_findings
 from apps.cctv.doctor.workers import worker_findings
 from apps.cctv.models import PeriodicJob, Recording, WorkerProcess
 from apps.cctv.services.footage import Look, footage_look, footage_tell, unknown_in
+from apps.cctv.wiring import doctor_settings
 from offload.clock import SystemClock
 from offload.source import MediaRoot
 from offload.states import State
@@ -126,7 +127,7 @@ def test_a_media_root_that_is_not_there_is_not_said_to_have_been_looked_at(tmp_p
 
 def test_what_a_look_found_is_noted_without_names(look: Callable[..., Look], media_root: Path) -> None:
     make_clip(media_root / "Secret/one.mp4", age_seconds=2 * HOUR)
-    footage_tell(look(), site_id=None, now=timezone.now())
+    footage_tell(look(), site_id=None, now=timezone.now(), next_in_seconds=3600)
     noted = PeriodicJob.objects.get(name="look").last_result
     assert noted == "1 of 1 files are no recording"
     assert unknown_in(noted) == 1
@@ -151,7 +152,11 @@ def test_nothing_is_said_where_every_recording_was_asked_for() -> None:
 
 def test_a_look_of_an_hour_ago_is_not_late(worker_is_alive: Path) -> None:
     now = timezone.now()
-    footage_tell(Look(), site_id=None, now=now - timedelta(minutes=90))
-    assert [found.level for found in worker_findings(home=worker_is_alive, now=now)] == [Level.OK]
-    footage_tell(Look(), site_id=None, now=now - timedelta(hours=3))
-    assert Level.WARNING in [found.level for found in worker_findings(home=worker_is_alive, now=now)]
+    footage_tell(Look(), site_id=None, now=now - timedelta(minutes=90), next_in_seconds=3600)
+    assert [found.level for found in worker_findings(home=worker_is_alive, now=now, settings=doctor_settings())] == [
+        Level.OK
+    ]
+    footage_tell(Look(), site_id=None, now=now - timedelta(hours=3), next_in_seconds=3600)
+    assert Level.WARNING in [
+        found.level for found in worker_findings(home=worker_is_alive, now=now, settings=doctor_settings())
+    ]

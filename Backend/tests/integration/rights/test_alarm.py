@@ -13,6 +13,7 @@ from apps.cctv.doctor import Level
 from apps.cctv.doctor.rights import rights_findings
 from apps.cctv.models import Alarm, Camera, Recording
 from apps.cctv.services.rights import RightsWatch, rights_clear, rights_tell, sample_paths
+from apps.cctv.wiring import service_settings
 from offload.errors import FileProblem
 from offload.rights import probe
 from offload.source import MediaRoot
@@ -57,8 +58,8 @@ def test_the_first_upload_of_a_folder_that_cannot_be_cleaned_up_raises_one_alarm
     detail = watched(media, "gate/one.mp4", "gate/two.mp4", site=camera.site_id)
     assert detail.startswith("'gate': the user 12345 may not write to it")
 
-    rights_tell({camera.site_id: detail}, rows.NOW)
-    rights_tell({camera.site_id: detail}, rows.NOW)
+    rights_tell({camera.site_id: detail}, rows.NOW, cleanup_local=True)
+    rights_tell({camera.site_id: detail}, rows.NOW, cleanup_local=True)
 
     (alarm,) = Alarm.objects.filter(cleared_at__isnull=True)
     assert (alarm.code, alarm.subject, alarm.seen_count) == ("no_right_to_delete", str(camera.site), 2)
@@ -67,7 +68,7 @@ def test_the_first_upload_of_a_folder_that_cannot_be_cleaned_up_raises_one_alarm
 def test_where_cleanup_is_switched_off_nothing_is_told(media, camera, settings):
     settings.GCP_STORAGE_CLEANUP_LOCAL = False
 
-    rights_tell({camera.site_id: "'gate'"}, rows.NOW)
+    rights_tell({camera.site_id: "'gate'"}, rows.NOW, cleanup_local=service_settings().cleanup_local)
 
     assert not Alarm.objects.exists()
 
@@ -95,7 +96,7 @@ def test_a_folder_is_asked_about_once_in_ten_minutes(media, camera):
 
 
 def test_the_alarm_ends_when_the_right_is_there_whoever_gave_it(media, camera):
-    rights_tell({camera.site_id: "'gate'"}, rows.NOW)
+    rights_tell({camera.site_id: "'gate'"}, rows.NOW, cleanup_local=True)
 
     rights_clear(MediaRoot(media), rows.NOW, site_id=None)
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from apps.cctv.models import GCPVideoTransfer, TransferBatch
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.group_commit import GroupCommit
 from offload.clock import Clock, SystemClock
@@ -67,5 +68,5 @@ def written_at_once(clock: Clock) -> GroupCommit:
     def write() -> None:
         group_commit.write()
 
-    group_commit = GroupCommit(clock=clock, wake=write)
+    group_commit = GroupCommit(clock=clock, wake=write, settings=service_settings())
     return group_commit

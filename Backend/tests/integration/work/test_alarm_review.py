@@ -18,6 +18,7 @@ from apps.cctv.services.cleanup import cleanup_run
 from apps.cctv.services.reachability import LOOKED_FOR
 from apps.cctv.services.sweep import sweep
 from apps.cctv.services.uploads import uploads_work
+from apps.cctv.wiring import service_settings
 from offload.errors import LineDown, Reason, StopAndTell
 from offload.source import MediaRoot
 from offload.states import State
@@ -35,7 +36,9 @@ Sweep = Callable[..., Any]
 
 @pytest.fixture
 def swept(store: MemoryStore, clock: FakeClock, tmp_path: Path, media_root: Path) -> Sweep:
-    return lambda **more: sweep(store=store, clock=clock, home=tmp_path, root=MediaRoot(media_root), **more)
+    return lambda **more: sweep(
+        store=store, clock=clock, home=tmp_path, root=MediaRoot(media_root), settings=service_settings(), **more
+    )
 
 
 @pytest.fixture
@@ -228,7 +231,7 @@ def test_object_that_refuses_its_hold_is_not_closed_by_a_cleanup_that_did_not_lo
     swept()
     before = Alarm.objects.get()
     assert before.code == Reason.OBJECT_MISSING
-    cleanup_run(store=store, root=MediaRoot(media_root), clock=clock, actor="tester")
+    cleanup_run(store=store, root=MediaRoot(media_root), clock=clock, actor="tester", settings=service_settings())
     swept()
     assert Alarm.objects.get().cleared_at is None
 

@@ -16,6 +16,7 @@ from django.db import connection
 
 from apps.cctv.leasing.leases import Claim, expire_leases
 from apps.cctv.models import Alarm, GCPVideoTransfer
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.timings import Timings
@@ -45,6 +46,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path, bandwidth: Ban
         root=MediaRoot(media_root),
         clock=clock,
         random=lambda: 0.5,
+        settings=service_settings(),
         upload_settings=SETTINGS,
         timings=TIMINGS,
         breaker=CircuitBreaker(clock, TIMINGS, lambda: 0.5, tripped=False),

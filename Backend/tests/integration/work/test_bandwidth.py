@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.cctv.models import GCPVideoTransfer, Site, SiteLine
 from apps.cctv.services.bandwidth import LONGEST_QUEUE_SECONDS, QUEUE_SECONDS, limit_of, limits_in_force, line_take
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.timings import Timings
@@ -347,6 +348,7 @@ def test_lost_lease_ends_a_paced_upload_and_records_nothing(
         root=MediaRoot(media_root),
         clock=clock,
         random=lambda: 0.5,
+        settings=service_settings(),
         upload_settings=UploadSettings(settle_seconds=0),
         timings=Timings(),
         breaker=CircuitBreaker(clock, Timings(), lambda: 0.5, tripped=False),

@@ -13,6 +13,7 @@ from apps.cctv.models import Alarm, GCPVideoTransfer, Recording, RightInDoubt
 from apps.cctv.services.bucket_rights import rights_forget
 from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.uploads import Uploaded, upload_record_failure, uploads_record
+from apps.cctv.wiring import service_settings
 from offload.errors import PermissionUnclear, Reason, StopAndTell
 from offload.states import State
 from offload.testing import MemoryStore
@@ -36,7 +37,9 @@ def claimed(owner: int = 7) -> Claim:
 
 
 def refuse(claim: Claim, error: Any = UNCLEAR, *, seconds: float = 0) -> GCPVideoTransfer:
-    upload_record_failure(claim=claim, error=error, now=NOW + timedelta(seconds=seconds), random=lambda: 0.5)
+    upload_record_failure(
+        claim=claim, error=error, now=NOW + timedelta(seconds=seconds), random=lambda: 0.5, settings=service_settings()
+    )
     return GCPVideoTransfer.objects.get(pk=claim.transfer.pk)
 
 
@@ -83,7 +86,7 @@ def test_first_success_ends_the_doubt_and_the_alarm(make_transfer: MakeTransfer,
     refuse(claimed())
     assert open_alarms() == [("permission_denied", bucket)]
     claim = claimed()
-    assert uploads_record(uploads=[Uploaded(claim, result_for(claim))], now=NOW)
+    assert uploads_record(uploads=[Uploaded(claim, result_for(claim))], now=NOW, settings=service_settings())
     assert (RightInDoubt.objects.count(), open_alarms()) == (0, [])
 
 
@@ -93,7 +96,7 @@ def test_success_before_ten_minutes_begins_the_count_again(make_transfer: MakeTr
     refuse(claimed())
     minutes_pass(9)
     claim = claimed()
-    uploads_record(uploads=[Uploaded(claim, result_for(claim))], now=NOW)
+    uploads_record(uploads=[Uploaded(claim, result_for(claim))], now=NOW, settings=service_settings())
     refuse(claimed())
     minutes_pass(9)
     refuse(claimed())
@@ -107,7 +110,7 @@ def test_one_buckets_success_says_nothing_of_another(make_transfer: MakeTransfer
     GCPVideoTransfer.objects.filter(gcp_bucket="other").update(next_attempt_at=NOW + timedelta(days=1))
     claim = rows.claim(lease_seconds=LONG)
     assert claim is not None
-    uploads_record(uploads=[Uploaded(claim, result_for(claim))], now=NOW)
+    uploads_record(uploads=[Uploaded(claim, result_for(claim))], now=NOW, settings=service_settings())
     assert RightInDoubt.objects.get().subject == "other"
 
 
@@ -156,7 +159,7 @@ def test_upload_that_goes_well_asks_no_more_than_before(make_transfer: MakeTrans
     claim = claimed()
     calls = DatabaseCalls()
     with calls.watching():
-        uploads_record(uploads=[Uploaded(claim, result_for(claim))], now=NOW)
+        uploads_record(uploads=[Uploaded(claim, result_for(claim))], now=NOW, settings=service_settings())
     about = [call for call in calls.queries() if "cctv_alarm" in str(call) or "rightindoubt" in str(call)]
     assert len(about) == 1
 

@@ -15,6 +15,7 @@ from apps.cctv.leasing.claims import BatchQueue
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.services.uploads import Uploaded
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker.group_commit import GROUP_SECONDS, GroupCommit, QueuedResult, QueuedWrite, Refusal
 from offload.errors import LeaseLost
 from offload.states import State
@@ -72,7 +73,7 @@ def uploaded(holder: Holder, **changes: Any) -> QueuedResult:
 
 @pytest.fixture
 def group_commit(clock: FakeClock) -> GroupCommit:
-    return GroupCommit(clock=clock, wake=lambda: None)
+    return GroupCommit(clock=clock, wake=lambda: None, settings=service_settings())
 
 
 # --- together ---
@@ -293,7 +294,7 @@ def test_impatient_writer_waits_for_nobody(group_of: MakeGroup, group_commit: Gr
 def test_note_that_somebody_waits_for_is_written_at_once_and_alone(group_of: MakeGroup, clock: FakeClock) -> None:
     woken: list[str] = []
     written: list[str] = []
-    group_commit = GroupCommit(clock=clock, wake=lambda: woken.append("!"))
+    group_commit = GroupCommit(clock=clock, wake=lambda: woken.append("!"), settings=service_settings())
     one, other, third = group_of(3)
     group_commit.add(uploaded(one))
     group_commit.add(uploaded(other))

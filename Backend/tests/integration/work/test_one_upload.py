@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker import Timings, run_worker
 from offload.source import MediaRoot
 from offload.states import State
@@ -26,6 +27,7 @@ def test_one_recording_is_uploaded_and_verified(
         store=store,
         root=MediaRoot(media_root),
         home=tmp_path,
+        settings=service_settings(),
         upload_settings=UploadSettings(settle_seconds=0, small_limit_bytes=0, chunk_min_bytes=MIB, chunk_max_bytes=MIB),
         timings=Timings(poll_seconds=0.02, heartbeat_seconds=0.5, lease_seconds=10, margin_seconds=2),
         uploads=1,

@@ -15,6 +15,7 @@ from apps.cctv.services import Conflict, NotFound
 from apps.cctv.services.holds import hold_set
 from apps.cctv.services.orphans import orphan_delete
 from apps.cctv.services.uploads import Uploaded, upload_job, upload_record_failure, uploads_record
+from apps.cctv.wiring import service_settings
 from apps.users.models import Role, User
 from offload.digest import from_base64
 from offload.errors import (
@@ -65,7 +66,7 @@ class Depot:
         claim = self.claim()
         try:
             result = upload(
-                upload_job(claim),
+                upload_job(claim, settings=service_settings()),
                 root=self.root,
                 store=self.store,
                 journal=OrmJournal(claim, self.clock),
@@ -74,9 +75,11 @@ class Depot:
                 random=lambda: 0.5,
             )
         except OffloadError as error:
-            upload_record_failure(claim=claim, error=error, now=self.clock.now(), random=lambda: 0.5)
+            upload_record_failure(
+                claim=claim, error=error, now=self.clock.now(), random=lambda: 0.5, settings=service_settings()
+            )
             return error
-        uploads_record(uploads=[Uploaded(claim, result)], now=self.clock.now())
+        uploads_record(uploads=[Uploaded(claim, result)], now=self.clock.now(), settings=service_settings())
         return result
 
     def change_after_last_byte(self, change: Callable[[], object]) -> None:
@@ -206,7 +209,7 @@ def test_retry_after_the_object_was_rewritten_with_the_same_bytes_adopts_it(depo
     depot.attempt()
     [info] = depot.store.objects(BUCKET)
     depot.store.remove(BUCKET, info.name)
-    job = upload_job(Claim(depot.now(), rows.lease(depot.now(), number=1)))
+    job = upload_job(Claim(depot.now(), rows.lease(depot.now(), number=1)), settings=service_settings())
     rewritten = depot.store.put(_spec(info, job.metadata), depot.whole)
     fail_by_cleanup(depot)
     result = depot.attempt()

@@ -15,6 +15,7 @@ from django.db.models import F
 
 from apps.cctv.leasing import leases
 from apps.cctv.models import PeriodicJob
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.group_commit import GroupCommit
@@ -39,11 +40,12 @@ def worker(store: MemoryStore, clock: FakeClock, media_root: Path, tmp_path: Pat
         root=MediaRoot(media_root),
         clock=clock,
         random=lambda: 0.5,
+        settings=service_settings(),
         upload_settings=UploadSettings(),
         timings=timings,
         breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
-        group_commit=GroupCommit(clock=clock, wake=lambda: None),
+        group_commit=GroupCommit(clock=clock, wake=lambda: None, settings=service_settings()),
         stopping=threading.Event(),
     )
     return Worker(tools=tools, home=tmp_path, owner_id=uuid.uuid4(), site_id=None)

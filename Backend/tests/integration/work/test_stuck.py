@@ -15,6 +15,7 @@ import pytest
 from django.db import connections
 
 from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker import Timings, run_worker
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
@@ -47,8 +48,8 @@ SETTINGS = UploadSettings(
 def work(store: MemoryStore, media_root: Path, tmp_path: Path) -> Callable[[], None]:
     """Runs a worker in this thread until it is stopped."""
     return lambda: run_worker(
-        store=store, root=MediaRoot(media_root), home=tmp_path, upload_settings=SETTINGS, timings=QUICK, uploads=4,
-        periodic=False,
+        store=store, root=MediaRoot(media_root), home=tmp_path, settings=service_settings(), upload_settings=SETTINGS,
+        timings=QUICK, uploads=4, periodic=False,
     )  # fmt: skip
 
 
@@ -141,6 +142,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
         root=MediaRoot(media_root),
         clock=clock,
         random=lambda: 0.5,
+        settings=service_settings(),
         upload_settings=SETTINGS,
         timings=timings,
         breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),

@@ -10,6 +10,7 @@ import pytest
 
 from apps.cctv.models import Alarm, GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.sweep import SweepReport, sweep
+from apps.cctv.wiring import service_settings
 from offload.errors import LineDown
 from offload.source import MediaRoot
 from offload.states import State
@@ -26,7 +27,9 @@ PAST = NOW - timedelta(days=4000)
 
 @pytest.fixture
 def swept(store: MemoryStore, clock: FakeClock, tmp_path: Path, media_root: Path):
-    return lambda: sweep(store=store, clock=clock, home=tmp_path, root=MediaRoot(media_root))
+    return lambda: sweep(
+        store=store, clock=clock, home=tmp_path, root=MediaRoot(media_root), settings=service_settings()
+    )
 
 
 def status_of(transfer: GCPVideoTransfer) -> str:

@@ -11,6 +11,7 @@ from django.db import transaction
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Alarm, GCPVideoTransfer, Recording
 from apps.cctv.services.uploads import Uploaded, upload_job, upload_record_failure, uploads_record
+from apps.cctv.wiring import service_settings
 from offload.errors import (
     Disposition,
     FileProblem,
@@ -53,7 +54,9 @@ def claimed() -> Claim:
 
 def record(claim: Claim, result: UploadResult) -> bool:
     """Whether it was recorded."""
-    return uploads_record(uploads=[Uploaded(claim, result)], now=NOW) == {claim.transfer.pk}
+    return uploads_record(uploads=[Uploaded(claim, result)], now=NOW, settings=service_settings()) == {
+        claim.transfer.pk
+    }
 
 
 def row_of(claim: Claim) -> GCPVideoTransfer:
@@ -61,7 +64,9 @@ def row_of(claim: Claim) -> GCPVideoTransfer:
 
 
 def fail(claim: Claim, error: OffloadError, *, seconds: float = 0) -> GCPVideoTransfer:
-    upload_record_failure(claim=claim, error=error, now=NOW + timedelta(seconds=seconds), random=half)
+    upload_record_failure(
+        claim=claim, error=error, now=NOW + timedelta(seconds=seconds), random=half, settings=service_settings()
+    )
     return row_of(claim)
 
 
@@ -69,7 +74,7 @@ def fail(claim: Claim, error: OffloadError, *, seconds: float = 0) -> GCPVideoTr
 
 
 def test_job_says_whose_the_object_will_be(claim: Claim) -> None:
-    job = upload_job(claim)
+    job = upload_job(claim, settings=service_settings())
     assert job.metadata[META_INSTALLATION] == INSTALLATION_ID
     assert job.metadata[META_TRANSFER] == str(claim.transfer.pk)
     assert job.metadata[META_RECORDING] == str(claim.transfer.recording_id)
@@ -81,12 +86,12 @@ def test_job_says_whose_the_object_will_be(claim: Claim) -> None:
 
 def test_job_of_a_held_recording_asks_for_a_held_object(make_transfer: MakeTransfer) -> None:
     make_transfer(recording={"hold_wanted": True})
-    assert upload_job(claimed()).temporary_hold
+    assert upload_job(claimed(), settings=service_settings()).temporary_hold
 
 
 def test_job_continues_the_stored_session(make_transfer: MakeTransfer) -> None:
     make_transfer(session_uri="https://key", session_started_at=NOW, session_identity=IDENTITY.encode())
-    session = upload_job(claimed()).session
+    session = upload_job(claimed(), settings=service_settings()).session
     assert session is not None
     assert (session.uri, session.started_at, session.identity) == ("https://key", NOW, IDENTITY)
 
@@ -117,7 +122,7 @@ def test_verified_upload_changes_row_and_catalogue_together(claim: Claim) -> Non
 def test_record_tells_when_the_bytes_began_to_go(claim: Claim, known: bool) -> None:
     claim.transfer.upload_started_at = NOW - timedelta(hours=1) if known else None
     seconds = None if known else 3600.0
-    uploads_record(uploads=[Uploaded(claim, result_for(claim), seconds)], now=NOW)
+    uploads_record(uploads=[Uploaded(claim, result_for(claim), seconds)], now=NOW, settings=service_settings())
     row = row_of(claim)
     assert row.upload_started_at is not None
     assert row.upload_completed_at is not None
@@ -234,7 +239,10 @@ def test_given_back_lease_is_due_at_once_and_is_no_failure(claim: Claim) -> None
 
 def test_abandoned_transfer_is_left_alone(claim: Claim) -> None:
     before = GCPVideoTransfer.objects.values().get()
-    assert upload_record_failure(claim=claim, error=LeaseLost("gone"), now=NOW, random=half) is None
+    assert (
+        upload_record_failure(claim=claim, error=LeaseLost("gone"), now=NOW, random=half, settings=service_settings())
+        is None
+    )
     assert GCPVideoTransfer.objects.values().get() == before
 
 

@@ -20,6 +20,7 @@ from apps.cctv.leasing.owners import Owner, free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_workers
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.transfers import transfer_request, transfer_retry
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker import Timings, run_worker
 from apps.users.models import User
 from offload.clock import SystemClock
@@ -83,6 +84,7 @@ def test_row_made_while_the_worker_idles_is_uploaded_at_once(
         store=store,
         root=MediaRoot(media_root),
         home=home,
+        settings=service_settings(),
         upload_settings=UploadSettings(settle_seconds=0),
         timings=Timings(poll_seconds=HALF_A_MINUTE_MORE),
         uploads=2,
@@ -105,11 +107,17 @@ def test_request_and_retry_wake_after_their_commit(
                 user=admin_user,
                 now=datetime.now(tz=UTC),
                 root=MediaRoot(media_root),
+                settings=service_settings(),
             )
             assert not woken(owner)
         assert woken(owner)
         GCPVideoTransfer.objects.update(transfer_status=State.FAILED, error_code="cancelled")
-        transfer_retry(transfer_id=GCPVideoTransfer.objects.get().pk, user=admin_user, now=datetime.now(tz=UTC))
+        transfer_retry(
+            transfer_id=GCPVideoTransfer.objects.get().pk,
+            user=admin_user,
+            now=datetime.now(tz=UTC),
+            settings=service_settings(),
+        )
         assert woken(owner)
 
 

@@ -23,6 +23,7 @@ from apps.cctv.leasing.leases import JobLease
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.services import NotConfigured
+from apps.cctv.wiring import service_settings
 from apps.cctv.worker import Timings, run_worker
 from apps.cctv.worker.heartbeat import Heartbeat
 from apps.cctv.worker.periodic import PERIODIC
@@ -68,6 +69,7 @@ def work(store: MemoryStore, media_root: Path, tmp_path: Path, settings: Any) ->
             "store": store,
             "root": MediaRoot(media_root),
             "home": tmp_path,
+            "settings": service_settings(),
             "upload_settings": SETTINGS,
             "timings": FAST,
             "uploads": 4,

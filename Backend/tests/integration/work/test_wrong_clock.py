@@ -17,6 +17,7 @@ from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
 from apps.cctv.services.cleanup.due_rows import Scope, due_rows
 from apps.cctv.services.silence import silence_of
 from apps.cctv.services.sweep import sweep
+from apps.cctv.wiring import service_settings
 from offload.source import MediaRoot
 from offload.states import State
 from offload.testing import FakeClock, MemoryStore
@@ -41,7 +42,7 @@ def test_request_of_a_clock_that_stood_in_the_future_is_claimed_now() -> None:
     then = NOW + TEN_YEARS
     batch = TransferBatch.objects.create(created_at=then)
     parked = rows.transfer(batch=batch, created_at=then, next_attempt_at=then)
-    correct_far_times(now=NOW)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     claim = rows.claim(now=NOW + timedelta(seconds=1))
     assert claim is not None
     assert claim.transfer.pk == parked.pk
@@ -51,14 +52,14 @@ def test_pause_of_a_legal_length_is_waited_for() -> None:
     """An hour is the longest that a bucket may ask for."""
     at = now_by_the_judge() + HOUR
     waiting = rows.transfer(next_attempt_at=at)
-    correct_far_times(now=NOW)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     assert found(waiting).next_attempt_at == at
 
 
 def test_clock_that_went_forward_and_back_leaves_no_pause_longer_than_a_legal_one() -> None:
     waiting = rows.transfer(next_attempt_at=now_by_the_judge() + 6 * HOUR)
     before = now_by_the_judge()
-    correct_far_times(now=NOW)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     at = found(waiting).next_attempt_at
     assert at is not None
     assert before <= at <= before + HOUR
@@ -69,7 +70,7 @@ def test_lease_that_lies_too_far_ahead_ends_as_soon_as_a_new_one_would(status: S
     """Its holder, if it lives, renews it long before; if it is dead, the row is free within a lease's length."""
     held = rows.transfer(status, lease_number=3, lease_owner=rows.OWNER, lease_expires_at=NOW + 6 * HOUR)
     before = now_by_the_judge()
-    correct_far_times(now=NOW)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     row, lease = found(held), timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
     assert (row.transfer_status, row.lease_number, row.lease_owner) == (status, 3, rows.OWNER)
     assert row.lease_expires_at is not None
@@ -79,7 +80,7 @@ def test_lease_that_lies_too_far_ahead_ends_as_soon_as_a_new_one_would(status: S
 def test_lease_of_a_legal_length_stays_as_it_is() -> None:
     until = now_by_the_judge() + timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
     held = rows.transfer(State.UPLOADING, lease_expires_at=until)
-    correct_far_times(now=NOW)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     assert found(held).lease_expires_at == until
 
 
@@ -87,7 +88,7 @@ def test_job_in_the_hands_of_a_worker_whose_lease_lies_too_far_ahead_is_free_soo
     PeriodicJob.objects.create(
         name="sweep", next_run_at=NOW, lease_owner=uuid.uuid4(), lease_expires_at=NOW + TEN_YEARS
     )
-    correct_far_times(now=NOW)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     until = PeriodicJob.objects.get().lease_expires_at
     assert until is not None
     assert until < now_by_the_judge() + timedelta(minutes=2)
@@ -104,7 +105,7 @@ def test_waiting_period_of_ten_years_begins_anew_and_is_not_cut_short(
 ) -> None:
     parked = rows.transfer(State.CLEANUP_PENDING, cleanup_scheduled_at=NOW + TEN_YEARS)
     legal = rows.transfer(State.CLEANUP_PENDING, cleanup_scheduled_at=NOW + timedelta(days=364))
-    sweep(store=store, clock=clock, home=tmp_path, root=MediaRoot(media_root))
+    sweep(store=store, clock=clock, home=tmp_path, root=MediaRoot(media_root), settings=service_settings())
     assert found(parked).cleanup_scheduled_at == NOW + timedelta(hours=settings.GCP_CLEANUP_DELAY_HOURS)
     assert found(legal).cleanup_scheduled_at == legal.cleanup_scheduled_at
 

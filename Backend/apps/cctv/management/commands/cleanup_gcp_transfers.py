@@ -102,7 +102,7 @@ def _run(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
     except DatabaseError as error:
         raise CommandError(_database_error(error), returncode=COULD_NOT_RUN) from error
     finally:
-        Reserve.of_settings().refill()
+        Reserve.of_installation().refill()
 
 
 def _cleanup(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
@@ -112,6 +112,7 @@ def _cleanup(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupRepo
         root=wiring.media_root(),
         clock=SystemClock(),
         actor=_actor(),
+        settings=wiring.service_settings(),
         dry_run=options["dry_run"],
         force=options["force"],
         transfer_id=options["transfer_id"],

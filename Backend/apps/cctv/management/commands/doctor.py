@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.cctv import wiring
 from apps.cctv.doctor import Finding, Level, diagnose, worst
+from apps.cctv.installation import home
 from apps.cctv.services import NotConfigured
 from apps.cctv.services.importing.report import shown
 from offload.clock import SystemClock
@@ -41,7 +40,8 @@ class Command(BaseCommand):
                 store=store,
                 store_problem=store_problem,
                 root=wiring.media_root(),
-                home=Path(settings.COLDREEL_HOME),
+                home=home(),
+                settings=wiring.doctor_settings(),
                 clock=SystemClock(),
             )
         )

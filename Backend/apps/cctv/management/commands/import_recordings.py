@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
@@ -20,7 +19,7 @@ from apps.cctv.services.importing.path_template import PathTemplate, TemplateErr
 from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, shown
 from apps.cctv.services.importing.run import ImportRequest, recordings_import
 from apps.cctv.units import human_size
-from apps.cctv.wiring import media_root
+from apps.cctv.wiring import media_root, upload_settings
 from offload.clock import SystemClock
 from offload.errors import FileProblem, Reason
 from offload.reasons import MEANING
@@ -207,7 +206,7 @@ def _request(options: dict[str, Any], root: MediaRoot) -> ImportRequest:
         every_type=options["every_type"],
         time_from_file=options["time_from_file"],
         dry_run=options["dry_run"],
-        settle_seconds=settings.COLDREEL_SETTLE_SECONDS if settle_seconds is None else settle_seconds,
+        settle_seconds=upload_settings().settle_seconds if settle_seconds is None else settle_seconds,
     )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.cctv import wiring
-from apps.cctv.installation import InstallationUnknown
+from apps.cctv.installation import InstallationUnknown, home
 from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured
 from apps.cctv.services.disk_reserve import making_room
@@ -25,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--uploads",
             type=int,
-            default=settings.COLDREEL_WORKER_UPLOADS,
+            default=wiring.worker_uploads(),
             metavar="N",
             help="how many files upload at once (default: %(default)s)",
         )
@@ -47,7 +45,8 @@ def _run(options: dict[str, Any]) -> None:
     run_worker(
         store=wiring.object_store(),
         root=wiring.media_root(),
-        home=Path(settings.COLDREEL_HOME),
+        home=home(),
+        settings=wiring.service_settings(),
         upload_settings=wiring.upload_settings(),
         timings=wiring.timings(),
         uploads=options["uploads"],

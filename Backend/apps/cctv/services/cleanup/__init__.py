@@ -4,7 +4,6 @@
 |---|---|
 | `run` | `cleanup_run`: the guards, the batches, the report |
 | `run_state` | what every step of one run shares |
-| `policy` | the settings of a cleanup, as one value |
 | `guards` | what stops a run before it touches anything |
 | `odd_objects` | whether a bucket refuses as a whole, or one object is odd |
 | `due_rows` | which rows a run looks at |

@@ -33,7 +33,7 @@ class Attempt:
         self.receipt: DeletionReceipt | None = None
         self.taken_now = False
         self._lease = lease
-        self._renew_at = run.clock.monotonic() + run.policy.lease_seconds / 4
+        self._renew_at = run.clock.monotonic() + run.settings.lease_seconds / 4
         self._blank = FileReport.of(row, Outcome.SKIPPED, Reason.BUSY)
 
     # --- The lease ------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ class Attempt:
 
     def renew_lease(self) -> None:
         """Raises LeaseLost where it is another's now."""
-        seconds = self.run.policy.lease_seconds
+        seconds = self.run.settings.lease_seconds
         kept = renew(leases=[self.lease], now=self.run.clock.now(), lease_seconds=seconds)
         if self.row.pk not in kept:
             raise LeaseLost(f"the lease of transfer {self.key} is another's now")
@@ -178,7 +178,7 @@ def read_row(pk: UUID) -> GCPVideoTransfer:
 def whoever_was_first(run: Run, row: GCPVideoTransfer) -> Refused:
     """Why the row is not to be had: it was changed meanwhile, or somebody else is at it."""
     try:
-        row_check(read_row(row.pk), run.policy, run.installation)
+        row_check(read_row(row.pk), run.settings, run.installation)
     except Refused as refused:
         return refused
     return Refused(Reason.BUSY, "another cleanup has the lease")

@@ -51,7 +51,7 @@ def take_and_delete(attempt: Attempt, proof: Proof) -> FileReport:
         attempt.taken_now = True
         taken = _rename(attempt, source)
     receipt = _open_receipt(attempt, compared, taken)
-    if attempt.run.policy.quarantine:
+    if attempt.run.settings.quarantine:
         return quarantined(attempt, receipt)
     return delete(attempt, receipt, taken, attempt.reason)
 
@@ -131,7 +131,7 @@ def close(attempt: Attempt, receipt: DeletionReceipt, reason: Reason) -> FileRep
 
 
 def quarantined(attempt: Attempt, receipt: DeletionReceipt) -> FileReport:
-    until = receipt.opened_at + attempt.run.policy.quarantine
+    until = receipt.opened_at + attempt.run.settings.quarantine
     attempt.release()
     return attempt.report(Outcome.SKIPPED, Reason.QUARANTINED, f"until {until:%Y-%m-%d %H:%M} UTC")
 

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, Sum
 
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
@@ -58,10 +57,7 @@ def is_anything_due(site_id: UUID | None, now: datetime) -> bool:
     rows = _in_line(Scope(force=True, site_id=site_id)).filter(recording__hold_wanted=False)
     rows = rows.filter(Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
     at_once = Q(cleanup_scheduled_at__lte=now) | Q(has_open_receipt=True)
-    return (
-        settings.GCP_STORAGE_CLEANUP_LOCAL
-        and rows.filter(at_once | Q(site__disk_high_water_percent__isnull=False)).exists()
-    )
+    return rows.filter(at_once | Q(site__disk_high_water_percent__isnull=False)).exists()
 
 
 def one_row(transfer_id: UUID) -> list[DueRow]:

@@ -54,7 +54,7 @@ def leave(attempt: Attempt) -> FileReport:
     run = attempt.run
     if attempt.taken_now:
         file_recover(
-            run.trash, attempt.key, run.clock.now(), owner_id=run.owner_id, lease_seconds=run.policy.lease_seconds
+            run.trash, attempt.key, run.clock.now(), owner_id=run.owner_id, lease_seconds=run.settings.lease_seconds
         )
     first = whoever_was_first(run, attempt.row)
     return attempt.report(Outcome.SKIPPED, first.reason, first.detail)
@@ -133,7 +133,7 @@ def _try_later(attempt: Attempt, error: OffloadError, *, needs_attention: bool) 
     back = attempt.taken_now and put_back_if_it_goes(attempt)
     run = attempt.run
     failures = attempt.row.cleanup_failures + 1
-    needs_attention = needs_attention or failures > run.policy.max_retries
+    needs_attention = needs_attention or failures > run.settings.cleanup_max_retries
     with transaction.atomic():
         if attempt.receipt is not None and (back or is_at_path(run.root, attempt.path, attempt.receipt)):
             attempt.close_put_back(f"{error.code.value}: {error.detail}")
@@ -161,7 +161,7 @@ def put_back_if_it_goes(attempt: Attempt) -> bool:
 
 
 def _delay_seconds(attempt: Attempt, failures: int, error: OffloadError) -> float:
-    if failures > attempt.run.policy.max_retries:
+    if failures > attempt.run.settings.cleanup_max_retries:
         return DAILY_SECONDS
     return delay_seconds(
         failures,

@@ -16,6 +16,9 @@ LEAST_MISSING = 10
 LOCAL_SHARE = 1 / 2
 REMOTE_SHARE = 1 / 10
 
+CLOCK_SKEW_SECONDS = 300.0
+"""A run stops where the bucket's clock and this machine's differ by more."""
+
 SAMPLE_ROWS = 50
 """Objects read before the first deletion, however small the batches are."""
 

@@ -53,7 +53,7 @@ def file_clean(run: Run, transfer_id: UUID, *, waiver: Waiver | None) -> FileRep
 
 def _file_clean(run: Run, row: GCPVideoTransfer, waiver: Waiver | None) -> FileReport:
     try:
-        row_check(row, run.policy, run.installation)
+        row_check(row, run.settings, run.installation)
     except Refused as refused:
         # A row in line is leased all the same: it may leave the line, or its file may lie in the trash.
         if row.transfer_status != State.CLEANUP_PENDING or refused.reason is Reason.OTHER_INSTALLATION:
@@ -64,7 +64,7 @@ def _file_clean(run: Run, row: GCPVideoTransfer, waiver: Waiver | None) -> FileR
         owner_id=run.owner_id,
         transfer_id=row.pk,
         now=run.clock.now(),
-        lease_seconds=run.policy.lease_seconds,
+        lease_seconds=run.settings.lease_seconds,
         actor=run.actor,
     )
     if claim is None:
@@ -121,13 +121,13 @@ def _clean(attempt: Attempt) -> FileReport:
         report = finish(attempt, attempt.receipt)
         if report is not None:
             return report
-    row_check(row, run.policy, run.installation)
+    row_check(row, run.settings, run.installation)
     if attempt.waiver is None:
         time_check(row, run.clock.now())
     proof = attempt.prove()
     if attempt.waiver is None:
         info = object_check(row, proof.info, run.installation)
-        bucket_time_check(row, info, run.policy, run.bucket_now(row.gcp_bucket))
+        bucket_time_check(row, info, run.settings, run.bucket_now(row.gcp_bucket))
     if not attempt.dry_run:
         attempt.put_back()  # in the trash without a receipt: a crash came between rename and receipt
     return take_and_delete(attempt, proof)

@@ -22,14 +22,14 @@ log = structlog.get_logger("coldreel.cleanup")
 def finish(attempt: Attempt, receipt: DeletionReceipt) -> FileReport | None:
     """None where the file had been put back, and the cleanup begins anew. Raises Refused, OffloadError."""
     run, row = attempt.run, attempt.row
-    owner_check(row, run.policy, run.installation)
+    owner_check(row, run.settings, run.installation)
     found = run.trash.find(attempt.key)
     if _was_put_back(attempt, receipt, found):
         return _begin_anew(attempt)
     if found is None:
         return _close_unlinked(attempt, receipt)
-    row_check(row, run.policy, run.installation)
-    if receipt.opened_at + run.policy.quarantine > run.clock.now():
+    row_check(row, run.settings, run.installation)
+    if receipt.opened_at + run.settings.quarantine > run.clock.now():
         return quarantined(attempt, receipt)
     attempt.prove()
     with run.trash.open(attempt.key) as source:

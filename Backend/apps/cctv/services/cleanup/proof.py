@@ -21,6 +21,9 @@ from offload.store import ObjectInfo, ObjectStore
 
 log = structlog.get_logger("coldreel.cleanup")
 
+PROOF_SECONDS = 60.0
+"""How long a read of the bucket proves anything (P1)."""
+
 PAGE_OBJECTS = 1000
 """Objects a page of a listing: https://cloud.google.com/storage/docs/json_api/v1/objects/list"""
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.services.cleanup.policy import CleanupPolicy
+from apps.cctv.services.settings import ServiceSettings
 from offload.digest import to_base64
 from offload.errors import Reason
 from offload.states import State
@@ -54,22 +54,22 @@ class Refused(Exception):
         return _ENDINGS.get(self.reason, Ending.KEEP)
 
 
-def row_check(row: GCPVideoTransfer, policy: CleanupPolicy, installation: str) -> None:
+def row_check(row: GCPVideoTransfer, settings: ServiceSettings, installation: str) -> None:
     """Whether the row's own columns allow a cleanup, the time aside. Raises Refused."""
-    owner_check(row, policy, installation)
+    owner_check(row, settings, installation)
     if row.recording.hold_wanted:
         raise Refused(Reason.HELD, row.recording.hold_reason or "the recording is held")
     if row.transfer_status != State.CLEANUP_PENDING:
         raise Refused(Reason.WRONG_STATE, f"the transfer is {row.transfer_status}")
-    if not policy.enabled:
+    if not settings.cleanup_local:
         raise Refused(Reason.CLEANUP_OFF, "GCP_STORAGE_CLEANUP_LOCAL is off")
 
 
-def owner_check(row: GCPVideoTransfer, policy: CleanupPolicy, installation: str) -> None:
+def owner_check(row: GCPVideoTransfer, settings: ServiceSettings, installation: str) -> None:
     """Whether this installation may judge the row's object at all. Raises Refused."""
     if row.installation_id != installation:
         raise Refused(Reason.OTHER_INSTALLATION, "the transfer was made by another installation")
-    if row.gcp_bucket and row.gcp_bucket not in policy.buckets:
+    if row.gcp_bucket and row.gcp_bucket not in settings.trusted_buckets:
         raise Refused(
             Reason.BUCKET_SETTING_CHANGED,
             f"the object is in {row.gcp_bucket}, which the settings do not name any more",
@@ -82,9 +82,9 @@ def time_check(row: GCPVideoTransfer, now: datetime) -> None:
         raise Refused(Reason.NOT_DUE, f"due at {_shown(row.cleanup_scheduled_at)}")
 
 
-def bucket_time_check(row: GCPVideoTransfer, info: ObjectInfo, policy: CleanupPolicy, bucket_now: datetime) -> None:
+def bucket_time_check(row: GCPVideoTransfer, info: ObjectInfo, settings: ServiceSettings, bucket_now: datetime) -> None:
     """Whether it has passed by the bucket's clock, since the bucket stored the object. Raises Refused."""
-    due = max(info.stored_at + policy.delay, row.cleanup_scheduled_at or info.stored_at)
+    due = max(info.stored_at + settings.waiting_period, row.cleanup_scheduled_at or info.stored_at)
     if due > bucket_now + DATE_GRAIN:
         raise Refused(
             Reason.NOT_DUE_IN_BUCKET,

@@ -5,13 +5,11 @@ from __future__ import annotations
 import random as standard_random
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import structlog
-from django.conf import settings
 
-from apps.cctv.installation import InstallationUnknown, installation_id
+from apps.cctv.installation import InstallationUnknown, home, installation_id
 from apps.cctv.leasing.leases import release_unfinished_cleanup
 from apps.cctv.leasing.owners import command_owner, free_leases_of_dead_owners
 from apps.cctv.models import Site
@@ -29,15 +27,15 @@ from apps.cctv.services.cleanup.guards import (
 from apps.cctv.services.cleanup.odd_objects import objects_check
 from apps.cctv.services.cleanup.one_file import file_clean
 from apps.cctv.services.cleanup.open_receipts import close_left_open
-from apps.cctv.services.cleanup.policy import CleanupPolicy
 from apps.cctv.services.cleanup.pressure import DiskReader, bytes_above_mark, disk_usage
-from apps.cctv.services.cleanup.proof import Proofs
+from apps.cctv.services.cleanup.proof import PROOF_SECONDS, Proofs
 from apps.cctv.services.cleanup.report import CleanupReport, FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Waiver
 from apps.cctv.services.cleanup.run_alarms import files_clear, files_tell, run_clear, run_note, stop_tell
 from apps.cctv.services.cleanup.run_state import Run
 from apps.cctv.services.disk_reserve import making_room
 from apps.cctv.services.media_root import media_root_expected, media_root_seen
+from apps.cctv.services.settings import ServiceSettings
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot
@@ -66,6 +64,7 @@ def cleanup_run(
     root: MediaRoot,
     clock: Clock,
     actor: str,
+    settings: ServiceSettings,
     dry_run: bool = False,
     force: bool = False,
     transfer_id: UUID | None = None,
@@ -95,14 +94,13 @@ def cleanup_run(
     if chosen == []:
         raise NotFound(f"There is no transfer {transfer_id}.")
     log.info("cleanup.run", actor=actor, dry_run=dry_run, force=force, transfer=transfer_id and str(transfer_id))
-    policy = CleanupPolicy.from_settings()
     run = Run(
         store=store,
         root=root,
         trash=trash or Trash(root),
         clock=clock,
-        policy=policy,
-        proofs=Proofs(store, clock, seconds=policy.proof_seconds),
+        settings=settings,
+        proofs=Proofs(store, clock, seconds=PROOF_SECONDS),
         owner_id=uuid4() if owner_id is None else owner_id,
         actor=actor,
         dry_run=dry_run,
@@ -112,12 +110,11 @@ def cleanup_run(
         missing_remotely=MissingShare(Reason.TOO_MANY_MISSING_REMOTELY, REMOTE_SHARE, "due objects", accept_missing),
     )
     caller = _Caller(on_start or _ignore, on_file or _ignore, should_stop or _never)
-    whole = _Work(run, caller, Scope(force, site_id), batch_size or policy.batch_size, disk)
+    whole = _Work(run, caller, Scope(force, site_id), batch_size or settings.cleanup_batch_size, disk)
     if owner_id is not None or dry_run:
         return whole.do(chosen)
-    home = Path(settings.COLDREEL_HOME)
-    free_leases_of_dead_owners(home=home, now=clock.now())  # of a command that was killed, where no worker sweeps
-    with command_owner(home, clock) as run.owner_id:
+    free_leases_of_dead_owners(home=home(), now=clock.now())  # of a command that was killed, where no worker sweeps
+    with command_owner(home(), clock) as run.owner_id:
         return whole.do(chosen)
 
 
@@ -169,7 +166,7 @@ class _Work:
         due = due_rows(self._scope, self._run.clock.now())
         self._guard([*due, *(row for row in chosen or [] if row not in due)])
         self._clean(due if chosen is None else chosen, Waiver.FORCE if self._scope.force else None)
-        if chosen is None and not self._scope.force and self._run.policy.enabled:
+        if chosen is None and not self._scope.force and self._run.settings.cleanup_local:
             self._relieve()
         for refusal in self._run.refusing.values():
             raise refusal
@@ -266,7 +263,7 @@ class _Work:
         site_id = self._scope.site_id
         files_tell(alarms, now=now)
         if whole and not report.interrupted:
-            run_note(report, site_id=site_id, now=now)
+            run_note(report, site_id=site_id, now=now, next_in_seconds=self._run.settings.cleanup_seconds)
         if report.stopped is not None:
             stop_tell(report.stopped, report.stopped_detail, site_id=site_id, now=now)
             return

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site
@@ -32,14 +31,14 @@ def files_tell(alarms: Alarms, *, now: datetime) -> None:
         alarm_raise(code=code, subject=subject, detail=detail, now=now)
 
 
-def run_note(report: CleanupReport, *, site_id: UUID | None, now: datetime) -> None:
+def run_note(report: CleanupReport, *, site_id: UUID | None, now: datetime, next_in_seconds: float) -> None:
     """Note a finished run where the overview reads, whoever made it: a worker's job, the command, a page.
 
     A worker that has the job keeps its lease, and notes the same and when it runs next. A run that was stopped,
     or that waived the waiting period and looked at nothing else, puts no later run off.
     """
     name = "cleanup" if site_id is None else f"cleanup@{site_id}"
-    next_run_at = now + timedelta(seconds=settings.COLDREEL_CLEANUP_SECONDS)
+    next_run_at = now + timedelta(seconds=next_in_seconds)
     PeriodicJob.objects.get_or_create(name=name, defaults={"next_run_at": next_run_at})
     job = PeriodicJob.objects.filter(name=name)
     job.update(last_started_at=report.started_at, last_finished_at=now, last_result=str(report))

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.services.cleanup.due_rows import DueRow
-from apps.cctv.services.cleanup.guards import BucketClock, MissingShare, bucket_clock
-from apps.cctv.services.cleanup.policy import CleanupPolicy
+from apps.cctv.services.cleanup.guards import CLOCK_SKEW_SECONDS, BucketClock, MissingShare, bucket_clock
 from apps.cctv.services.cleanup.proof import Proofs
+from apps.cctv.services.settings import ServiceSettings
 from offload.clock import Clock
 from offload.errors import LineDown, OffloadError, Reason
 from offload.source import MediaRoot
@@ -32,7 +32,7 @@ class Run:
     root: MediaRoot
     trash: Trash
     clock: Clock
-    policy: CleanupPolicy
+    settings: ServiceSettings
     proofs: Proofs
     owner_id: UUID
     actor: str
@@ -61,12 +61,10 @@ class Run:
 
     def may_judge(self, bucket: str, installation: str) -> bool:
         """Whether objects of that bucket and installation are this run's business."""
-        return bucket in self.policy.buckets and installation == self.installation
+        return bucket in self.settings.trusted_buckets and installation == self.installation
 
     def bucket_now(self, bucket: str) -> datetime:
         """Raises RunStopped where the bucket's clock and this machine's differ too much, or the bucket's errors."""
         if bucket not in self.bucket_clocks:
-            self.bucket_clocks[bucket] = bucket_clock(
-                self.store, self.clock, bucket, most_seconds=self.policy.clock_skew_seconds
-            )
+            self.bucket_clocks[bucket] = bucket_clock(self.store, self.clock, bucket, most_seconds=CLOCK_SKEW_SECONDS)
         return self.bucket_clocks[bucket].now(self.clock)
