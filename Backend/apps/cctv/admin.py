@@ -5,7 +5,7 @@
 | `admin_pages.site` | who may enter, the menu, the front page |
 | `admin_pages.front_page` | the numbers of the front page |
 | `admin_pages.base` | permissions from the role |
-| `admin_pages.verbs` | retry, cancel, hold, lift hold, clean up now, transfer |
+| `admin_pages.actions` | the pages that ask before an action of `actions` is carried out |
 | `admin_pages.places` | sites, cameras, grants |
 | `admin_pages.people` | users and their roles |
 | `admin_pages.orphans` | what uploads left in the bucket |
@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import display
@@ -27,6 +27,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
 from apps.cctv.admin_pages import orphans, people, places, records
+from apps.cctv.admin_pages.actions import ActionsAdmin
 from apps.cctv.admin_pages.base import ReadAdmin
 from apps.cctv.admin_pages.display import (
     NOTHING,
@@ -53,7 +54,6 @@ from apps.cctv.admin_pages.filters import (
     TransferSiteFilter,
 )
 from apps.cctv.admin_pages.site import viewer
-from apps.cctv.admin_pages.verbs import CANCEL, CLEAN_UP, HOLD, LIFT, RETRY, TRANSFER, Verb, VerbsAdmin
 from apps.cctv.models import GCPVideoTransfer, Recording
 from apps.cctv.selectors.visibility import recordings_visible_to, transfers_visible_to
 from apps.cctv.units import human_size
@@ -63,10 +63,9 @@ __all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "orphans", "people", "plac
 
 
 @admin.register(GCPVideoTransfer)
-class GCPVideoTransferAdmin(VerbsAdmin, ReadAdmin):
-    """The transfers: to be read, and acted upon by verbs; no field is edited by hand."""
+class GCPVideoTransferAdmin(ActionsAdmin, ReadAdmin):
+    """Transfers: shown, and changed by actions only."""
 
-    verbs: ClassVar[tuple[Verb, ...]] = (RETRY, CANCEL, HOLD, LIFT, CLEAN_UP)
     list_display = (
         "status",
         "recording_name",
@@ -227,10 +226,9 @@ class GCPVideoTransferAdmin(VerbsAdmin, ReadAdmin):
 
 
 @admin.register(Recording)
-class RecordingAdmin(VerbsAdmin, ReadAdmin):
-    """The recordings: registered by import, changed by services, deleted by nobody."""
+class RecordingAdmin(ActionsAdmin, ReadAdmin):
+    """Recordings: registered by the import, and changed by actions only."""
 
-    verbs: ClassVar[tuple[Verb, ...]] = (TRANSFER, HOLD, LIFT)
     list_display = ("recording_name", "started", "duration", "size", "storage", "transfer_status")
     list_display_links = ("recording_name",)
     list_filter = (

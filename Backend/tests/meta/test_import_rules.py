@@ -75,7 +75,7 @@ FORBIDDEN = {
         ("apps/cctv/services/sweep.py", "import config.settings", "apps.cctv.services.sweep -> config.settings")
     ],
     "google-store": [
-        ("apps/cctv/admin_pages/verbs.py", "import offload.gcs", "apps.cctv.admin_pages.verbs -> offload.gcs"),
+        ("apps/cctv/admin_pages/actions.py", "import offload.gcs", "apps.cctv.admin_pages.actions -> offload.gcs"),
         (
             "apps/cctv/worker/run.py",
             "from offload.gcs.uploads import Uploads",

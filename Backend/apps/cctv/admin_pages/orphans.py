@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from django.contrib import admin
 from django.contrib.admin import display
 from django.urls import reverse
@@ -11,19 +9,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
+from apps.cctv.admin_pages.actions import ActionsAdmin
 from apps.cctv.admin_pages.base import OfTransferAdmin
 from apps.cctv.admin_pages.display import badge, moment_of, path_of, section, text_of, when
 from apps.cctv.admin_pages.filters import DayRange
-from apps.cctv.admin_pages.verbs import DELETE_ORPHAN, Verb, VerbsAdmin
 from apps.cctv.models import OrphanedObject
 from apps.cctv.units import human_size
 
 
 @admin.register(OrphanedObject)
-class OrphanedObjectAdmin(VerbsAdmin, OfTransferAdmin):
+class OrphanedObjectAdmin(ActionsAdmin, OfTransferAdmin):
     """Seen by who may see the transfer; deleted from the bucket by who may manage; the rows stay."""
 
-    verbs: ClassVar[tuple[Verb, ...]] = (DELETE_ORPHAN,)
     list_display = ("left", "of", "state", "why", "size", "gcp_storage_path")
     list_display_links = ("left",)
     list_filter = (("why", ChoicesCheckboxFilter), ("orphaned_at", DayRange))

@@ -13,11 +13,11 @@ from django.forms import BaseModelFormSet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from apps.cctv.admin_pages.actions import ActionsAdmin
 from apps.cctv.admin_pages.base import RoleAdmin, RoleTabularInline, count_of
 from apps.cctv.admin_pages.display import NOTHING, badge, when
 from apps.cctv.admin_pages.filters import SiteFilter
 from apps.cctv.admin_pages.site import viewer
-from apps.cctv.admin_pages.verbs import ARCHIVE, UNARCHIVE, Verb, VerbsAdmin
 from apps.cctv.models import Camera, CameraGrant, Recording, Site
 from apps.cctv.selectors.places import site_list
 from apps.cctv.selectors.visibility import cameras_visible_to
@@ -95,12 +95,11 @@ class GrantInline(RoleTabularInline):
 
 
 @admin.register(Camera)
-class CameraAdmin(VerbsAdmin):
+class CameraAdmin(ActionsAdmin):
     """A camera is archived, never deleted here."""
 
     add_needs = Permission.MANAGE
     change_needs = Permission.MANAGE
-    verbs: ClassVar[tuple[Verb, ...]] = (ARCHIVE, UNARCHIVE)
     inlines: ClassVar[tuple[type[RoleTabularInline], ...]] = (GrantInline,)
     list_display = ("name", "site", "private", "archived", "created", "recordings")
     list_filter = (SiteFilter,)

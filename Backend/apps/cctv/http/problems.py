@@ -20,7 +20,7 @@ from ninja.errors import HttpError, ValidationError
 
 from apps.cctv.selectors.paging import CursorRefused
 from apps.cctv.selectors.snapshots import READING, one_snapshot
-from apps.cctv.services import Conflict, NotConfigured, NotFound
+from apps.cctv.services import Conflict, NotConfigured, NotFound, NotPermitted
 from apps.cctv.services.disk_reserve import told_as_disk_full
 from apps.cctv.tables.moves import MoveRefused
 from apps.users.login import LoginDelayed, LoginRefused
@@ -138,6 +138,7 @@ def _fault(request: HttpRequest, error: Exception) -> HttpResponse:
 
 _ANSWERS: dict[type[Exception], Answer] = {
     NotConfigured: _with_detail(400),
+    NotPermitted: _with_detail(403),
     NotFound: _with_detail(404),
     Http404: lambda _request, _error: problem(404, "Not found"),
     Conflict: _with_detail(409),

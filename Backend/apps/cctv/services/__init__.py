@@ -15,6 +15,10 @@ class NotConfigured(ServiceError):
     """A setting is missing."""
 
 
+class NotPermitted(ServiceError):
+    """The role of this caller does not allow it."""
+
+
 class NotFound(ServiceError):
     """There is no such thing, or it is not this caller's to see."""
 

@@ -26,8 +26,8 @@ def page_of(row: Model, what: str = "change") -> str:
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{what}", args=[row.pk])
 
 
-def verb_of(row: Model, verb: str) -> str:
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_do", args=[row.pk, verb])
+def action_of(row: Model, action: str) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_do", args=[row.pk, action])
 
 
 def signed_in(user: User) -> Client:

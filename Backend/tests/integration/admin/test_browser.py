@@ -117,13 +117,13 @@ def test_an_operator_sees_retries_and_holds(operator: Operator) -> None:
     failed = GCPVideoTransfer.objects.filter(transfer_status=State.FAILED)[0]
     operator.open(pages.page_of(failed))
     assert "file_missing" in operator.text()
-    page.click('nav.cr-verbs a[href$="/do/retry/"]')
+    page.click('nav.cr-actions a[href$="/do/retry/"]')
     page.click("button[name=confirmed]")
     page.wait_for_selector("text=begins again within seconds")
     failed.refresh_from_db()
     assert failed.transfer_status == State.PENDING
 
-    page.click('nav.cr-verbs a[href$="/do/hold/"]')
+    page.click('nav.cr-actions a[href$="/do/hold/"]')
     page.fill("#reason", "Case 4711, asked by the police")
     page.click("button[name=confirmed]")
     page.wait_for_selector("text=The recording is held")
@@ -147,7 +147,7 @@ def test_an_operator_acts_on_ticked_rows(operator: Operator) -> None:
 def test_no_page_is_wider_than_its_window(operator: Operator) -> None:
     some = [pages.page_of(row) for row in GCPVideoTransfer.objects.all()[:6]]
     lists = [pages.list_of(model) for model in pages.models() if model.__name__ != "User"]
-    for address in [pages.FRONT, *lists, *some, pages.verb_of(GCPVideoTransfer.objects.all()[0], "hold")]:
+    for address in [pages.FRONT, *lists, *some, pages.action_of(GCPVideoTransfer.objects.all()[0], "hold")]:
         operator.open(address)
         assert operator.overflows <= 0, address
 
@@ -177,7 +177,7 @@ def test_no_page_asks_for_what_the_policy_forbids(operator: Operator) -> None:
     page = operator.page
     row = GCPVideoTransfer.objects.all()[0]
     lists = [pages.list_of(model) for model in pages.models() if model.__name__ != "User"]
-    forms = [pages.page_of(row), pages.page_of(row.recording.camera), pages.verb_of(row, "hold")]
+    forms = [pages.page_of(row), pages.page_of(row.recording.camera), pages.action_of(row, "hold")]
     for address in [pages.FRONT, *lists, *forms, pages.FRONT + "password_change/"]:
         operator.open(address)
         page.wait_for_load_state("networkidle")

@@ -48,7 +48,7 @@ def names(emulator: EmulatorProcess) -> set[str]:
 
 
 def act(client: Client, row: Any) -> Any:
-    return client.post(pages.verb_of(row, "delete_orphan"), YES, follow=True)
+    return client.post(pages.action_of(row, "delete_orphan"), YES, follow=True)
 
 
 def test_page_of_a_transfer_shows_what_its_uploads_left_in_the_bucket(client: Client) -> None:
@@ -65,13 +65,13 @@ def test_orphan_that_is_the_recording_s_own_object_by_now_is_none_on_its_page(cl
     row = rows.transfer(State.CLEANUP_COMPLETED)
     orphan = rows.orphan(row, gcp_storage_path=row.gcp_storage_path, object_generation=row.object_generation)
     assert "Orphaned object<" not in client.get(pages.page_of(row)).content.decode().replace(" <small", "<small")
-    assert client.get(pages.page_of(orphan)).context["verbs"] == []
+    assert client.get(pages.page_of(orphan)).context["row_actions"] == []
 
 
 def test_orphan_is_deleted_after_asking_and_its_row_stays(
     client: Client, orphan: OrphanedObject, emulator: EmulatorProcess
 ) -> None:
-    asked = client.get(pages.verb_of(orphan, "delete_orphan")).content.decode()
+    asked = client.get(pages.action_of(orphan, "delete_orphan")).content.decode()
     assert f"#{orphan.object_generation}" in asked
     assert orphan.gcp_storage_path in names(emulator)
     assert "is gone from the bucket" in pages.told(act(client, orphan))[0]
@@ -79,14 +79,14 @@ def test_orphan_is_deleted_after_asking_and_its_row_stays(
     assert orphan.transfer.gcp_storage_path in names(emulator)
     orphan.refresh_from_db()
     assert (orphan.deleted_by, orphan.deleted_at is not None) == ("admin", True)
-    assert client.get(pages.page_of(orphan)).context["verbs"] == []
+    assert client.get(pages.page_of(orphan)).context["row_actions"] == []
 
 
 def test_orphan_of_a_held_recording_is_offered_no_deletion_and_stays(
     client: Client, orphan: OrphanedObject, emulator: EmulatorProcess
 ) -> None:
     Recording.objects.update(hold_wanted=True)
-    assert client.get(pages.page_of(orphan)).context["verbs"] == []
+    assert client.get(pages.page_of(orphan)).context["row_actions"] == []
     assert "is held" in pages.told(act(client, orphan))[0]
     assert orphan.gcp_storage_path in names(emulator)
 

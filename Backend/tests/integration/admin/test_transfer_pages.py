@@ -112,7 +112,7 @@ def test_names_of_any_kind_are_shown_as_text(hostile: str, client: Client) -> No
     for address in (pages.list_of(GCPVideoTransfer), pages.page_of(row), pages.page_of(of), pages.FRONT):
         text = client.get(address).content.decode()
         assert "<script>alert(1)" not in text
-    assert client.get(pages.verb_of(row, "hold")).status_code == 200
+    assert client.get(pages.action_of(row, "hold")).status_code == 200
 
 
 def test_no_page_holds_or_even_reads_a_session_uri(client: Client, admin_user: User) -> None:
@@ -121,7 +121,7 @@ def test_no_page_holds_or_even_reads_a_session_uri(client: Client, admin_user: U
     addresses = [pages.FRONT, *map(pages.list_of, LISTS)]
     records = [*TransferEvent.objects.all(), *DeletionReceipt.objects.all()]
     addresses += [pages.page_of(row) for row in [*made, *(row.recording for row in made), *records]]
-    addresses += [pages.verb_of(row, "hold") for row in made]
+    addresses += [pages.action_of(row, "hold") for row in made]
     addresses += [pages.list_of(GCPVideoTransfer) + "?q=A-SESSION"]
     with CaptureQueriesContext(connection) as captured:
         texts = [client.get(address).content.decode() for address in addresses]

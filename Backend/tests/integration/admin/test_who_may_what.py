@@ -200,11 +200,11 @@ def test_a_camera_with_recordings_keeps_its_site(admin_user: User) -> None:
 def test_a_camera_is_put_away_and_taken_back(admin_user: User) -> None:
     gate = rows.recording().camera
     client = pages.signed_in(admin_user)
-    client.post(pages.verb_of(gate, "archive"), {"confirmed": "yes"})
+    client.post(pages.action_of(gate, "archive"), {"confirmed": "yes"})
     gate.refresh_from_db()
     assert gate.archived_at is not None
     assert abs(gate.archived_at - timezone.now()) < timedelta(minutes=5)
-    client.post(pages.verb_of(gate, "unarchive"), {"confirmed": "yes"})
+    client.post(pages.action_of(gate, "unarchive"), {"confirmed": "yes"})
     gate.refresh_from_db()
     assert gate.archived_at is None
 

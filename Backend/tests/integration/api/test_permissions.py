@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from apps.cctv import actions
 from apps.cctv.api import api
 from apps.cctv.models import Camera, CameraGrant, GCPVideoTransfer
 from apps.users.models import Role, User
@@ -47,6 +48,16 @@ TABLE = {
     Role.VISITOR: set(),
 }
 
+ROUTES_OF_ACTIONS = {
+    actions.TRANSFER: ("POST", "/recordings/transfer-to-gcp/"),
+    actions.RETRY: ("POST", "/recordings/gcp-transfers/{transfer_id}/retry/"),
+    actions.CANCEL: ("POST", "/recordings/gcp-transfers/{transfer_id}/cancel/"),
+    actions.HOLD: ("POST", "/recordings/{recording_id}/hold/"),
+    actions.LIFT_HOLD: ("DELETE", "/recordings/{recording_id}/hold/"),
+    actions.ARCHIVE: ("POST", "/cameras/{camera_id}/archive/"),
+    actions.UNARCHIVE: ("DELETE", "/cameras/{camera_id}/archive/"),
+}
+
 SECURED = [route for route, wanted in ROUTES.items() if wanted != OPEN]
 
 
@@ -55,6 +66,11 @@ def test_the_table_above_names_every_route_of_the_document():
     found = {(method.upper(), path.removeprefix("/api/v0")) for path, item in paths.items() for method in item}
 
     assert found == set(ROUTES)
+
+
+@pytest.mark.parametrize("action", ROUTES_OF_ACTIONS, ids=lambda action: action.name)
+def test_a_route_asks_the_permission_of_its_action(action):
+    assert ROUTES[ROUTES_OF_ACTIONS[action]] == action.permission
 
 
 @pytest.fixture

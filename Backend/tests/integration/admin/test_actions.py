@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from apps.cctv.admin_pages.verbs import CLEANED_AT_MOST
+from apps.cctv.actions import ACTIONS, MOST_ROWS_WITH_BUCKET, Action, ActionRequest, carry_out
+from apps.cctv.admin_pages.actions import ICONS
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer, Recording
+from apps.cctv.services import NotPermitted
 from apps.users.models import Role, User
 from gcs_emulator.process import EmulatorProcess
 from offload.states import State
@@ -21,7 +24,7 @@ from tests.integration.db import rows
 pytestmark = pytest.mark.django_db
 Uploaded = Callable[..., GCPVideoTransfer]
 YES = {"confirmed": "yes"}
-VERBS = ["retry", "cancel", "hold", "lift_hold", "clean_up"]
+NAMES = ["retry", "cancel", "hold", "lift_hold", "clean_up"]
 
 
 @pytest.fixture
@@ -29,13 +32,13 @@ def client(admin_user: User) -> Client:
     return pages.signed_in(admin_user)
 
 
-def act(client: Client, row: Any, verb: str, **fields: str) -> Any:
-    return client.post(pages.verb_of(row, verb), {**YES, **fields}, follow=True)
+def act(client: Client, row: Any, action: str, **fields: str) -> Any:
+    return client.post(pages.action_of(row, action), {**YES, **fields}, follow=True)
 
 
-def tick(client: Client, some: list[Any], verb: str, **fields: str) -> Any:
+def tick(client: Client, some: list[Any], action: str, **fields: str) -> Any:
     """As the list sends it: the action, the ticked rows, and `confirmed` from the page that asks."""
-    ticked = {"action": verb, "_selected_action": [str(row.pk) for row in some], **fields}
+    ticked = {"action": action, "_selected_action": [str(row.pk) for row in some], **fields}
     return client.post(pages.list_of(type(some[0])), ticked, follow=True)
 
 
@@ -44,17 +47,30 @@ def status(row: GCPVideoTransfer) -> str:
 
 
 # --- Permission and asking ------------------------------------------------------------------------
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("action", NAMES)
 @pytest.mark.parametrize("state", State)
-def test_who_only_views_may_do_nothing(verb: str, state: State, bucket: str) -> None:
+def test_who_only_views_may_do_nothing(action: str, state: State, bucket: str) -> None:
     row = rows.transfer(state)
     dev = pages.signed_in(rows.user(Role.DEV))
     before = GCPVideoTransfer.objects.filter(pk=row.pk).values().get()
-    assert dev.get(pages.verb_of(row, verb)).status_code == 403
-    assert dev.post(pages.verb_of(row, verb), {**YES, "reason": "x"}).status_code == 403
-    tick(dev, [row], verb, **YES, reason="x")
+    assert dev.get(pages.action_of(row, action)).status_code == 403
+    assert dev.post(pages.action_of(row, action), {**YES, "reason": "x"}).status_code == 403
+    tick(dev, [row], action, **YES, reason="x")
     assert GCPVideoTransfer.objects.filter(pk=row.pk).values().get() == before
     assert not Recording.objects.get(pk=row.recording_id).hold_wanted
+
+
+@pytest.mark.parametrize("action", ACTIONS[GCPVideoTransfer], ids=lambda action: action.name)
+def test_an_action_asks_its_permission_whichever_interface_calls_it(action: Action, bucket: str) -> None:
+    row = rows.transfer(State.FAILED)
+    with pytest.raises(NotPermitted):
+        carry_out(action, [row], ActionRequest(rows.user(Role.DEV), timezone.now(), "x"))
+    row.refresh_from_db()
+    assert (row.transfer_status, row.recording.hold_wanted) == (State.FAILED, False)
+
+
+def test_every_action_has_an_icon() -> None:
+    assert set(ICONS) == {action for offered in ACTIONS.values() for action in offered}
 
 
 def test_who_only_views_is_offered_nothing() -> None:
@@ -64,29 +80,29 @@ def test_who_only_views_is_offered_nothing() -> None:
     assert dev.get(pages.list_of(GCPVideoTransfer)).context["action_form"] is None
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_acts_on_no_get_and_on_no_post_that_was_not_asked(verb: str, client: Client, bucket: str) -> None:
+@pytest.mark.parametrize("action", NAMES)
+def test_an_action_acts_on_no_get_and_on_no_post_that_was_not_asked(action: str, client: Client, bucket: str) -> None:
     row = rows.transfer(State.FAILED)
-    assert client.get(pages.verb_of(row, verb)).status_code == 200
-    assert client.post(pages.verb_of(row, verb), {"reason": "x"}).status_code == 200
-    assert tick(client, [row], verb, reason="x").status_code == 200
+    assert client.get(pages.action_of(row, action)).status_code == 200
+    assert client.post(pages.action_of(row, action), {"reason": "x"}).status_code == 200
+    assert tick(client, [row], action, reason="x").status_code == 200
     row.refresh_from_db()
     assert (row.transfer_status, row.recording.hold_wanted) == (State.FAILED, False)
 
 
-def test_a_verb_without_its_token_is_refused(admin_user: User) -> None:
+def test_an_action_without_its_token_is_refused(admin_user: User) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(admin_user)
     row = rows.transfer(State.FAILED)
-    assert strict.post(pages.verb_of(row, "retry"), YES).status_code == 403
+    assert strict.post(pages.action_of(row, "retry"), YES).status_code == 403
     assert status(row) == State.FAILED
 
 
-def test_an_unknown_verb_or_row_is_not_there(client: Client) -> None:
+def test_an_unknown_action_or_row_is_not_there(client: Client) -> None:
     row = rows.transfer(State.FAILED)
-    assert client.post(pages.verb_of(row, "delete"), YES).status_code == 404
+    assert client.post(pages.action_of(row, "delete"), YES).status_code == 404
     gone = GCPVideoTransfer(pk=rows.uuid.uuid4())
-    assert client.post(pages.verb_of(gone, "retry"), YES).status_code == 404
+    assert client.post(pages.action_of(gone, "retry"), YES).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -101,12 +117,12 @@ def test_an_unknown_verb_or_row_is_not_there(client: Client) -> None:
     ],
 )
 def test_a_transfer_offers_what_its_state_allows(state: State, offered: set[str], client: Client) -> None:
-    found = client.get(pages.page_of(rows.transfer(state))).context["verbs"]
-    assert {verb.name for verb in found} == offered
+    found = client.get(pages.page_of(rows.transfer(state))).context["row_actions"]
+    assert {action.name for action, _ in found} == offered
     held = client.get(pages.page_of(rows.transfer(state, of=rows.recording("h.mp4", hold_wanted=True)))).context[
-        "verbs"
+        "row_actions"
     ]
-    assert {verb.name for verb in held} == offered - {"hold", "clean_up"} | {"lift_hold"}
+    assert {action.name for action, _ in held} == offered - {"hold", "clean_up"} | {"lift_hold"}
 
 
 # --- Retry and cancel -----------------------------------------------------------------------------
@@ -165,7 +181,12 @@ def test_a_hold_is_set_with_its_reason_and_lifted(what: str, client: Client, adm
 
 @pytest.mark.parametrize(
     ("reason", "told"),
-    [("", "Say why"), ("   ", "Say why"), ("x" * 501, "at most 500 characters"), ("a\0b", "Null characters")],
+    [
+        ("", "Give a reason"),
+        ("   ", "Give a reason"),
+        ("x" * 501, "at most 500 characters"),
+        ("a\0b", "Null characters"),
+    ],
 )
 def test_a_hold_without_a_proper_reason_is_asked_for_one(reason: str, told: str, client: Client) -> None:
     row = rows.transfer(State.COMPLETED)
@@ -247,6 +268,6 @@ def test_a_media_root_that_is_not_mounted_is_left_alone(client: Client, uploaded
 
 
 def test_too_many_at_once_are_refused(client: Client, bucket: str) -> None:
-    many = [rows.transfer(State.CLEANUP_PENDING) for _ in range(CLEANED_AT_MOST + 1)]
-    assert f"at most {CLEANED_AT_MOST}" in pages.told(tick(client, many, "clean_up", **YES))[0]
+    many = [rows.transfer(State.CLEANUP_PENDING) for _ in range(MOST_ROWS_WITH_BUCKET + 1)]
+    assert f"at most {MOST_ROWS_WITH_BUCKET}" in pages.told(tick(client, many, "clean_up", **YES))[0]
     assert GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING).count() == len(many)
