@@ -260,8 +260,8 @@ def upload_record_failure(
     now = lease_clock(now)
     with transaction.atomic():
         row = _locked(claim, now)
-        if not row.session_uri:
-            _forget_progress(row)
+        if not row.session_uri:  # what a dropped session had taken is confirmed no more (P9)
+            GCPVideoTransfer.objects.note(claim.lease, now, {"bytes_uploaded": 0})
         _raise_alarm(claim, error, now)
         if error.disposition is Disposition.FAIL or _is_its_own_fault(row, error, now):
             _fail(claim, row, error.code, error.detail, now)
@@ -274,11 +274,6 @@ def upload_record_failure(
         event = "upload.put_back" if row.next_attempt_at else "upload.given_up"
         transaction.on_commit(lambda: log.info(event, reason=error.code, **_log_fields(claim)), robust=True)
     return row
-
-
-def _forget_progress(row: GCPVideoTransfer) -> None:
-    """What a dropped session had taken is confirmed no more (P9)."""
-    GCPVideoTransfer.objects.filter(pk=row.pk).update(bytes_uploaded=0)
 
 
 def _raise_alarm(claim: Claim, error: OffloadError, now: datetime) -> None:

@@ -1,17 +1,28 @@
-"""The query vocabulary of the transfer table, and its one way to change a status."""
+"""The transfer table's queries and its guarded updates.
+
+A status, a lease, and what is noted under a lease change in three ways:
+
+1. `change`: one row, where its `Guard` is true. Django makes the UPDATE, so a guard may look at other tables and a
+   column may be computed. `move` makes one move with it.
+2. `change_many`: many rows in one prepared statement, each where its own guard is true. Claims (`claim_locked`), the
+   ends of uploads (`move_leased`) and notes (`note`) are made with it, since every upload needs them.
+3. Rows that were locked before, all in one UPDATE: `move_many`, and the ends of leases in `leasing`.
+
+Each move appends its event in the same transaction.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.db import models, transaction
 from django.db.models import Count, Q, Sum
 
-from apps.cctv.tables.sql import Condition, Lock, insert_many, select_many, update_many
+from apps.cctv.tables.sql import Condition, Lock, as_q, insert_many, select_many, update_many
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, Move, State
 
@@ -21,7 +32,17 @@ if TYPE_CHECKING:
 SYSTEM = "system"
 """The actor of what no person asked for."""
 
-_NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_expires_at": None}
+NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_expires_at": None}
+"""The columns of a row without a lease. The number stays: it only grows."""
+
+
+_PENDING: Condition = ("transfer_status", "=", State.PENDING)
+_UPLOADING: Condition = ("transfer_status", "=", State.UPLOADING)
+
+
+def is_due(now: datetime) -> list[Condition]:
+    """The conditions under which a transfer may be claimed for its upload."""
+    return [_PENDING, ("next_attempt_at", "<=", now)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +56,42 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """What must be true of a transfer's row at the moment when it is changed.
+
+    An UPDATE whose guard is false changes no row: another process was first. Make one by `of_row` or `of_lease`.
+    """
+
+    where: Sequence[Condition]
+    only_if: Q | None = None
+    """A further condition, which may look at other tables; for an UPDATE by Django alone."""
+
+    @classmethod
+    def of_row(cls, transfer_id: UUID, *where: Condition, only_if: Q | None = None) -> Self:
+        """The row of that id, while `where` and `only_if` are true of it."""
+        return cls([("id", "=", transfer_id), *where], only_if)
+
+    @classmethod
+    def of_lease(cls, lease: Lease, now: datetime, *where: Condition, only_if: Q | None = None) -> Self:
+        """The lease's row, while the lease is the row's own and has not run out at `now` (P6)."""
+        fence: list[Condition] = [
+            ("lease_number", "=", lease.number),
+            ("lease_owner", "=", lease.owner_id),
+            ("lease_expires_at", ">", now),
+        ]
+        return cls.of_row(lease.transfer_id, *fence, *where, only_if=only_if)
+
+    def as_q(self) -> Q:
+        """For Django's `filter`."""
+        return as_q(self.where) & (self.only_if or Q())
+
+
+@dataclass(frozen=True, slots=True)
 class LeasedMove:
-    """One of many moves made together; `changes` has the same columns in all of them, none an expression."""
+    """One of many moves of uploads made together.
+
+    `changes` has the same columns in all of them, and values only, no expression that the database computes.
+    """
 
     lease: Lease
     move: Move
@@ -47,11 +102,11 @@ class LeasedMove:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedUpload:
-    """An upload that is complete: its recording is to be read at `object_path` from now on.
+    """An upload that is complete: from now on its recording is read at `object_path` in the bucket.
 
-    `columns` are the transfer's own, the object's generation and CRC32C among them; many recorded together have the
-    same columns, and all of them know `hold_confirmed` (what the bucket has) or none. `found_in_bucket`: the local
-    file is gone already.
+    `columns` are the transfer's own, the object's generation and CRC32C among them. Uploads recorded together have the
+    same columns, and `hold_confirmed` (what the bucket has) is known of all of them or of none. `found_in_bucket`: the
+    local file was gone before the upload began, and the object was there.
     """
 
     lease: Lease
@@ -66,7 +121,7 @@ class VerifiedUpload:
 
 
 class MoveRefused(Exception):
-    """The row was not in a status that this move may start from: somebody else was first."""
+    """The row was not in a status that this move may start from, or `only_if` was false: another process was first."""
 
     def __init__(self, transfer_id: UUID, move: Move, found: str | None) -> None:
         self.transfer_id = transfer_id
@@ -77,21 +132,15 @@ class MoveRefused(Exception):
 
 class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
     def under_lease(self, lease: Lease, now: datetime) -> TransferQuerySet:
-        """The lease's row, if the lease is still its own and unexpired."""
-        return self.filter(
-            pk=lease.transfer_id,
-            lease_number=lease.number,
-            lease_owner=lease.owner_id,
-            lease_expires_at__gt=now,
-        )
-
-    @staticmethod
-    def due_conditions(now: datetime) -> list[Condition]:
-        """`due_for_upload` for `tables.sql`."""
-        return [("transfer_status", "=", State.PENDING), ("next_attempt_at", "<=", now)]
+        """The lease's row, if the lease is still the row's and has not run out."""
+        return self.filter(Guard.of_lease(lease, now).as_q())
 
     def due_for_upload(self, now: datetime) -> TransferQuerySet:
-        return self.filter(transfer_status=State.PENDING, next_attempt_at__lte=now)
+        return self.filter(as_q(is_due(now)))
+
+    def expired(self, now: datetime) -> TransferQuerySet:
+        """Rows whose lease has run out and was not ended yet."""
+        return self.filter(lease_expires_at__lte=now)
 
     def unleased(self, now: datetime) -> TransferQuerySet:
         return self.filter(Q(lease_owner__isnull=True) | Q(lease_expires_at__lte=now))
@@ -106,6 +155,23 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         """Bytes on local disks that wait for their cleanup."""
         total = self.filter(transfer_status=State.CLEANUP_PENDING).aggregate(n=Sum("file_size_bytes"))["n"]
         return int(total or 0)
+
+    def change(self, guard: Guard, **columns: Any) -> bool:
+        """Change columns of one row where its guard is true; whether it was.
+
+        An `only_if` that joins another table makes Django wrap the UPDATE in a sub-select; it is still one statement.
+        """
+        return self.filter(guard.as_q()).update(**columns) == 1
+
+    def change_many(self, rows: Sequence[tuple[Guard, Mapping[str, Any]]], *, same: Mapping[str, Any]) -> int:
+        """Change many rows in one prepared statement, each where its own guard is true; how many were changed.
+
+        The guards ask for the same things, and all rows change the same columns. `same` are columns that get the same
+        value in all of them. Raises ValueError for a guard with an `only_if`, which this form cannot ask.
+        """
+        if any(guard.only_if for guard, _ in rows):
+            raise ValueError("a guard with only_if is for one row")
+        return update_many(self.model, [(guard.where, columns) for guard, columns in rows], same=same)
 
     def move(
         self,
@@ -122,26 +188,32 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
     ) -> None:
         """Make one guarded move and append its event, in one transaction.
 
-        `changes` are further columns of the same UPDATE. A lease held on the row ends with the move,
-        unless the target is `uploading`. Raises LeaseLost where `lease` is no longer the row's,
-        MoveRefused where the status (or `only_if`) forbids the move. Nothing is changed then.
+        1. Lock the row and read its status; it must be one that the move may start from.
+        2. Change status and `changes` in one UPDATE, guarded by that status, by `lease` where one is given, and by
+           `only_if`. The row's lease ends with it, unless the target is `uploading`.
+        3. Append the event.
+
+        Raises LeaseLost where `lease` is no longer the row's, MoveRefused where the status or `only_if` forbids the
+        move. Nothing is changed then.
         """
         rule = MOVES[move]
         if rule.needs_lease and lease is None:
             raise LeaseLost(f"{move.value} needs the current lease of transfer {transfer_id}")
-        columns = dict(changes or {})
+        columns = {"transfer_status": rule.target, **(changes or {})}
         if rule.target is not State.UPLOADING:
-            columns = {**_NO_LEASE, **columns}
+            columns = {**NO_LEASE, **columns}
         with transaction.atomic():
             found = self.filter(pk=transfer_id).select_for_update().values_list("transfer_status", flat=True).first()
             if found not in rule.sources:
                 if lease is not None:
                     raise LeaseLost(f"transfer {transfer_id} is {found} now")
                 raise MoveRefused(transfer_id, move, found)
-            row = self.filter(pk=transfer_id) if lease is None else self.under_lease(lease, now)
-            row = row.filter(only_if or Q(), transfer_status=found)
-            # A condition that joins another table makes Django wrap the UPDATE in a sub-select; still one statement.
-            if row.update(transfer_status=rule.target, **columns) != 1:
+            as_found: Condition = ("transfer_status", "=", found)
+            if lease is None:
+                guard = Guard.of_row(transfer_id, as_found, only_if=only_if)
+            else:
+                guard = Guard.of_lease(lease, now, as_found, only_if=only_if)
+            if not self.change(guard, **columns):
                 if lease is not None and not self.under_lease(lease, now).exists():
                     raise LeaseLost(f"the lease of transfer {transfer_id} is another's now")
                 raise MoveRefused(transfer_id, move, found)
@@ -158,15 +230,14 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         detail: str = "",
         changes: Mapping[str, Any] | None = None,
     ) -> set[UUID]:
-        """Make one move that needs no lease for those of at most 1,000 rows whose status allows it: which ones.
+        """Make one move that needs no lease for those of at most 1,000 rows whose status allows it; their ids.
 
-        One UPDATE for all of them, their events in the same transaction. The rows are locked in the order of their
-        keys, as everybody locks many.
+        The rows are locked first, then one UPDATE changes all of them; their events are in the same transaction.
         """
         rule = MOVES[move]
         if rule.needs_lease:
             raise LeaseLost(f"{move.value} needs the current lease of each transfer")
-        columns = {**_NO_LEASE, **(changes or {})}
+        columns = {**NO_LEASE, **(changes or {})}
         with transaction.atomic():
             free = self.filter(pk__in=transfer_ids, transfer_status__in=rule.sources)
             found = free.lock_many()
@@ -175,56 +246,56 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         return set(found)
 
     def lock_many(self) -> dict[UUID, str]:
-        """Lock these rows until the transaction ends: the status of each.
+        """Lock these rows until the transaction ends; the status of each.
 
-        In the order of their keys, as everything that locks many: PostgreSQL ends one of two that wait in a circle.
+        They are locked in the order of their keys, here and wherever many rows are locked. Two transactions that lock
+        in different orders may wait for each other, and PostgreSQL ends one of them.
         """
         return dict(self.order_by("pk").select_for_update().values_list("pk", "transfer_status"))
 
     def note(self, lease: Lease, now: datetime, columns: Mapping[str, Any]) -> None:
         """Change columns of an upload's row under its lease. Raises LeaseLost, and changes nothing then."""
-        row = (_held_uploading(lease), columns)
-        if update_many(self.model, [row], same={}, later={"lease_expires_at": now}) != 1:
+        if self.change_many([(Guard.of_lease(lease, now, _UPLOADING), columns)], same={}) != 1:
             raise LeaseLost(f"the lease of transfer {lease.transfer_id} is another's now")
 
     def lock_leased(self, leases: Collection[Lease], now: datetime) -> set[UUID]:
-        """Which of those leases on uploads are still their own and unexpired; their rows are locked.
+        """Lock the rows of those uploads whose lease is still the row's and has not run out; their ids.
 
-        In the order of their keys, so that two who lock many never wait for each other.
+        They are locked in the order of their keys (`lock_many` says why).
         """
         wanted = {lease.transfer_id: (lease.number, lease.owner_id) for lease in leases}
         found = select_many(
             self.model,
             ("id", "lease_number", "lease_owner"),
-            [("id", "IN", wanted), ("transfer_status", "=", State.UPLOADING), ("lease_expires_at", ">", now)],
+            [("id", "IN", wanted), _UPLOADING, ("lease_expires_at", ">", now)],
             order_by="id",
             lock=Lock.WAIT,
         )
         return {pk for pk, number, owner_id in found if (number, owner_id) == wanted[pk]}
 
     def claim_locked(self, leases: Sequence[Lease], *, actor: str, now: datetime) -> None:
-        """Make the move `claim` for pending rows that the caller has locked, with leases of one owner and expiry.
+        """Make the move `claim` for pending rows that the caller has locked.
 
-        Each lease has the number after its row's own. All of them or none, in one transaction; raises LeaseLost
-        where one is not as the caller found it.
+        The leases have one owner and one expiry, and each has the number after its row's own. All moves are made in
+        one transaction, or none: raises LeaseLost where a row is not as the caller found it.
         """
         if not leases:
             return
         rows = [
             (
-                {"id": lease.transfer_id, "lease_number": lease.number - 1, "transfer_status": State.PENDING},
+                Guard.of_row(lease.transfer_id, ("lease_number", "=", lease.number - 1), _PENDING),
                 {"lease_number": lease.number},
             )
             for lease in leases
         ]
-        taken = {
+        claimed = {
             "lease_owner": leases[0].owner_id,
             "lease_expires_at": leases[0].expires_at,
             "next_attempt_at": None,
             "transfer_status": MOVES[Move.CLAIM].target,
         }
         with transaction.atomic(savepoint=False):
-            if update_many(self.model, rows, same=taken) != len(leases):
+            if self.change_many(rows, same=claimed) != len(leases):
                 raise LeaseLost("a transfer changed under its claimer's lock")
             found = dict.fromkeys([lease.transfer_id for lease in leases], State.PENDING)
             self._append_events(found, Move.CLAIM, actor=actor, now=now, reason=Reason.CLAIMED)
@@ -232,14 +303,18 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
     def move_leased(self, moves: Sequence[LeasedMove], *, now: datetime, same: Mapping[str, Any]) -> None:
         """Make those moves of uploads and append their events, in one transaction: all of them or none.
 
-        `same` are columns that all of them change to the same. Each UPDATE is guarded by its own lease, which
-        ends with the move. Raises LeaseLost; `lock_leased` says beforehand whose would be.
+        `same` are columns that get the same value in all of them. Each row is guarded by its own lease, which ends
+        with the move. Raises LeaseLost where one is lost; `lock_leased` tells beforehand which ones are not.
         """
         rows = [
-            (_held_uploading(one.lease), {**one.changes, "transfer_status": MOVES[one.move].target}) for one in moves
+            (
+                Guard.of_lease(one.lease, now, _UPLOADING),
+                {**one.changes, "transfer_status": MOVES[one.move].target},
+            )
+            for one in moves
         ]
         with transaction.atomic(savepoint=False):
-            changed = update_many(self.model, rows, same={**same, **_NO_LEASE}, later={"lease_expires_at": now})
+            changed = self.change_many(rows, same={**same, **NO_LEASE})
             if changed != len(moves):
                 raise LeaseLost(f"{len(moves) - changed} of {len(moves)} leases are another's now")
             self._append(
@@ -257,11 +332,15 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             )
 
     def complete_uploads(self, uploads: Sequence[VerifiedUpload], *, now: datetime) -> dict[UUID, Move]:
-        """Record verified uploads, their recordings with them, in one transaction: each transfer's move.
+        """Record verified uploads and their recordings in one transaction, all of them or none; each transfer's move.
 
-        The one way to complete an upload. The caller has locked the rows by `lock_leased`. A cleanup is scheduled at
-        `cleanup_at`, but not where the recording is held by now. All of them or none: raises LeaseLost where a lease
-        is another's, ValueError without generation or CRC32C.
+        This is the only way to complete an upload. The caller has locked the transfers by `lock_leased`.
+
+        1. Lock the recordings and read which of them are held now.
+        2. Make the moves (`move_leased`). A cleanup is scheduled at `cleanup_at`, but not for a held recording.
+        3. Note in each recording that it is read from the bucket from now on.
+
+        Raises LeaseLost where a lease is another's, ValueError without generation or CRC32C.
         """
         if not all(one.columns.get("object_generation") and one.columns.get("object_crc32c") for one in uploads):
             raise ValueError("an upload is complete only with the object's generation and CRC32C")
@@ -274,7 +353,14 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             self.move_leased(moves, now=now, same=_uploaded_columns(now))
             update_many(
                 recordings,
-                [({"id": one.recording_id}, _recording_columns(one)) for one in uploads],
+                [
+                    (
+                        [("id", "=", one.recording_id)],
+                        {"file_path": one.object_path}
+                        | ({} if one.hold_confirmed is None else {"hold_confirmed": one.hold_confirmed}),
+                    )
+                    for one in uploads
+                ],
                 same={"storage_type": "gcp"},
             )
         return {one.lease.transfer_id: one.move for one in moves}
@@ -288,7 +374,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         now: datetime,
         reason: Reason = Reason.REQUESTED,
     ) -> set[UUID]:
-        """Insert at most 1,000 pending rows and their events, in one transaction: the ids of the new ones.
+        """Insert at most 1,000 pending rows and their events in one transaction; the ids of the new rows.
 
         `rows` and `same` are columns as in `insert_many`; each row has its `id`. A recording that has a
         transfer keeps it, so two requests at the same moment start it once.
@@ -336,13 +422,8 @@ def _completing(one: VerifiedUpload, *, hold_wanted: bool) -> LeasedMove:
     return LeasedMove(one.lease, move, one.actor, one.reason, {**one.columns, "cleanup_scheduled_at": cleanup_at})
 
 
-def _recording_columns(one: VerifiedUpload) -> dict[str, Any]:
-    known = {} if one.hold_confirmed is None else {"hold_confirmed": one.hold_confirmed}
-    return {"file_path": one.object_path, **known}
-
-
 def _uploaded_columns(now: datetime) -> dict[str, Any]:
-    """Of every transfer whose upload is complete and verified, beside its proof: no trace of what went wrong before."""
+    """The columns that every completed upload gets beside its proof: they clear earlier errors and the session."""
     return {
         "upload_completed_at": now,
         "next_attempt_at": None,
@@ -354,14 +435,4 @@ def _uploaded_columns(now: datetime) -> dict[str, Any]:
         "session_uri": "",
         "session_started_at": None,
         "session_identity": "",
-    }
-
-
-def _held_uploading(lease: Lease) -> dict[str, Any]:
-    """The columns by which an upload's row is found while the lease is its own."""
-    return {
-        "id": lease.transfer_id,
-        "lease_number": lease.number,
-        "lease_owner": lease.owner_id,
-        "transfer_status": State.UPLOADING,
     }

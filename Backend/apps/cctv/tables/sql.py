@@ -1,9 +1,10 @@
-"""Insert, update or read rows for the price of their values.
+"""Insert, update and read many rows without Django's SQL compiler, for the statements that every upload needs.
 
-Django's `bulk_create` compiles a statement for every thirty rows of a wide table on SQLite: 100,000 transfers
-took three times as long. Here one prepared statement takes them all; columns that are the same in every
-row are prepared once. And Django compiles each SELECT and UPDATE anew, which takes five to ten times as long as
-SQLite needs to run it: what is asked for every group of uploads is asked here.
+Django compiles each SELECT and UPDATE anew, which takes five to ten times as long as SQLite needs to run it. Its
+`bulk_create` compiles a statement for every thirty rows of a wide table on SQLite: 100,000 transfers took three times
+as long. Here one prepared statement takes all rows, and columns that are the same in every row are prepared once.
+
+Columns are named as Django's `attname`: `camera_id`, not `camera`.
 """
 
 from __future__ import annotations
@@ -15,22 +16,48 @@ from itertools import chain
 from typing import Any, Literal, TypeVar
 
 from django.db import connection
-from django.db.models import Field, Model
+from django.db.models import Field, Model, Q
 from django.db.models.constants import OnConflict
 from django.db.models.expressions import Col
 
 _Model = TypeVar("_Model", bound=Model)
 
 _VALUES_AT_ONCE = 900
-"""Few rows go in one step. With `executemany` a worker's threads would take the interpreter after each of them."""
+"""Rows with at most so many values go in one statement: `executemany` lets other threads run after each row."""
+
+Condition = tuple[str, Literal["=", "<>", "<=", ">", "IN", "NOT IN", "IS"], Any]
+"""A column, and what it is compared with: after IN and NOT IN a collection, after IS None."""
+
+Where = Sequence[Condition]
+"""Conditions that are all true."""
+
+
+class Lock(Enum):
+    """How rows are locked until the transaction ends, where the database locks rows."""
+
+    NONE = ""
+    WAIT = " FOR UPDATE"
+    SKIP_LOCKED = " FOR UPDATE SKIP LOCKED"
+
+
+_LOOKUPS = {"=": "exact", "<>": "exact", "<=": "lte", ">": "gt", "IN": "in", "NOT IN": "in", "IS": "exact"}
+
+
+def as_q(where: Where) -> Q:
+    """The same conditions for Django's `filter`."""
+    found = Q()
+    for name, operator, value in where:
+        one = Q(**{f"{name}__{_LOOKUPS[operator]}": value})
+        found &= ~one if operator in {"<>", "NOT IN"} else one
+    return found
 
 
 def insert_many(
     model: type[Model], rows: Sequence[Mapping[str, Any]], *, same: Mapping[str, Any], ignore_conflicts: bool = False
 ) -> None:
-    """Insert `rows`; each has the same columns (`camera_id`, not `camera`), `same` holds those all rows share.
+    """Insert `rows`, which all name the same columns; `same` holds the columns that are the same in all of them.
 
-    What neither names gets the field's default. No signal is sent and no primary key is read back.
+    A column that neither names gets the field's default. No signal is sent and no primary key is read back.
     """
     if not rows:
         return
@@ -47,48 +74,26 @@ def insert_many(
             cursor.executemany(_statement(model, fields, 1, on_conflict=conflict), values)
 
 
-def update_many(
-    model: type[Model],
-    rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
-    *,
-    same: Mapping[str, Any],
-    later: Mapping[str, Any] | None = None,
-) -> int:
-    """Update `rows`, each given as the columns it is found by and the columns to change; how many there were.
+def update_many(model: type[Model], rows: Sequence[tuple[Where, Mapping[str, Any]]], *, same: Mapping[str, Any]) -> int:
+    """Change rows, each given as the conditions under which it is changed and its new columns; how many were changed.
 
-    All rows have the same columns. `same` holds changes that all share. A row is changed only where the
-    columns of `later` are later than given there.
+    The conditions of all rows test the same columns in the same order, and all rows change the same columns, so that
+    one prepared statement serves them. `same` holds further columns that get the same value in all of them.
     """
     if not rows:
         return 0
-    by, changes = (_fields(model, columns) for columns in rows[0])
-    shared, least = _fields(model, same), _fields(model, later or {})
-    sets = ", ".join(_compared(field, "=") for field in [*changes, *shared])
-    guards = " AND ".join([_compared(field, "=") for field in by] + [_compared(field, ">") for field in least])
+    where, columns = rows[0]
+    tested, changing, shared = _tested(model, where), _fields(model, columns), _fields(model, same)
+    sets = ", ".join(f"{connection.ops.quote_name(str(field.column))} = %s" for field in [*changing, *shared])
     table = connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 - as above
-    same_values, least_values = _all_prepared(shared, same), _all_prepared(least, later or {})
+    same_values = _all_prepared(shared, same)
     values = [
-        [*_all_prepared(changes, changed), *same_values, *_all_prepared(by, found_by), *least_values]
-        for found_by, changed in rows
+        [*_all_prepared(changing, changes), *same_values, *_condition_values(tested, conditions)]
+        for conditions, changes in rows
     ]
     with connection.cursor() as cursor:
-        cursor.executemany(f"UPDATE {table} SET {sets} WHERE {guards}", values)  # noqa: S608 - names of our own columns
+        cursor.executemany(f"UPDATE {table} SET {sets} WHERE {_condition_text(tested, where)}", values)  # noqa: S608 - names of our own columns
         return int(cursor.rowcount)
-
-
-Condition = tuple[str, Literal["=", "<>", "<=", ">", "IN", "NOT IN", "IS"], Any]
-"""A column, and what it is compared with: after IN and NOT IN a collection, after IS None."""
-
-
-class Lock(Enum):
-    """How rows are locked until the transaction ends, where the database locks rows."""
-
-    NONE = ""
-    WAIT = " FOR UPDATE"
-    SKIP_LOCKED = " FOR UPDATE SKIP LOCKED"
-
-
-Where = Sequence[Condition]
 
 
 def any_rows(questions: Sequence[tuple[type[Model], Where]]) -> bool:
@@ -96,10 +101,10 @@ def any_rows(questions: Sequence[tuple[type[Model], Where]]) -> bool:
     parts: list[str] = []
     values: list[Any] = []
     for model, where in questions:
-        guards, wanted = _conditions(model, where)
+        tested = _tested(model, where)
         table = connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 - as above
-        parts.append(f"EXISTS (SELECT 1 FROM {table} WHERE {guards or '1 = 1'})")  # noqa: S608 - names of our own columns
-        values += wanted
+        parts.append(f"EXISTS (SELECT 1 FROM {table} WHERE {_condition_text(tested, where) or '1 = 1'})")  # noqa: S608 - names of our own columns
+        values += _condition_values(tested, where)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {' OR '.join(parts)}", values)
         return bool(cursor.fetchone()[0])
@@ -114,11 +119,11 @@ def select_many(
     most: int | None = None,
     lock: Lock = Lock.NONE,
 ) -> list[tuple[Any, ...]]:
-    """The columns `names` of the rows for which all of `where` is true, as Python values."""
+    """The columns `names` of the rows for which all of `where` is true, as Python values; `most` rows at most."""
     quoted = connection.ops.quote_name
     columns = ", ".join(quoted(str(field.column)) for field in _fields(model, names))
-    guards, values = _conditions(model, where)
-    text = f"SELECT {columns} FROM {quoted(model._meta.db_table)} WHERE {guards}"  # noqa: S608, SLF001 - as above
+    tested = _tested(model, where)
+    text = f"SELECT {columns} FROM {quoted(model._meta.db_table)} WHERE {_condition_text(tested, where)}"  # noqa: S608, SLF001 - as above
     if order_by:
         text += f" ORDER BY {quoted(order_by)}"
     if most is not None:
@@ -126,9 +131,10 @@ def select_many(
     if connection.features.has_select_for_update:
         text += lock.value
     with connection.cursor() as cursor:
-        cursor.execute(text, values)
+        cursor.execute(text, _condition_values(tested, where))
         rows = cursor.fetchall()
-    return _converted(rows, _converters(connection.vendor, model, tuple(names)))
+    converters = _converters(connection.vendor, model, tuple(names))
+    return [_converted(row, converters) for row in rows]
 
 
 def load_many(
@@ -139,36 +145,48 @@ def load_many(
     most: int | None = None,
     lock: Lock = Lock.NONE,
 ) -> list[_Model]:
-    """The rows for which all of `where` is true."""
+    """The rows for which all of `where` is true, with all of their columns; `most` rows at most."""
     names = list(_fields_of(model))
     rows = select_many(model, names, where, order_by=order_by, most=most, lock=lock)
     return [model.from_db(connection.alias, names, row) for row in rows]
 
 
-def _conditions(model: type[Model], where: Sequence[Condition]) -> tuple[str, list[Any]]:
-    guards: list[str] = []
-    values: list[Any] = []
-    for field, (_, operator, value) in zip(_fields(model, [name for name, _, _ in where]), where, strict=True):
+def _tested(model: type[Model], where: Where) -> list[Field[Any, Any]]:
+    return _fields(model, [name for name, _, _ in where])
+
+
+def _condition_text(fields: Sequence[Field[Any, Any]], where: Where) -> str:
+    parts: list[str] = []
+    for field, (_, operator, value) in zip(fields, where, strict=True):
         name = connection.ops.quote_name(str(field.column))
         if operator == "IS":
-            guards.append(f"{name} IS NULL")
+            parts.append(f"{name} IS NULL")
         elif operator in {"IN", "NOT IN"} and not value:
-            guards.append("1 = 0" if operator == "IN" else "1 = 1")  # PostgreSQL has no empty list
+            parts.append("1 = 0" if operator == "IN" else "1 = 1")  # PostgreSQL has no empty list
         elif operator in {"IN", "NOT IN"}:
-            guards.append(f"{name} {operator} ({', '.join(['%s'] * len(value))})")
-            values += [_prepared(field, one) for one in value]
+            parts.append(f"{name} {operator} ({', '.join(['%s'] * len(value))})")
         else:
-            guards.append(f"{name} {operator} %s")
+            parts.append(f"{name} {operator} %s")
+    return " AND ".join(parts)
+
+
+def _condition_values(fields: Sequence[Field[Any, Any]], where: Where) -> list[Any]:
+    values: list[Any] = []
+    for field, (_, operator, value) in zip(fields, where, strict=True):
+        if operator in {"IN", "NOT IN"}:
+            values += [_prepared(field, one) for one in value]
+        elif operator != "IS":
             values.append(_prepared(field, value))
-    return " AND ".join(guards), values
+    return values
 
 
 Converter = Callable[[Any], Any]
+"""Makes Django's value of a column from the database's."""
 
 
 @lru_cache
 def _converters(vendor: str, model: type[Model], names: tuple[str, ...]) -> tuple[tuple[int, Converter], ...]:
-    """By position, what Django makes of a column's value in this database; most need nothing."""
+    """The converters of the columns that need one in this database, each with the column's position."""
     del vendor  # a part of the cache's key
     found: list[tuple[int, Converter]] = []
     for at, field in enumerate(_fields(model, names)):
@@ -182,14 +200,11 @@ def _convert(convert: Callable[[Any, Col, Any], Any], column: Col, value: Any) -
     return convert(value, column, connection)
 
 
-def _converted(rows: Iterable[Sequence[Any]], converters: Collection[tuple[int, Converter]]) -> list[tuple[Any, ...]]:
-    found = []
-    for row in rows:
-        values = list(row)
-        for at, convert in converters:
-            values[at] = convert(values[at])
-        found.append(tuple(values))
-    return found
+def _converted(row: Sequence[Any], converters: Collection[tuple[int, Converter]]) -> tuple[Any, ...]:
+    values = list(row)
+    for at, convert in converters:
+        values[at] = convert(values[at])
+    return tuple(values)
 
 
 def _fields(model: type[Model], names: Iterable[str]) -> list[Field[Any, Any]]:
@@ -200,10 +215,6 @@ def _fields(model: type[Model], names: Iterable[str]) -> list[Field[Any, Any]]:
 @lru_cache
 def _fields_of(model: type[Model]) -> Mapping[str, Field[Any, Any]]:
     return {field.attname: field for field in model._meta.local_concrete_fields}  # noqa: SLF001 - as above
-
-
-def _compared(field: Field[Any, Any], operator: str) -> str:
-    return f"{connection.ops.quote_name(str(field.column))} {operator} %s"
 
 
 def _all_prepared(fields: Sequence[Field[Any, Any]], columns: Mapping[str, Any]) -> list[Any]:

@@ -1,9 +1,10 @@
-"""`TransferQuerySet.move`, the one way to change a status, on the database that the suite runs with."""
+"""`TransferQuerySet.move` and the guard of every change, on the database that the suite runs with."""
 
 from __future__ import annotations
 
 import threading
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,9 @@ import pytest
 from django.db import IntegrityError, connection
 from django.db.models import Q
 
-from apps.cctv.leasing.leases import expire_leases
+from apps.cctv.leasing.recovery import expire_leases
 from apps.cctv.models import GCPVideoTransfer, TransferEvent
-from apps.cctv.tables.moves import Lease, MoveRefused
+from apps.cctv.tables.moves import Guard, Lease, MoveRefused
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, UPLOADED, Move, State
 from tests.integration.db import rows
@@ -99,6 +100,37 @@ def test_worker_that_lost_its_lease_changes_nothing(lost: str) -> None:
         with pytest.raises(LeaseLost):
             make(move, row, lease)
     assert everything(row) == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("form", ["one row", "many rows"])
+@pytest.mark.parametrize("lost", ["nothing", "number", "owner", "expiry", "status", "row"])
+def test_guard_asks_the_same_in_both_of_its_forms(form: str, lost: str) -> None:
+    row, other = rows.transfer(State.UPLOADING), rows.transfer(State.FAILED)
+    own = rows.lease(row)
+    lease, now, status = {
+        "nothing": (own, rows.NOW, State.UPLOADING),
+        "number": (replace(own, number=own.number - 1), rows.NOW, State.UPLOADING),
+        "owner": (replace(own, owner_id=uuid.UUID(int=8)), rows.NOW, State.UPLOADING),
+        "expiry": (own, own.expires_at, State.UPLOADING),
+        "status": (own, rows.NOW, State.PENDING),
+        "row": (replace(own, transfer_id=other.pk), rows.NOW, State.UPLOADING),
+    }[lost]
+    guard = Guard.of_lease(lease, now, ("transfer_status", "=", status))
+    changes = {"bytes_uploaded": 5}
+    changed = T.change(guard, **changes) if form == "one row" else T.change_many([(guard, changes)], same={}) == 1
+    assert changed is (lost == "nothing")
+    assert T.filter(bytes_uploaded=5).exists() is changed
+
+
+@pytest.mark.django_db
+def test_guard_with_a_condition_of_another_table_is_for_one_row() -> None:
+    row = rows.transfer(State.CLEANUP_PENDING)
+    guard = Guard.of_row(row.pk, only_if=Q(recording__hold_wanted=False))
+    with pytest.raises(ValueError, match="only_if"):
+        T.change_many([(guard, {"bytes_uploaded": 5})], same={})
+    assert not T.filter(bytes_uploaded=5).exists()
+    assert T.change(guard, bytes_uploaded=5)
 
 
 @pytest.mark.django_db

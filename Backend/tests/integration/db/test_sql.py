@@ -11,7 +11,7 @@ from django.db import connection, connections, transaction
 from django.db.models import Model
 
 from apps.cctv.models import Alarm, Camera, GCPVideoTransfer, Recording, Site, TransferBatch
-from apps.cctv.tables.sql import Condition, Lock, load_many, select_many
+from apps.cctv.tables.sql import Condition, Lock, as_q, load_many, select_many
 from offload.states import State
 from tests.integration.db import rows
 from tests.integration.db.rows import NOW
@@ -63,6 +63,7 @@ def test_condition_means_what_django_s_does(
     found = {pk for (pk,) in select_many(GCPVideoTransfer, ("id",), where)}
     expected = set(GCPVideoTransfer.objects.filter(**lookups).values_list("pk", flat=True))
     assert found == expected
+    assert set(GCPVideoTransfer.objects.filter(as_q(where)).values_list("pk", flat=True)) == expected
     assert 0 < len(expected) < len(in_all_statuses) + len([late])
 
 
