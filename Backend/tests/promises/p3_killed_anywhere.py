@@ -70,7 +70,7 @@ BREAKAGES = (
     ),
     Breakage(
         "P3",
-        "apps/cctv/leasing/owners.py",
+        "apps/cctv/leasing/recovery.py",
         "        except OSError as error:  # another user's",
         "        except ZeroDivisionError as error:  # another user's",
         "tests/integration/work/test_owners.py::test_lock_that_cannot_be_looked_at_keeps_no_other_from_being_freed",

@@ -63,14 +63,14 @@ BREAKAGES = (
     ),
     Breakage(
         "P4",
-        "apps/cctv/leasing/leases.py",
-        "    _pull_in_tries(now)\n    lease",
+        "apps/cctv/leasing/recovery.py",
+        "    _correct_next_attempts(now)\n    lease",
         "    lease",
         "tests/integration/work/test_wrong_clock.py::test_request_of_a_clock_that_stood_in_the_future_is_claimed_now",
     ),
     Breakage(
         "P4",
-        "apps/cctv/leasing/leases.py",
+        "apps/cctv/leasing/recovery.py",
         "            count = far.update(lease_expires_at=now + lease)\n",
         "            count = 0\n",
         "tests/integration/work/test_wrong_clock.py::test_lease_that_lies_too_far_ahead_ends_as_soon_as_a_new_one_would",

@@ -49,6 +49,7 @@ GUARDS = (
     Guard("apps/cctv/services/holds.py", ("tests/integration/api/test_holds.py", _CLEANUP, f"{_WORK}/test_sweep.py")),
     Guard("apps/cctv/leasing/leases.py", (_WORK, _CLEANUP)),
     Guard("apps/cctv/leasing/owners.py", (_WORK,)),
+    Guard("apps/cctv/leasing/recovery.py", (_WORK,)),
     Guard("apps/cctv/leasing/journal.py", (_WORK,)),
     Guard("apps/cctv/tables/moves.py", (_DB, _WORK)),
 )

@@ -1,6 +1,7 @@
 """Owners of leases: processes that are alive while their lock file is locked.
 
-A lock ends with its process, however that ends: the kernel sees to it. What a dead owner held is freed at once.
+The kernel ends a lock with its process, however that ends. So a dead owner is known at once, and `leasing.recovery`
+frees what it had.
 """
 
 from __future__ import annotations
@@ -20,86 +21,17 @@ import structlog
 from django.utils import timezone
 
 from apps.cctv.installation import installation_id
-from apps.cctv.leasing.leases import end_other_leases, lease_clock, put_back_uploads
+from apps.cctv.leasing.leases import lease_clock, release_all
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_pipe_path
-from apps.cctv.models import GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
+from apps.cctv.models import Site, WorkerProcess
 from offload.clock import Clock
 from offload.errors import Reason
-from offload.states import State
 
 log = structlog.get_logger("coldreel.worker")
 
 
-def free_leases_of_dead_owners(*, home: Path, now: datetime) -> int:
-    """Free at once what owners of this home held when they died; how many leases that were.
-
-    An owner is alive while its lock file is locked, so this never touches a worker that merely sleeps.
-    """
-    freed = 0
-    for path in sorted((home / OWNERS_FOLDER).glob("*.lock")):
-        try:
-            lock = _lock_of_the_dead(path)
-        except OSError as error:  # another user's, for one: its leases run out by themselves
-            log.info("owner.lock_passed_over", lock=path.name, reason=os.strerror(error.errno or 0))
-            continue
-        if lock is not None:
-            try:
-                freed += _free(UUID(path.stem), Reason.OWNER_DIED, lease_clock(now))
-                _remove(path)
-            finally:
-                os.close(lock)
-    return freed
-
-
-def unreadable_locks(home: Path) -> list[str]:
-    """The names of the lock files that this process may not look at, because another user made them."""
-    return [path.name for path in sorted((home / OWNERS_FOLDER).glob("*.lock")) if _is_denied(path)]
-
-
-def _is_denied(path: Path) -> bool:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _remove(lock_path: Path) -> None:
-    """The lock file last: where it is gone, the wake pipe is gone too."""
-    wake_pipe_path(lock_path).unlink(missing_ok=True)
-    lock_path.unlink(missing_ok=True)
-
-
-def _lock_of_the_dead(path: Path) -> int | None:
-    """The file's lock, which nobody holds while its owner lives. Raises OSError where it cannot be looked at."""
-    try:
-        lock = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
-
-
-def _free(owner_id: UUID, reason: Reason, now: datetime) -> int:
-    owned = GCPVideoTransfer.objects.filter(lease_owner=owner_id)
-    freed = put_back_uploads(owned.filter(transfer_status=State.UPLOADING), reason, now) + end_other_leases(owned)
-    PeriodicJob.objects.filter(lease_owner=owner_id).update(lease_owner=None, lease_expires_at=None)
-    WorkerProcess.objects.filter(pk=owner_id, stopped_at__isnull=True).update(stopped_at=now)
-    return freed
-
-
-# --- Owners -------------------------------------------------------------------------------------------
-
 _open_locks: set[int] = set()
+"""Descriptors of the lock files of this process's own owners."""
 
 
 def _leave_locks_to_the_parent() -> None:
@@ -126,7 +58,10 @@ class Owner:
 
     @classmethod
     def start(cls, home: Path, site: Site | None, now: datetime) -> Owner:
-        """Lock first, then the row. Raises InstallationUnknown where this machine must not work."""
+        """Lock the file first, then make the row: a row without a lock would be a dead owner's.
+
+        Raises InstallationUnknown where this machine must not work.
+        """
         owner_id = uuid4()
         host, pid = socket.gethostname(), os.getpid()
         installation = installation_id()
@@ -144,9 +79,9 @@ class Owner:
         return owner
 
     def stop(self, now: datetime) -> None:
-        """Give back what is still held, for the others to take; end the row and the lock."""
-        _free(self.id, Reason.LEASE_RETURNED, lease_clock(now))
-        _remove(self._path)
+        """Give back what it still has, end its row, remove its lock, and wake the others to claim what is free."""
+        release_all(self.id, Reason.LEASE_RETURNED, lease_clock(now))
+        remove_lock_files(self._path)
         _open_locks.discard(self._lock)
         os.close(self._lock)
         if self.wake_pipe is not None:
@@ -164,9 +99,9 @@ class Owner:
 
 @contextlib.contextmanager
 def command_owner(home: Path, clock: Clock) -> Iterator[UUID]:
-    """An owner that is no worker, for as long as a command runs: killed, its leases are free for the next to come.
+    """An owner that is no worker, for as long as a command runs. If it is killed, the next recovery frees its leases.
 
-    Where the home does not let a lock be made, its leases run out by themselves.
+    Where no lock file can be made in the home, its leases run out by themselves.
     """
     owner_id = uuid4()
     try:
@@ -177,19 +112,66 @@ def command_owner(home: Path, clock: Clock) -> Iterator[UUID]:
         return
     try:
         yield owner_id
-        _free(owner_id, Reason.LEASE_RETURNED, lease_clock(clock.now()))
-        _remove(path)
-    finally:  # after an error the file stays, by which the next one finds and frees what was held
+        release_all(owner_id, Reason.LEASE_RETURNED, lease_clock(clock.now()))
+        remove_lock_files(path)
+    finally:  # after an error the file stays, and by it the next recovery finds what is to be freed
         _open_locks.discard(lock)
         os.close(lock)
 
 
 def _locked_file(folder: Path, owner_id: UUID) -> tuple[Path, int]:
-    """Locked under another name first: whoever looks for dead owners never meets an unlocked live one."""
+    """Make a lock file and lock it; its path and the descriptor that has the lock."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft, path = folder / f"{owner_id}.new", folder / f"{owner_id}.lock"
     lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     _open_locks.add(lock)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Renamed once it is locked: an unlocked file of that name would be taken for a dead owner's.
     draft.rename(path)
     return path, lock
+
+
+def lock_paths(home: Path) -> list[Path]:
+    """The lock files of all owners of that home, living and dead."""
+    return sorted((home / OWNERS_FOLDER).glob("*.lock"))
+
+
+def lock_of_dead_owner(path: Path) -> int | None:
+    """A descriptor that has the file's lock, or None while its owner lives and where the file is gone.
+
+    Raises OSError where the file may not be opened or locked.
+    """
+    try:
+        lock = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def unreadable_locks(home: Path) -> list[str]:
+    """The names of the lock files that this process may not open, because another user made them."""
+    return [path.name for path in lock_paths(home) if _is_denied(path)]
+
+
+def _is_denied(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def remove_lock_files(lock_path: Path) -> None:
+    """Remove the wake pipe first, then the lock file: recovery finds a pipe by its lock file."""
+    wake_pipe_path(lock_path).unlink(missing_ok=True)
+    lock_path.unlink(missing_ok=True)

@@ -11,8 +11,9 @@ import structlog
 from django.db import Error, connection
 
 from apps.cctv.leasing.claims import BatchQueue
-from apps.cctv.leasing.leases import Claim, correct_far_times, expire_leases, lease_clock
+from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.leasing.owners import Owner
+from apps.cctv.leasing.recovery import correct_far_times, expire_leases
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.group_commit import GROUP_SECONDS

@@ -11,7 +11,8 @@ from pathlib import Path
 import structlog
 
 from apps.cctv.leasing.leases import JobLease
-from apps.cctv.leasing.owners import Owner, free_leases_of_dead_owners
+from apps.cctv.leasing.owners import Owner
+from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.rights import RightsWatch

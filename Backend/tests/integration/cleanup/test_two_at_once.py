@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from apps.cctv.leasing.leases import claim_cleanup
-from apps.cctv.leasing.owners import free_leases_of_dead_owners
+from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.models import DeletionReceipt
 from apps.cctv.services.cleanup import trash_recover
 from offload.source import SourceIdentity

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, connections, transaction
 
-from apps.cctv.leasing.leases import expire_leases
+from apps.cctv.leasing.recovery import expire_leases
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.transfers import transfer_request
 from apps.cctv.wiring import service_settings

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from apps.cctv.leasing.leases import Claim, expire_leases
+from apps.cctv.leasing.leases import Claim
+from apps.cctv.leasing.recovery import expire_leases
 from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth

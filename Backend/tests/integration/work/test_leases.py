@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from apps.cctv.leasing.leases import claim_cleanup, claim_file_in_trash, expire_leases, release_cleanup, renew
+from apps.cctv.leasing.leases import claim_cleanup, claim_file_in_trash, release_cleanup, renew
+from apps.cctv.leasing.recovery import expire_leases
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.tables.moves import Lease
 from offload.states import State

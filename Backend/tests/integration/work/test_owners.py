@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from apps.cctv.installation import InstallationUnknown
-from apps.cctv.leasing.owners import Owner, free_leases_of_dead_owners
+from apps.cctv.leasing.owners import Owner
+from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
 from offload.states import State

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
-from apps.cctv.leasing.owners import Owner, free_leases_of_dead_owners
+from apps.cctv.leasing.owners import Owner
+from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_workers
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.transfers import transfer_request, transfer_retry

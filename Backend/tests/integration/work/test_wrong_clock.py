@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from apps.cctv.leasing.leases import correct_far_times, lease_clock
+from apps.cctv.leasing.leases import lease_clock
+from apps.cctv.leasing.recovery import correct_far_times
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
 from apps.cctv.services.cleanup.due_rows import Scope, due_rows
 from apps.cctv.services.silence import silence_of

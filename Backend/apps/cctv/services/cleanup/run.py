@@ -11,7 +11,8 @@ import structlog
 
 from apps.cctv.installation import InstallationUnknown, home, installation_id
 from apps.cctv.leasing.leases import release_unfinished_cleanup
-from apps.cctv.leasing.owners import command_owner, free_leases_of_dead_owners
+from apps.cctv.leasing.owners import command_owner
+from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.models import Site
 from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup.due_rows import DueRow, Scope, batches, due_rows, load, one_row, rows_not_due
