@@ -7,7 +7,7 @@ python=${PYTHON:-python3}
 
 command -v "$python" >/dev/null || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv" >&2; exit 1; }
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-  echo "$("$python" --version) is too old: Python 3.11 or newer is wanted (PYTHON=python3.12 make … chooses another)." >&2; exit 1; }
+  echo "$("$python" --version) is too old: Python 3.11 or newer is needed (PYTHON=python3.12 make … chooses another)." >&2; exit 1; }
 "$python" -c 'import venv, ensurepip' 2>/dev/null || {
   echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 1; }
 
