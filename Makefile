@@ -28,7 +28,7 @@ run: setup ## serve with the settings from the environment (and Backend/.env)
 	@$(IN_BACKEND) exec "$(PY)" manage.py serve $(ARGS)
 
 test: setup-dev system-packages ## run the whole test suite
-	@$(IN_BACKEND) "$(PY)" -m tests.everything $(ARGS)
+	@$(IN_BACKEND) "$(PY)" -m tests.run_all $(ARGS)
 
 promises: setup-dev ## break each promise once and see its test go red
 	@$(IN_BACKEND) "$(PY)" -m tests.promises $(ARGS)

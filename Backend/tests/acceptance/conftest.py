@@ -1,4 +1,4 @@
-"""One world a session: what a test leaves in it, the next one's workers must not trip over."""
+"""One installation for the session; each test starts without processes, faults or limits of the one before."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import World
+from tests.acceptance.installation import Installation
 
 
 @pytest.fixture(scope="session")
-def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world")) as world:
-        yield world
-        world.check_no_key_was_told()
+def shared_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with Installation(tmp_path_factory.mktemp("installation")) as installation:
+        yield installation
+        installation.check_no_key_was_told()
 
 
 @pytest.fixture
-def world(shared_world: World) -> Iterator[World]:
-    """With no process of an earlier test in it, and the line as fast as it gets."""
-    yield shared_world
-    shared_world.kill_all()
-    shared_world.emulator.clear_faults()
-    shared_world.emulator.set_rate(0)
-    shared_world.check_nothing_forgotten()
+def installation(shared_installation: Installation) -> Iterator[Installation]:
+    """Without processes, faults and limits of an earlier test."""
+    yield shared_installation
+    shared_installation.kill_all()
+    shared_installation.emulator.clear_faults()
+    shared_installation.emulator.set_rate(0)
+    shared_installation.check_nothing_forgotten()
 
 
 @pytest.fixture
-def own_world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path) as world:
-        yield world
-        world.check_no_key_was_told()
+def own_installation(tmp_path: Path) -> Iterator[Installation]:
+    with Installation(tmp_path) as installation:
+        yield installation
+        installation.check_no_key_was_told()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,6 @@
-"""`python -m tests.acceptance.recorder FOLDER`: writes recordings until the disk has not a byte left, and goes on.
+"""`python -m tests.acceptance.recorder FOLDER`: writes recordings until the disk has no byte left.
 
-It says `full` on standard output when it first is. With `--greedy` it takes whatever comes free, until it is killed;
-otherwise it ends there.
+It then prints `full` and ends; with `--greedy` it goes on and takes all space that becomes free, until it is killed.
 """
 
 from __future__ import annotations

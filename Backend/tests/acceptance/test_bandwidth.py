@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from tests.acceptance.world import MIB, World
+from tests.acceptance.installation import MIB, Installation
 
 RATE = 4_000_000
 WINDOW_SECONDS = 10
@@ -16,21 +16,21 @@ WATCHED_SECONDS = 25
 Sample = tuple[float, int]
 
 
-def watch(world: World, seconds: float) -> Sample:
+def watch(installation: Installation, seconds: float) -> Sample:
     """Wait, and tell the time and what had arrived by then. The time is read first: late counts as late."""
     time.sleep(seconds)
     now = time.monotonic()
-    return now, world.received_bytes()
+    return now, installation.received_bytes()
 
 
-def last_moment_without_a_byte(world: World) -> Sample:
-    samples = [watch(world, 0)]
+def last_moment_without_a_byte(installation: Installation) -> Sample:
+    samples = [watch(installation, 0)]
 
     def flows() -> bool:
-        samples.append(watch(world, 0))
+        samples.append(watch(installation, 0))
         return samples[-1][1] > 0
 
-    world.until(flows, "the first bytes")
+    installation.until(flows, "the first bytes")
     return next(sample for sample in reversed(samples) if sample[1] == 0)
 
 
@@ -45,15 +45,15 @@ def reached(samples: list[Sample]) -> float:
     return most
 
 
-def test_two_workers_share_a_limit_that_can_be_changed_while_they_run(own_world: World) -> None:
-    world = own_world
-    world.call("limit", text="4 MB/s")
-    clips = world.add([24 * MIB] * 6, batch_size=6)
-    workers = [world.worker("--uploads", "3") for _ in range(2)]
-    begun = last_moment_without_a_byte(world)
+def test_two_workers_share_a_limit_that_can_be_changed_while_they_run(own_installation: Installation) -> None:
+    installation = own_installation
+    installation.call("limit", text="4 MB/s")
+    clips = installation.add([24 * MIB] * 6, batch_size=6)
+    workers = [installation.worker("--uploads", "3") for _ in range(2)]
+    begun = last_moment_without_a_byte(installation)
     samples = [begun]
     while samples[-1][0] - samples[0][0] < WATCHED_SECONDS and reached(samples) < 0.95:
-        samples.append(watch(world, 0.25))
+        samples.append(watch(installation, 0.25))
 
     # Never more, also where the bucket had to catch up with what waited in sockets: counted from the beginning.
     ten_seconds_and_more = [(at - begun[0], total) for at, total in samples if at - begun[0] >= WINDOW_SECONDS]
@@ -64,32 +64,32 @@ def test_two_workers_share_a_limit_that_can_be_changed_while_they_run(own_world:
     assert reached(samples) >= 0.95, f"no ten seconds reached the limit: {reached(samples):.3f} of it, while {load}"
     assert [worker.poll() for worker in workers] == [None, None]
 
-    world.call("limit", text="1 MB/s")
+    installation.call("limit", text="1 MB/s")
     time.sleep(2)
-    before, after = watch(world, 0), watch(world, 5)
+    before, after = watch(installation, 0), watch(installation, 5)
     assert after[1] - before[1] <= 1_500_000 * (after[0] - before[0])
 
-    world.call("limit", text="")
-    world.until(lambda: world.statuses()["cleanup_pending"] == 6, "the rest without a limit")
-    world.check_uploaded(clips)
-    world.check_nothing_sent_again(clips, kills=0)
+    installation.call("limit", text="")
+    installation.until(lambda: installation.statuses()["cleanup_pending"] == 6, "the rest without a limit")
+    installation.check_uploaded(clips)
+    installation.check_nothing_sent_again(clips, kills=0)
 
 
-def test_stop_does_not_wait_for_a_chunk_that_the_limit_drags_out(own_world: World) -> None:
+def test_stop_does_not_wait_for_a_chunk_that_the_limit_drags_out(own_installation: Installation) -> None:
     """A chunk of 1 MiB takes 16 seconds at 64 kB/s."""
-    world = own_world
-    world.call("limit", text="64 kB/s")
-    (clip,) = world.add([4 * MIB])
-    worker = world.worker("--uploads", "1")
-    world.until(lambda: world.received_bytes() > 0, "the first bytes")
+    installation = own_installation
+    installation.call("limit", text="64 kB/s")
+    (clip,) = installation.add([4 * MIB])
+    worker = installation.worker("--uploads", "1")
+    installation.until(lambda: installation.received_bytes() > 0, "the first bytes")
     worker.send(signal.SIGTERM)
     assert worker.wait() == 0
-    assert world.received_bytes() < MIB
+    assert installation.received_bytes() < MIB
 
-    row = world.row(clip)
+    row = installation.row(clip)
     assert (row["transfer_status"], row["lease_owner"], row["error_code"]) == ("pending", None, "")
     assert row["session_uri"]
-    world.call("limit", text="")
-    world.run_until_idle()
-    world.check_uploaded([clip])
-    world.check_nothing_sent_again([clip])
+    installation.call("limit", text="")
+    installation.run_until_idle()
+    installation.check_uploaded([clip])
+    installation.check_nothing_sent_again([clip])

@@ -1,4 +1,4 @@
-"""P2, P3, P4, P6 together: two workers at once under random blows, at a twentieth of the timings."""
+"""P2, P3, P4, P6 together: two workers at once under random faults, at a twentieth of the timings."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import random
 
 from tests.acceptance.chaos import Chaos
-from tests.acceptance.world import World
+from tests.acceptance.installation import Installation
 
 SECONDS = float(os.environ.get("COLDREEL_CHAOS_SECONDS", "25"))
 
 
-def test_two_workers_under_random_blows_lose_and_repeat_nothing(own_world: World) -> None:
+def test_two_workers_under_random_faults_lose_nothing(own_installation: Installation) -> None:
     seed = int(os.environ.get("COLDREEL_CHAOS_SEED") or random.randrange(10**6))
     print(f"COLDREEL_CHAOS_SEED={seed}")  # noqa: T201 - shown where the test fails
-    own_world.emulator.set_rate(30)
-    chaos = Chaos(own_world, SECONDS, random.Random(seed), start=own_world.worker)
+    own_installation.emulator.set_rate(30)
+    chaos = Chaos(own_installation, SECONDS, random.Random(seed), start=own_installation.worker)
     chaos.run()
     chaos.check()
-    assert chaos.blows["kill"] >= SECONDS / 10
-    assert len(own_world.clips) >= SECONDS / 5
+    assert chaos.faults["kill"] >= SECONDS / 10
+    assert len(own_installation.clips) >= SECONDS / 5

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import BACKEND, MIB, SMALL_CHUNKS, TWENTIETH, Clip, World
+from tests.acceptance.installation import BACKEND, MIB, SMALL_CHUNKS, TWENTIETH, Clip, Installation
 from tests.small_disk import SmallDisk
 
 DISK_BYTES = 96 * MIB
@@ -25,22 +25,28 @@ GONE = {"cleanup_completed"}
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
-def small_world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+def small_world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Installation]:
     """Home, database and recordings on one small disk; the logs and the bucket elsewhere."""
     settings = TWENTIETH | SMALL_CHUNKS | {"COLDREEL_RESERVE_BYTES": str(RESERVE_BYTES), "GCP_CLEANUP_DELAY_HOURS": "0"}
     with SmallDisk(tmp_path / "home", size_bytes=DISK_BYTES, kind=request.param):
-        world = World(tmp_path, settings=settings)
-        world.logs = tmp_path / "logs"
-        world.logs.mkdir()
-        with world:
-            yield world
-            world.check_no_key_was_told()
+        installation = Installation(tmp_path, settings=settings)
+        installation.logs = tmp_path / "logs"
+        installation.logs.mkdir()
+        with installation:
+            yield installation
+            installation.check_no_key_was_told()
 
 
 @contextmanager
-def recorder(world: World, *, greedy: bool) -> Iterator[None]:
+def recorder(installation: Installation, *, greedy: bool) -> Iterator[None]:
     """A recorder in a process of its own that has filled the disk."""
-    command = [sys.executable, "-m", "tests.acceptance.recorder", str(world.media), *(["--greedy"] if greedy else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.acceptance.recorder",
+        str(installation.media),
+        *(["--greedy"] if greedy else []),
+    ]
     with subprocess.Popen(command, cwd=BACKEND, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "full\n"
@@ -50,39 +56,41 @@ def recorder(world: World, *, greedy: bool) -> Iterator[None]:
             process.kill()
             process.wait()
             if greedy:  # it took everything; this test's own questions to the database need some room
-                for path in world.media.glob("recorded-*"):
+                for path in installation.media.glob("recorded-*"):
                     path.unlink()
 
 
-def free_bytes(world: World) -> int:
-    found = os.statvfs(world.home)
+def free_bytes(installation: Installation) -> int:
+    found = os.statvfs(installation.home)
     return found.f_bavail * found.f_frsize
 
 
-def reserve_bytes(world: World) -> int:
-    path = world.home / "reserve"
+def reserve_bytes(installation: Installation) -> int:
+    path = installation.home / "reserve"
     return path.stat().st_size if path.exists() else 0
 
 
-def uploaded_beside_a_worker_that_cleaned_up_before(world: World) -> list[Clip]:
+def uploaded_beside_a_worker_that_cleaned_up_before(installation: Installation) -> list[Clip]:
     """Due for cleanup now, though by the timetable the next one is tomorrow."""
     cleaned = "SELECT last_finished_at FROM cctv_periodicjob WHERE name = 'cleanup' AND last_finished_at IS NOT NULL"
-    world.until(lambda: world.select(cleaned), "the worker's first cleanup")
-    world.until(lambda: reserve_bytes(world) == RESERVE_BYTES, "the reserve")
-    clips = world.add([CLIP_BYTES + number for number in range(8)], batch_size=20)
-    world.until(lambda: set(world.statuses()) == {"cleanup_pending"}, "the uploads")
+    installation.until(lambda: installation.select(cleaned), "the worker's first cleanup")
+    installation.until(lambda: reserve_bytes(installation) == RESERVE_BYTES, "the reserve")
+    clips = installation.add([CLIP_BYTES + number for number in range(8)], batch_size=20)
+    installation.until(lambda: set(installation.statuses()) == {"cleanup_pending"}, "the uploads")
     return clips
 
 
-def check_cleaned_up(world: World, clips: list[Clip]) -> None:
-    assert [world.receipts(clip) for clip in clips] == [["deleted"]] * len(clips)
-    assert [clip.name for clip in clips if (world.media / clip.name).exists()] == []
-    assert [len(world.objects_of(clip)) for clip in clips] == [1] * len(clips)
-    assert world.trash() == []
+def check_cleaned_up(installation: Installation, clips: list[Clip]) -> None:
+    assert [installation.receipts(clip) for clip in clips] == [["deleted"]] * len(clips)
+    assert [clip.name for clip in clips if (installation.media / clip.name).exists()] == []
+    assert [len(installation.objects_of(clip)) for clip in clips] == [1] * len(clips)
+    assert installation.trash() == []
 
 
 @pytest.mark.parametrize("greedy", [False, True], ids=["a recorder that stops", "a recorder that takes all"])
-def test_a_worker_frees_a_full_disk_by_itself_long_before_the_next_cleanup(small_world: World, greedy: bool) -> None:
+def test_a_worker_frees_a_full_disk_by_itself_long_before_the_next_cleanup(
+    small_world: Installation, greedy: bool
+) -> None:
     worker = small_world.worker()
     clips = uploaded_beside_a_worker_that_cleaned_up_before(small_world)
 
@@ -102,7 +110,7 @@ def test_a_worker_frees_a_full_disk_by_itself_long_before_the_next_cleanup(small
         small_world.until(lambda: small_world.row(later)["transfer_status"] == "cleanup_pending", "a later upload")
 
 
-def test_a_worker_that_is_started_on_a_full_disk_frees_it(small_world: World) -> None:
+def test_a_worker_that_is_started_on_a_full_disk_frees_it(small_world: Installation) -> None:
     first = small_world.worker()
     clips = uploaded_beside_a_worker_that_cleaned_up_before(small_world)
     first.kill()
@@ -114,7 +122,7 @@ def test_a_worker_that_is_started_on_a_full_disk_frees_it(small_world: World) ->
     check_cleaned_up(small_world, clips)
 
 
-def test_the_command_frees_a_full_disk_without_a_worker(small_world: World) -> None:
+def test_the_command_frees_a_full_disk_without_a_worker(small_world: Installation) -> None:
     first = small_world.worker()
     clips = uploaded_beside_a_worker_that_cleaned_up_before(small_world)
     first.kill()
@@ -127,7 +135,7 @@ def test_the_command_frees_a_full_disk_without_a_worker(small_world: World) -> N
     assert any(line.split() == ["Files", "cleaned:", "8", "of", "8"] for line in command.lines())
 
 
-def test_signing_in_on_a_full_disk_says_so_and_works_with_what_the_reserve_gives(small_world: World) -> None:
+def test_signing_in_on_a_full_disk_says_so_and_works_with_what_the_reserve_gives(small_world: Installation) -> None:
     worker = small_world.worker()
     small_world.until(lambda: reserve_bytes(small_world) == RESERVE_BYTES, "the reserve")
     worker.kill()

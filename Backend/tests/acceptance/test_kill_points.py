@@ -10,8 +10,8 @@ import signal
 
 import pytest
 
-from tests.acceptance.killer import KillPoint
-from tests.acceptance.world import MIB, World
+from tests.acceptance.installation import MIB, Installation
+from tests.acceptance.kill_point import KillPoint
 
 LARGE_BYTES = 3 * MIB + 12_345
 SMALL_BYTES = 200_000
@@ -90,57 +90,59 @@ GROUP = [
 
 
 @pytest.mark.parametrize("point", LARGE, ids=str)
-def test_large_file_survives_a_worker_killed(world: World, point: KillPoint) -> None:
-    clips = world.add([LARGE_BYTES])
+def test_large_file_survives_a_worker_killed(installation: Installation, point: KillPoint) -> None:
+    clips = installation.add([LARGE_BYTES])
     slow = {"COLDREEL_PROGRESS_SECONDS": 0.0}
     if point.function == "renew":  # the heartbeat's: the upload must last that long
-        world.emulator.fault("delay", kind="chunk", seconds=1.5)
+        installation.emulator.fault("delay", kind="chunk", seconds=1.5)
 
-    assert world.worker("--until-idle", kill=point, **slow).wait() == -signal.SIGKILL
-    world.run_until_idle()
+    assert installation.worker("--until-idle", kill=point, **slow).wait() == -signal.SIGKILL
+    installation.run_until_idle()
 
-    world.check_uploaded(clips)
-    world.check_nothing_sent_again(clips)
+    installation.check_uploaded(clips)
+    installation.check_nothing_sent_again(clips)
 
 
 @pytest.mark.parametrize("point", SMALL, ids=str)
-def test_small_file_survives_a_worker_killed(world: World, point: KillPoint) -> None:
-    clips = world.add([SMALL_BYTES])
-    assert world.worker("--until-idle", kill=point).wait() == -signal.SIGKILL
-    world.run_until_idle()
-    world.check_uploaded(clips)
+def test_small_file_survives_a_worker_killed(installation: Installation, point: KillPoint) -> None:
+    clips = installation.add([SMALL_BYTES])
+    assert installation.worker("--until-idle", kill=point).wait() == -signal.SIGKILL
+    installation.run_until_idle()
+    installation.check_uploaded(clips)
 
 
 @pytest.mark.parametrize("point", GROUP, ids=str)
-def test_small_files_survive_a_worker_killed_in_the_middle_of_a_group(world: World, point: KillPoint) -> None:
+def test_small_files_survive_a_worker_killed_in_the_middle_of_a_group(
+    installation: Installation, point: KillPoint
+) -> None:
     """Whatever was recorded and claimed together happened together or not at all."""
-    clips = world.add([SMALL_BYTES] * GROUP_FILES, batch_size=4)
-    assert world.worker("--until-idle", kill=point).wait() == -signal.SIGKILL
-    world.run_until_idle()
-    world.check_uploaded(clips)
+    clips = installation.add([SMALL_BYTES] * GROUP_FILES, batch_size=4)
+    assert installation.worker("--until-idle", kill=point).wait() == -signal.SIGKILL
+    installation.run_until_idle()
+    installation.check_uploaded(clips)
 
 
 @pytest.mark.parametrize("after_bytes", [1, 300_000, 1_000_000])
-def test_file_survives_a_worker_killed_while_the_line_stalls(world: World, after_bytes: int) -> None:
+def test_file_survives_a_worker_killed_while_the_line_stalls(installation: Installation, after_bytes: int) -> None:
     """The bucket has read so many bytes of a chunk when the worker, which waits for it, dies."""
-    clips = world.add([LARGE_BYTES])
-    world.emulator.fault("stall", kind="chunk", after_bytes=after_bytes, seconds=60)
-    worker = world.worker("--until-idle", COLDREEL_STALL_SECONDS=60)
-    world.until(lambda: world.emulator.faults()[0]["hits"], "the stall")
+    clips = installation.add([LARGE_BYTES])
+    installation.emulator.fault("stall", kind="chunk", after_bytes=after_bytes, seconds=60)
+    worker = installation.worker("--until-idle", COLDREEL_STALL_SECONDS=60)
+    installation.until(lambda: installation.emulator.faults()[0]["hits"], "the stall")
     worker.kill()
-    world.run_until_idle()
-    world.check_uploaded(clips)
-    world.check_nothing_sent_again(clips)
+    installation.run_until_idle()
+    installation.check_uploaded(clips)
+    installation.check_nothing_sent_again(clips)
 
 
-def test_worker_killed_again_and_again_still_gets_there(world: World) -> None:
+def test_worker_killed_again_and_again_still_gets_there(installation: Installation) -> None:
     """Each life sends a chunk and dies; the next goes on from it."""
-    clips = world.add([LARGE_BYTES, SMALL_BYTES])
+    clips = installation.add([LARGE_BYTES, SMALL_BYTES])
     lives = 0
     point = KillPoint("GoogleStore.send", "return", 1)
-    while world.worker("--until-idle", kill=point).wait() == -signal.SIGKILL:
+    while installation.worker("--until-idle", kill=point).wait() == -signal.SIGKILL:
         lives += 1
         assert lives < 20
     assert lives >= 4
-    world.check_uploaded(clips)
-    world.check_nothing_sent_again(clips, kills=0)
+    installation.check_uploaded(clips)
+    installation.check_nothing_sent_again(clips, kills=0)

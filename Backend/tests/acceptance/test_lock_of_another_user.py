@@ -17,8 +17,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.acceptance.installation import BACKEND
 from tests.acceptance.test_lost_database import environment, until
-from tests.acceptance.world import BACKEND
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
 

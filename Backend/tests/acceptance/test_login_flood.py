@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.serving import BACKEND, Served
+from tests.acceptance.web_server import BACKEND, WebServer
 
 pytestmark = pytest.mark.acceptance
 PASSWORD = "correct horse battery staple"
@@ -25,8 +25,8 @@ ADDRESS_LIMIT = 50
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with Served(tmp_path, settings={"COLDREEL_TRUSTED_PROXIES": "1"}) as running:
+def served(tmp_path: Path) -> Iterator[WebServer]:
+    with WebServer(tmp_path, settings={"COLDREEL_TRUSTED_PROXIES": "1"}) as running:
         subprocess.run(
             [
                 sys.executable,
@@ -47,7 +47,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-def sign_in(served: Served, username: str, password: str, *, client: str) -> int:
+def sign_in(served: WebServer, username: str, password: str, *, client: str) -> int:
     request = urllib.request.Request(
         f"{served.url}/api/v0/token/",
         json.dumps({"username": username, "password": password}).encode(),
@@ -66,12 +66,12 @@ def at_once(threads: int, calls: int, call: Callable[[int], int]) -> Counter[int
         return Counter(pool.map(call, range(calls)))
 
 
-def processor_seconds(served: Served) -> float:
+def processor_seconds(served: WebServer) -> float:
     fields = Path(f"/proc/{served.web_process()}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_forty_guesses_at_once_are_checked_no_more_than_one_after_another(served: Served) -> None:
+def test_forty_guesses_at_once_are_checked_no_more_than_one_after_another(served: WebServer) -> None:
     statuses = at_once(40, 40, lambda number: sign_in(served, "admin", f"guess {number}", client=ATTACKER))
 
     assert statuses[401] <= 2
@@ -80,7 +80,7 @@ def test_forty_guesses_at_once_are_checked_no_more_than_one_after_another(served
     assert sign_in(served, "admin", PASSWORD, client=AT_HOME) == 200
 
 
-def test_flood_of_names_is_cheap_and_locks_nobody_out_elsewhere(served: Served) -> None:
+def test_flood_of_names_is_cheap_and_locks_nobody_out_elsewhere(served: WebServer) -> None:
     before = processor_seconds(served)
     statuses = at_once(16, 1500, lambda number: sign_in(served, f"name-{number}", "x", client=ATTACKER))
     spent = processor_seconds(served) - before

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.world import BACKEND, PATIENCE_SECONDS, TWENTIETH
+from tests.acceptance.installation import BACKEND, PATIENCE_SECONDS, TWENTIETH
 from tests.postgres import ServerMissing, ThrowawayPostgres
 
 DATABASE = "coldreel"

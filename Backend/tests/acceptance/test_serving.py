@@ -10,26 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.serving import PATIENCE_SECONDS, Served, descendants, runs, until
+from tests.acceptance.web_server import PATIENCE_SECONDS, WebServer, descendants, runs, until
 
 SITE = {"GCP_STORAGE_USE_GCS": "False"}
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with Served(tmp_path, settings=SITE) as running:
+def served(tmp_path: Path) -> Iterator[WebServer]:
+    with WebServer(tmp_path, settings=SITE) as running:
         until(lambda: len(descendants(running.process.pid)) >= 2, "both children")
         yield running
 
 
-def test_children_end_with_a_supervisor_that_was_killed(served: Served) -> None:
+def test_children_end_with_a_supervisor_that_was_killed(served: WebServer) -> None:
     children = descendants(served.process.pid)
     served.process.kill()
     served.process.wait()
     until(lambda: not any(map(runs, children)), "the end of the children")
 
 
-def test_second_serve_on_one_home_ends_with_a_line_and_the_first_goes_on(served: Served) -> None:
+def test_second_serve_on_one_home_ends_with_a_line_and_the_first_goes_on(served: WebServer) -> None:
     other = [*served.command[:2], "serve", "--port", "0"]
     done = subprocess.run(
         other, env=served.environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
@@ -40,13 +40,13 @@ def test_second_serve_on_one_home_ends_with_a_line_and_the_first_goes_on(served:
     assert served.answers()
 
 
-def test_address_is_told_at_once_where_the_output_is_a_file(served: Served) -> None:
-    assert f"Coldreel listens on http://127.0.0.1:{served.port}/" in served.told()
+def test_address_is_told_at_once_where_the_output_is_a_file(served: WebServer) -> None:
+    assert f"Coldreel listens on http://127.0.0.1:{served.port}/" in served.log_text()
 
 
 def test_serve_from_another_folder_with_nobody_reading_survives_and_restarts(tmp_path: Path) -> None:
     """Its standard error is a pipe whose reader is gone."""
-    served = Served(tmp_path, "--no-worker", settings=SITE, cwd=Path("/"))
+    served = WebServer(tmp_path, "--no-worker", settings=SITE, cwd=Path("/"))
     reader, writer = os.pipe()
     process = subprocess.Popen(
         served.command, env=served.environment, stdout=writer, stderr=writer, cwd="/", start_new_session=True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.serving import Served, until
+from tests.acceptance.web_server import WebServer, until
 
 MIB = 2**20
 MOST_BYTES = 250_000_000
@@ -20,8 +20,8 @@ HEAD = b"POST /api/v0/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: applic
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("web"), "--no-worker") as running:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    with WebServer(tmp_path_factory.mktemp("web"), "--no-worker") as running:
         yield running
 
 
@@ -48,7 +48,7 @@ def trickle(connections: list[socket.socket], enough: threading.Event) -> None:
                 connection.send(b"x")
 
 
-def test_slow_and_idle_connections_keep_nobody_from_an_answer(served: Served) -> None:
+def test_slow_and_idle_connections_keep_nobody_from_an_answer(served: WebServer) -> None:
     enough = threading.Event()
     idle = [served.connect() for _ in range(200)]
     slow = [served.connect() for _ in range(500)]
@@ -72,7 +72,7 @@ def test_slow_and_idle_connections_keep_nobody_from_an_answer(served: Served) ->
             connection.close()
 
 
-def flood(served: Served, *parts: bytes) -> list[bytes]:
+def flood(served: WebServer, *parts: bytes) -> list[bytes]:
     with ThreadPoolExecutor(64) as senders:
         return list(senders.map(lambda _: served.exchange(*parts), range(64)))
 
@@ -81,7 +81,7 @@ EMPTY_OBJECTS = b"[" + b"{}," * ((8 * MIB - 4) // 3) + b"{}]"
 
 
 def test_flood_of_large_bodies_is_refused_and_leaves_memory_small(tmp_path: Path) -> None:
-    with Served(tmp_path, "--no-worker") as served:
+    with WebServer(tmp_path, "--no-worker") as served:
         length = b"Content-Length: %d\r\n\r\n" % len(EMPTY_OBJECTS)
         answers = flood(served, HEAD + length, EMPTY_OBJECTS)
         assert {answer[:12] for answer in answers} <= {b"HTTP/1.1 413", b""}
@@ -106,32 +106,32 @@ def test_flood_of_the_largest_bodies_that_are_taken_leaves_memory_small(
     body = b"[" + piece * ((MIB - 4) // len(piece)) + b"{}]"
     head = HEAD.replace(b"/api/v0/token/", path).replace(b"application/json", kind)
     head += b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with Served(tmp_path, "--no-worker") as served:
+    with WebServer(tmp_path, "--no-worker") as served:
         for _ in range(3):
             answers = flood(served, head, body)
             assert all(answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 503")) for answer in answers)
         assert served.peak_bytes() < MOST_BYTES
 
 
-def test_body_above_one_mebibyte_is_refused_before_it_is_sent(served: Served) -> None:
+def test_body_above_one_mebibyte_is_refused_before_it_is_sent(served: WebServer) -> None:
     head, _, body = served.exchange(HEAD + b"Content-Length: %d\r\n\r\n" % (MIB + 1)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413 ")
     assert b"application/json" in head
     assert json.loads(body) == {"detail": "The body is larger than 1 MiB."}
 
 
-def test_client_that_sends_a_body_above_one_mebibyte_reads_why_it_is_refused(served: Served) -> None:
+def test_client_that_sends_a_body_above_one_mebibyte_reads_why_it_is_refused(served: WebServer) -> None:
     answer = served.exchange(HEAD + b"Content-Length: %d\r\n\r\n" % (3 * MIB), b" " * (3 * MIB))
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-def test_body_of_one_mebibyte_reaches_the_application(served: Served) -> None:
+def test_body_of_one_mebibyte_reaches_the_application(served: WebServer) -> None:
     padded = b" " * (MIB - 2) + b"{}"
     head = HEAD.replace(b"token/", b"recordings/transfer-to-gcp/") + b"Connection: close\r\n"
     assert served.exchange(head + b"Content-Length: %d\r\n\r\n" % MIB, padded).startswith(b"HTTP/1.1 401 ")
 
 
-def test_headers_above_32_kibibytes_are_refused(served: Served) -> None:
+def test_headers_above_32_kibibytes_are_refused(served: WebServer) -> None:
     assert served.exchange(HEAD + b"X-Long: " + b"x" * 40_000).split()[1] == b"431"
     assert served.exchange(
         b"GET /api/v0/openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Long: "
@@ -140,12 +140,12 @@ def test_headers_above_32_kibibytes_are_refused(served: Served) -> None:
     ).startswith(b"HTTP/1.1 200 ")
 
 
-def test_garbage_is_answered_without_a_trace(served: Served) -> None:
+def test_garbage_is_answered_without_a_trace(served: WebServer) -> None:
     assert served.exchange(b"\x16\x03\x01\x02\x00\r\n\r\n").startswith(b"HTTP/1.0 400 ")
-    assert "Traceback" not in served.told()
+    assert "Traceback" not in served.log_text()
 
 
-def test_multipart_body_is_refused_before_it_is_read(served: Served) -> None:
+def test_multipart_body_is_refused_before_it_is_read(served: WebServer) -> None:
     head = HEAD.replace(b"/api/v0/token/", b"/admin/login/").replace(
         b"application/json", b"multipart/form-data; boundary=b"
     )
@@ -154,16 +154,16 @@ def test_multipart_body_is_refused_before_it_is_read(served: Served) -> None:
     )
 
 
-def test_host_that_is_not_ours_is_refused_in_one_line(served: Served) -> None:
+def test_host_that_is_not_ours_is_refused_in_one_line(served: WebServer) -> None:
     for path in (b"/admin/login/", b"/api/v0/recordings/"):
-        before = len(served.told().splitlines())
+        before = len(served.log_text().splitlines())
         request = b"GET %b HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n" % path
         assert served.exchange(request).startswith(b"HTTP/1.1 400 ")
-        (line,) = served.told().splitlines()[before:]
+        (line,) = served.log_text().splitlines()[before:]
         assert "evil.example" in line
 
 
-def test_connections_beyond_the_usual_limit_of_files_are_taken(served: Served) -> None:
+def test_connections_beyond_the_usual_limit_of_files_are_taken(served: WebServer) -> None:
     """Many systems let a process open 1,024 files unless it asks for more."""
     many = [served.connect() for _ in range(1100)]
     try:

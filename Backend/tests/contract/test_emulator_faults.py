@@ -9,23 +9,23 @@ import pytest
 
 from gcs_emulator.process import EmulatorProcess
 from tests.contract.benches import BUCKET, QUANTUM, noise
-from tests.contract.raw import Raw, goog_hash
+from tests.contract.raw_http import RawHttp, goog_hash
 
 BROKEN = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
 @pytest.fixture
-def raw(emulator: EmulatorProcess) -> Raw:
-    return Raw(emulator)
+def raw(emulator: EmulatorProcess) -> RawHttp:
+    return RawHttp(emulator)
 
 
-def test_fault_meets_as_many_requests_as_it_says(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_fault_meets_as_many_requests_as_it_says(raw: RawHttp, emulator: EmulatorProcess) -> None:
     raw.put("a", b"x")
     emulator.fault("status", kind="get", times=2, skip=1, status=429)
     assert [raw.object("a").status for _ in range(5)] == [200, 429, 429, 200, 200]
 
 
-def test_fault_meets_only_what_it_matches(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_fault_meets_only_what_it_matches(raw: RawHttp, emulator: EmulatorProcess) -> None:
     raw.put("a", b"x")
     raw.put("b", b"x")
     emulator.fault("status", kind="get", name="b", method="GET", times=9)
@@ -33,7 +33,7 @@ def test_fault_meets_only_what_it_matches(raw: Raw, emulator: EmulatorProcess) -
     assert raw.object("b", method="DELETE").status == 204
 
 
-def test_faults_are_shown_and_forgotten(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_faults_are_shown_and_forgotten(raw: RawHttp, emulator: EmulatorProcess) -> None:
     raw.put("a", b"x")
     emulator.fault("status", kind="get", times=3)
     raw.object("a")
@@ -61,21 +61,21 @@ def test_fault_that_makes_no_sense_is_refused(emulator: EmulatorProcess, wanted:
     ("status", "reason"),
     [(401, "authError"), (403, "rateLimitExceeded"), (403, "quotaExceeded"), (404, "notFound"), (410, "gone")],
 )
-def test_status_carries_its_reason(raw: Raw, emulator: EmulatorProcess, status: int, reason: str) -> None:
+def test_status_carries_its_reason(raw: RawHttp, emulator: EmulatorProcess, status: int, reason: str) -> None:
     emulator.fault("status", kind="list", status=status, reason=reason, retry_after_seconds=5)
     reply = raw("GET", f"/storage/v1/b/{BUCKET}/o")
     assert (reply.status, reply.reason, reply.headers["retry-after"]) == (status, reason, "5")
     assert ("www-authenticate" in reply.headers) == (status == 401)
 
 
-def test_status_after_some_bytes_keeps_what_arrived(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_status_after_some_bytes_keeps_what_arrived(raw: RawHttp, emulator: EmulatorProcess) -> None:
     session = raw.start()
     emulator.fault("status", kind="chunk", status=503, after_bytes=2 * QUANTUM + 17)
     assert raw.chunk(session, f"0-{4 * QUANTUM - 1}/*", noise(4 * QUANTUM)).status == 503
     assert raw.chunk(session, "*/*").headers["range"] == f"bytes=0-{2 * QUANTUM - 1}"
 
 
-def test_reset_after_some_bytes_keeps_what_arrived(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_reset_after_some_bytes_keeps_what_arrived(raw: RawHttp, emulator: EmulatorProcess) -> None:
     session = raw.start()
     emulator.fault("reset", kind="chunk", after_bytes=3 * QUANTUM)
     with pytest.raises(BROKEN):
@@ -84,7 +84,7 @@ def test_reset_after_some_bytes_keeps_what_arrived(raw: Raw, emulator: EmulatorP
     assert raw.chunk(session, "*/*").headers["range"] == f"bytes=0-{3 * QUANTUM - 1}"
 
 
-def test_reset_after_the_last_byte_finishes_nothing(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_reset_after_the_last_byte_finishes_nothing(raw: RawHttp, emulator: EmulatorProcess) -> None:
     session = raw.start()
     emulator.fault("reset", kind="final_chunk", after_bytes=QUANTUM)
     with pytest.raises(BROKEN):
@@ -93,7 +93,7 @@ def test_reset_after_the_last_byte_finishes_nothing(raw: Raw, emulator: Emulator
     assert raw.chunk(session, f"*/{QUANTUM}").status == 200
 
 
-def test_stall_takes_what_came_before_and_then_nothing(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_stall_takes_what_came_before_and_then_nothing(raw: RawHttp, emulator: EmulatorProcess) -> None:
     session = raw.start()
     emulator.fault("stall", kind="chunk", after_bytes=QUANTUM, seconds=60)
     line = raw.open_chunk(session, f"0-{4 * QUANTUM - 1}/*", 4 * QUANTUM)
@@ -105,7 +105,7 @@ def test_stall_takes_what_came_before_and_then_nothing(raw: Raw, emulator: Emula
     line.close()
 
 
-def test_flipped_byte_is_refused_by_the_checksum(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_flipped_byte_is_refused_by_the_checksum(raw: RawHttp, emulator: EmulatorProcess) -> None:
     data = noise(QUANTUM)
     emulator.fault("flip_byte", kind="final_chunk", after_bytes=1000)
     reply = raw.chunk(raw.start(), f"0-{QUANTUM - 1}/{QUANTUM}", data, **{"X-Goog-Hash": goog_hash(data)})
@@ -113,19 +113,19 @@ def test_flipped_byte_is_refused_by_the_checksum(raw: Raw, emulator: EmulatorPro
     assert raw.object("clip.mp4").status == 404
 
 
-def test_flipped_byte_is_stored_where_nobody_sent_a_checksum(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_flipped_byte_is_stored_where_nobody_sent_a_checksum(raw: RawHttp, emulator: EmulatorProcess) -> None:
     emulator.fault("flip_byte", kind="final_chunk", after_bytes=1)
     raw.chunk(raw.start(), "0-2/3", b"abc")
     assert raw.object("clip.mp4", "?alt=media").body == bytes([ord("a"), ord("b") ^ 0xFF, ord("c")])
 
 
-def test_corrupt_metadata_is_what_the_bucket_says_from_then_on(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_corrupt_metadata_is_what_the_bucket_says_from_then_on(raw: RawHttp, emulator: EmulatorProcess) -> None:
     emulator.fault("corrupt_metadata", kind="final_chunk", fields={"crc32c": "AAAAAA==", "size": "7"})
     assert raw.chunk(raw.start(), "0-2/3", b"abc").json["crc32c"] == "AAAAAA=="
     assert raw.object("clip.mp4").json["size"] == "7"
 
 
-def test_lost_answer_has_done_its_work(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_lost_answer_has_done_its_work(raw: RawHttp, emulator: EmulatorProcess) -> None:
     emulator.fault("lost_answer", kind="final_chunk")
     session = raw.start()
     with pytest.raises(BROKEN):
@@ -137,7 +137,7 @@ def test_lost_answer_has_done_its_work(raw: Raw, emulator: EmulatorProcess) -> N
     assert raw.object("clip.mp4").status == 404
 
 
-def test_partial_commit_tells_what_it_kept(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_partial_commit_tells_what_it_kept(raw: RawHttp, emulator: EmulatorProcess) -> None:
     emulator.fault("partial_commit", kind="chunk", commit_bytes=2 * QUANTUM + 5)
     session = raw.start()
     reply = raw.chunk(session, f"0-{4 * QUANTUM - 1}/*", noise(4 * QUANTUM))
@@ -152,7 +152,7 @@ def test_partial_commit_tells_what_it_kept(raw: Raw, emulator: EmulatorProcess) 
 
 @pytest.mark.parametrize("odd", [1, QUANTUM - 1, 2 * QUANTUM + 5])
 def test_odd_commit_keeps_exactly_what_it_says_also_over_a_restart(
-    raw: Raw, emulator: EmulatorProcess, odd: int
+    raw: RawHttp, emulator: EmulatorProcess, odd: int
 ) -> None:
     emulator.fault("odd_commit", kind="chunk", commit_bytes=odd)
     session, data = raw.start(), noise(5 * QUANTUM)
@@ -169,14 +169,14 @@ def test_odd_commit_keeps_exactly_what_it_says_also_over_a_restart(
     assert raw.object("clip.mp4", "?alt=media").body == data
 
 
-def test_delay_does_the_work_afterwards(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_delay_does_the_work_afterwards(raw: RawHttp, emulator: EmulatorProcess) -> None:
     raw.put("a", b"x")
     emulator.fault("delay", kind="get", seconds=0.05)
     assert raw.object("a").status == 200
     assert emulator.requests(kind="get", fault="delay")
 
 
-def test_log_tells_what_was_asked_and_answered(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_log_tells_what_was_asked_and_answered(raw: RawHttp, emulator: EmulatorProcess) -> None:
     session = raw.start("one.mp4")
     raw.chunk(session, f"0-{QUANTUM - 1}/*", noise(QUANTUM))
     raw.chunk(session, f"{QUANTUM}-{QUANTUM + 2}/{QUANTUM + 3}", b"abc")
@@ -194,14 +194,14 @@ def test_log_tells_what_was_asked_and_answered(raw: Raw, emulator: EmulatorProce
 # --- behind the client's back ---
 
 
-def test_object_is_replaced_behind_the_clients_back(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_object_is_replaced_behind_the_clients_back(raw: RawHttp, emulator: EmulatorProcess) -> None:
     made = raw.put("a b/c.mp4", b"before")
     replaced = emulator.put_object(BUCKET, "a b/c.mp4", b"after")
     assert int(replaced["generation"]) > int(made["generation"])
     assert raw.object("a b/c.mp4", "?alt=media").body == b"after"
 
 
-def test_metadata_is_changed_behind_the_clients_back(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_metadata_is_changed_behind_the_clients_back(raw: RawHttp, emulator: EmulatorProcess) -> None:
     raw.put("a", b"before")
     emulator.patch_object(BUCKET, "a", crc32c="AAAAAA==", size="1", generation="5", temporaryHold=True)
     told = raw.object("a").json
@@ -210,14 +210,14 @@ def test_metadata_is_changed_behind_the_clients_back(raw: Raw, emulator: Emulato
     assert raw.object("a").json == told
 
 
-def test_stored_bytes_rot_behind_the_clients_back(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_stored_bytes_rot_behind_the_clients_back(raw: RawHttp, emulator: EmulatorProcess) -> None:
     made = raw.put("a", b"abc")
     emulator.patch_object(BUCKET, "a", flip_byte_at=1)
     assert raw.object("a", "?alt=media").body != b"abc"
     assert raw.object("a").json["crc32c"] == made["crc32c"]
 
 
-def test_held_object_is_removed_behind_the_clients_back(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_held_object_is_removed_behind_the_clients_back(raw: RawHttp, emulator: EmulatorProcess) -> None:
     raw.put("a", b"abc")
     emulator.patch_object(BUCKET, "a", temporaryHold=True)
     emulator.delete_object(BUCKET, "a")

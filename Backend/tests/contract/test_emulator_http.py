@@ -13,18 +13,18 @@ import pytest
 from gcs_emulator.limits import RateLimit
 from gcs_emulator.process import EmulatorProcess
 from tests.contract.benches import BUCKET, QUANTUM, noise
-from tests.contract.raw import Raw, goog_hash
+from tests.contract.raw_http import RawHttp, goog_hash
 
 
 @pytest.fixture
-def raw(emulator: EmulatorProcess) -> Raw:
-    return Raw(emulator)
+def raw(emulator: EmulatorProcess) -> RawHttp:
+    return RawHttp(emulator)
 
 
 # --- sessions ---
 
 
-def test_total_finishes_a_session_that_has_exactly_so_much(raw: Raw) -> None:
+def test_total_finishes_a_session_that_has_exactly_so_much(raw: RawHttp) -> None:
     data = noise(2 * QUANTUM)
     session = raw.start()
     raw.chunk(session, f"0-{2 * QUANTUM - 1}/*", data)
@@ -37,7 +37,7 @@ def test_total_finishes_a_session_that_has_exactly_so_much(raw: Raw) -> None:
     assert raw.object("clip.mp4", "?alt=media").body == data
 
 
-def test_total_with_a_wrong_checksum_finishes_nothing(raw: Raw) -> None:
+def test_total_with_a_wrong_checksum_finishes_nothing(raw: RawHttp) -> None:
     session = raw.start()
     raw.chunk(session, f"0-{QUANTUM - 1}/*", noise(QUANTUM))
     reply = raw.chunk(session, f"*/{QUANTUM}", **{"X-Goog-Hash": goog_hash(b"other")})
@@ -45,7 +45,7 @@ def test_total_with_a_wrong_checksum_finishes_nothing(raw: Raw) -> None:
     assert raw.object("clip.mp4").status == 404
 
 
-def test_total_of_the_whole_finishes_nothing_while_bytes_are_missing(raw: Raw) -> None:
+def test_total_of_the_whole_finishes_nothing_while_bytes_are_missing(raw: RawHttp) -> None:
     session = raw.start(declared=4 * QUANTUM)
     assert "range" not in raw.chunk(session, f"*/{4 * QUANTUM}").headers
     raw.chunk(session, f"0-{QUANTUM - 1}/{4 * QUANTUM}", noise(QUANTUM))
@@ -53,12 +53,12 @@ def test_total_of_the_whole_finishes_nothing_while_bytes_are_missing(raw: Raw) -
     assert raw.object("clip.mp4").status == 404
 
 
-def test_empty_object_is_finished_by_its_total(raw: Raw) -> None:
+def test_empty_object_is_finished_by_its_total(raw: RawHttp) -> None:
     reply = raw.chunk(raw.start(), "*/0")
     assert (reply.status, reply.json["size"], reply.json["crc32c"]) == (200, "0", "AAAAAA==")
 
 
-def test_finished_session_repeats_its_object_whatever_is_asked(raw: Raw) -> None:
+def test_finished_session_repeats_its_object_whatever_is_asked(raw: RawHttp) -> None:
     session = raw.start()
     made = raw.chunk(session, "0-4/5", b"01234").json
     for content_range, data in (("*/*", b""), ("*/5", b""), ("*/9", b""), ("0-4/5", b"01234"), ("0-4/*", b"99999")):
@@ -66,7 +66,7 @@ def test_finished_session_repeats_its_object_whatever_is_asked(raw: Raw) -> None
         assert (reply.status, reply.json) == (200, made)
 
 
-def test_chunk_below_a_quantum_is_refused_unless_it_is_the_last(raw: Raw) -> None:
+def test_chunk_below_a_quantum_is_refused_unless_it_is_the_last(raw: RawHttp) -> None:
     session = raw.start()
     reply = raw.chunk(session, "0-99/*", noise(100))
     assert reply.status == 400
@@ -74,13 +74,13 @@ def test_chunk_below_a_quantum_is_refused_unless_it_is_the_last(raw: Raw) -> Non
     assert raw.chunk(session, "0-99/100", noise(100)).status == 200
 
 
-def test_chunk_that_is_no_multiple_is_committed_in_whole_quanta(raw: Raw) -> None:
+def test_chunk_that_is_no_multiple_is_committed_in_whole_quanta(raw: RawHttp) -> None:
     session = raw.start()
     reply = raw.chunk(session, f"0-{2 * QUANTUM + 999}/*", noise(2 * QUANTUM + 1000))
     assert (reply.status, reply.headers["range"]) == (308, f"bytes=0-{2 * QUANTUM - 1}")
 
 
-def test_gap_is_refused_in_the_words_of_the_service(raw: Raw) -> None:
+def test_gap_is_refused_in_the_words_of_the_service(raw: RawHttp) -> None:
     reply = raw.chunk(raw.start(), "4-5/6", b"ok")
     assert (reply.status, reply.headers["content-type"]) == (503, "text/plain; charset=utf-8")
     assert reply.body.decode() == (
@@ -89,7 +89,7 @@ def test_gap_is_refused_in_the_words_of_the_service(raw: Raw) -> None:
     )
 
 
-def test_bytes_that_are_there_already_are_skipped(raw: Raw) -> None:
+def test_bytes_that_are_there_already_are_skipped(raw: RawHttp) -> None:
     data = noise(3 * QUANTUM + 10)
     session = raw.start()
     raw.chunk(session, f"0-{2 * QUANTUM - 1}/*", data[: 2 * QUANTUM])
@@ -99,43 +99,43 @@ def test_bytes_that_are_there_already_are_skipped(raw: Raw) -> None:
     assert raw.object("clip.mp4", "?alt=media").body == data
 
 
-def test_session_that_never_was_is_404(raw: Raw) -> None:
+def test_session_that_never_was_is_404(raw: RawHttp) -> None:
     session = raw.start()
     assert raw.chunk(session[:-4] + "nope", "*/*").status == 404
 
 
-def test_cancelled_session_is_499_from_then_on(raw: Raw) -> None:
+def test_cancelled_session_is_499_from_then_on(raw: RawHttp) -> None:
     session = raw.start()
     assert raw("DELETE", session).status == 499
     assert raw.chunk(session, "*/*").status == 499
 
 
-def test_session_of_eight_days_ago_is_410(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_session_of_eight_days_ago_is_410(raw: RawHttp, emulator: EmulatorProcess) -> None:
     session = raw.start()
     emulator.set_clock(8 * 86_400)
     assert raw.chunk(session, "*/*").status == 410
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_sessions_end_when_the_bucket_says_so(raw: Raw, emulator: EmulatorProcess, status: int) -> None:
+def test_sessions_end_when_the_bucket_says_so(raw: RawHttp, emulator: EmulatorProcess, status: int) -> None:
     session = raw.start()
     assert emulator.expire_sessions(status) == 1
     assert raw.chunk(session, "*/*").status == status
 
 
-def test_total_other_than_announced_is_refused(raw: Raw) -> None:
+def test_total_other_than_announced_is_refused(raw: RawHttp) -> None:
     session = raw.start(declared=10)
     assert raw.chunk(session, "0-4/5", b"01234").status == 400
     assert raw.chunk(session, "0-9/10", b"0123456789").status == 200
 
 
-def test_range_that_contradicts_the_body_is_refused(raw: Raw) -> None:
+def test_range_that_contradicts_the_body_is_refused(raw: RawHttp) -> None:
     session = raw.start()
     assert raw.chunk(session, "0-9/10", b"01234").status == 400
     assert raw.chunk(session, "nonsense", b"01234").status == 400
 
 
-def test_precondition_is_checked_at_the_start_and_at_the_end(raw: Raw) -> None:
+def test_precondition_is_checked_at_the_start_and_at_the_end(raw: RawHttp) -> None:
     session = raw.start(query="&ifGenerationMatch=0")
     raw.put("clip.mp4", b"faster")
     reply = raw.chunk(session, "0-4/5", b"01234")
@@ -145,7 +145,7 @@ def test_precondition_is_checked_at_the_start_and_at_the_end(raw: Raw) -> None:
     assert raw("POST", f"/upload/storage/v1/b/{BUCKET}/o?{query}", body).status == 412
 
 
-def test_later_chunk_takes_over_from_one_that_hangs(raw: Raw) -> None:
+def test_later_chunk_takes_over_from_one_that_hangs(raw: RawHttp) -> None:
     data = noise(4 * QUANTUM)
     session = raw.start()
     with raw.open_chunk(session, f"0-{4 * QUANTUM - 1}/*", 4 * QUANTUM) as hanging:
@@ -159,14 +159,14 @@ def test_later_chunk_takes_over_from_one_that_hangs(raw: Raw) -> None:
     assert raw.object("clip.mp4", "?alt=media").body == data
 
 
-def wait_for_range(raw: Raw, session: str, committed_bytes: int) -> None:
+def wait_for_range(raw: RawHttp, session: str, committed_bytes: int) -> None:
     give_up_at = time.monotonic() + 30
     while raw.chunk(session, "*/*").headers.get("range") != f"bytes=0-{committed_bytes - 1}":
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
 
 
-def test_connection_cut_in_mid_chunk_commits_whole_quanta(raw: Raw) -> None:
+def test_connection_cut_in_mid_chunk_commits_whole_quanta(raw: RawHttp) -> None:
     session = raw.start()
     line = raw.open_chunk(session, f"0-{9 * QUANTUM - 1}/*", 9 * QUANTUM)
     line.sendall(noise(3 * QUANTUM + 5000))
@@ -174,7 +174,7 @@ def test_connection_cut_in_mid_chunk_commits_whole_quanta(raw: Raw) -> None:
     wait_for_range(raw, session, 3 * QUANTUM)
 
 
-def test_post_to_a_session_is_a_chunk_too(raw: Raw) -> None:
+def test_post_to_a_session_is_a_chunk_too(raw: RawHttp) -> None:
     session = raw.start()
     reply = raw("POST", session, b"01234", {"Content-Range": "bytes 0-4/5"})
     assert (reply.status, reply.json["size"]) == (200, "5")
@@ -184,7 +184,7 @@ def test_post_to_a_session_is_a_chunk_too(raw: Raw) -> None:
 
 
 @pytest.mark.parametrize("where", ["header", "metadata"])
-def test_md5_is_checked_where_it_is_given(raw: Raw, where: str) -> None:
+def test_md5_is_checked_where_it_is_given(raw: RawHttp, where: str) -> None:
     wrong = "1B2M2Y8AsgTpgAmY7PhCfg=="
     session = raw.start(**({"md5Hash": wrong} if where == "metadata" else {}))
     headers = {"X-Goog-Hash": f"md5={wrong}"} if where == "header" else {}
@@ -193,7 +193,7 @@ def test_md5_is_checked_where_it_is_given(raw: Raw, where: str) -> None:
     assert reply.json["error"]["message"].startswith("Provided MD5 hash")
 
 
-def test_crc32c_announced_at_the_start_is_checked_at_the_end(raw: Raw) -> None:
+def test_crc32c_announced_at_the_start_is_checked_at_the_end(raw: RawHttp) -> None:
     session = raw.start(crc32c="AAAAAA==")
     reply = raw.chunk(session, "0-4/5", b"01234")
     assert (reply.status, reply.reason) == (400, "invalid")
@@ -203,7 +203,7 @@ def test_crc32c_announced_at_the_start_is_checked_at_the_end(raw: Raw) -> None:
 # --- objects ---
 
 
-def test_generations_grow_even_when_the_clock_goes_back(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_generations_grow_even_when_the_clock_goes_back(raw: RawHttp, emulator: EmulatorProcess) -> None:
     first = int(raw.put("a", b"1")["generation"])
     emulator.set_clock(-86_400)
     second = int(raw.put("a", b"2")["generation"])
@@ -212,7 +212,7 @@ def test_generations_grow_even_when_the_clock_goes_back(raw: Raw, emulator: Emul
     assert first < second < third
 
 
-def test_ranges_are_answered_as_asked(raw: Raw) -> None:
+def test_ranges_are_answered_as_asked(raw: RawHttp) -> None:
     raw.put("clip.mp4", b"0123456789")
     where = f"/download/storage/v1/b/{BUCKET}/o/clip.mp4?alt=media"
     for asked, told, body in [
@@ -226,7 +226,7 @@ def test_ranges_are_answered_as_asked(raw: Raw) -> None:
     assert raw("GET", where, headers={"Range": "bytes=10-"}).status == 416
 
 
-def test_patch_merges_metadata_and_update_replaces_it(raw: Raw) -> None:
+def test_patch_merges_metadata_and_update_replaces_it(raw: RawHttp) -> None:
     session = raw.start(metadata={"a": "1", "b": "2"})
     raw.chunk(session, "0-0/1", b"x")
     patched = raw.object("clip.mp4", method="PATCH", body=b'{"metadata": {"b": null, "c": "3"}}').json
@@ -235,7 +235,7 @@ def test_patch_merges_metadata_and_update_replaces_it(raw: Raw) -> None:
     assert updated["metadata"] == {"d": "4"}
 
 
-def test_condition_is_checked_before_a_hold(raw: Raw) -> None:
+def test_condition_is_checked_before_a_hold(raw: RawHttp) -> None:
     made = raw.put("clip.mp4", b"x")
     raw.object("clip.mp4", method="PATCH", body=b'{"temporaryHold": true}')
     assert raw.object("clip.mp4", "?ifGenerationMatch=1", "DELETE").status == 412
@@ -244,7 +244,7 @@ def test_condition_is_checked_before_a_hold(raw: Raw) -> None:
     assert "is under active Temporary hold" in reply.json["error"]["message"]
 
 
-def test_held_object_is_not_overwritten_either(raw: Raw) -> None:
+def test_held_object_is_not_overwritten_either(raw: RawHttp) -> None:
     raw.put("clip.mp4", b"x")
     raw.object("clip.mp4", method="PATCH", body=b'{"temporaryHold": true}')
     where = f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=clip.mp4"
@@ -252,7 +252,7 @@ def test_held_object_is_not_overwritten_either(raw: Raw) -> None:
     assert raw.object("clip.mp4", "?alt=media").body == b"x"
 
 
-def test_retention_policy_binds_objects_that_were_there_before(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_retention_policy_binds_objects_that_were_there_before(raw: RawHttp, emulator: EmulatorProcess) -> None:
     raw.put("clip.mp4", b"x")
     emulator.set_bucket(BUCKET, retentionPolicy={"retentionPeriod": "600"})
     reply = raw.object("clip.mp4", method="DELETE")
@@ -260,7 +260,7 @@ def test_retention_policy_binds_objects_that_were_there_before(raw: Raw, emulato
     assert "retentionExpirationTime" in raw.object("clip.mp4").json
 
 
-def test_event_based_hold_keeps_the_retention_period_from_starting(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_event_based_hold_keeps_the_retention_period_from_starting(raw: RawHttp, emulator: EmulatorProcess) -> None:
     emulator.set_bucket(BUCKET, retentionPolicy={"retentionPeriod": "600"}, defaultEventBasedHold=True)
     assert "retentionExpirationTime" not in raw.put("clip.mp4", b"x")
     emulator.set_clock(3600)
@@ -268,7 +268,7 @@ def test_event_based_hold_keeps_the_retention_period_from_starting(raw: Raw, emu
     assert released["retentionExpirationTime"] > released["updated"]
 
 
-def test_pages_go_on_where_they_ended(raw: Raw) -> None:
+def test_pages_go_on_where_they_ended(raw: RawHttp) -> None:
     for index in range(5):
         raw.put(f"{index}.mp4", b"x")
     where = f"/storage/v1/b/{BUCKET}/o?maxResults=2"
@@ -283,7 +283,7 @@ def test_pages_go_on_where_they_ended(raw: Raw) -> None:
 # --- refusals ---
 
 
-def test_missing_object_and_missing_bucket_are_told_apart(raw: Raw) -> None:
+def test_missing_object_and_missing_bucket_are_told_apart(raw: RawHttp) -> None:
     nothing = raw.object("nothing")
     assert (nothing.status, nothing.reason) == (404, "notFound")
     assert nothing.json["error"]["message"] == f"No such object: {BUCKET}/nothing"
@@ -305,7 +305,7 @@ def test_missing_object_and_missing_bucket_are_told_apart(raw: Raw) -> None:
         ("GET", f"/storage/v1/b/{BUCKET}?generation=1"),
     ],
 )
-def test_what_is_not_emulated_is_refused_and_never_ignored(raw: Raw, method: str, path: str) -> None:
+def test_what_is_not_emulated_is_refused_and_never_ignored(raw: RawHttp, method: str, path: str) -> None:
     reply = raw(method, path)
     assert reply.status == 501
     if method != "HEAD":
@@ -324,12 +324,12 @@ def test_what_is_not_emulated_is_refused_and_never_ignored(raw: Raw, method: str
         b'{"name": ".."}',
     ],
 )
-def test_object_that_makes_no_sense_is_refused(raw: Raw, resource: bytes) -> None:
+def test_object_that_makes_no_sense_is_refused(raw: RawHttp, resource: bytes) -> None:
     for way in ("resumable", "nonsense"):
         assert raw("POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType={way}", resource).status == 400
 
 
-def test_multipart_body_that_makes_no_sense_is_refused(raw: Raw) -> None:
+def test_multipart_body_that_makes_no_sense_is_refused(raw: RawHttp) -> None:
     where = f"/upload/storage/v1/b/{BUCKET}/o?uploadType=multipart"
     related = {"Content-Type": "multipart/related; boundary=b"}
     whole = b'--b\r\n\r\n{"name": "a"}\r\n--b\r\n\r\nfootage\r\n--b--'
@@ -341,28 +341,28 @@ def test_multipart_body_that_makes_no_sense_is_refused(raw: Raw) -> None:
     assert raw.object("a", "?alt=media").body == b"footage"
 
 
-def test_body_without_a_length_is_refused(raw: Raw) -> None:
+def test_body_without_a_length_is_refused(raw: RawHttp) -> None:
     reply = raw(
         "POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=a", None, {"Transfer-Encoding": "chunked"}
     )
     assert reply.status == 411
 
 
-def test_bucket_is_made_once(raw: Raw) -> None:
+def test_bucket_is_made_once(raw: RawHttp) -> None:
     body = json.dumps({"name": "second-bucket", "location": "EU"}).encode()
     assert raw("POST", "/storage/v1/b?project=p", body).json["location"] == "EU"
     assert raw("POST", "/storage/v1/b?project=p", body).status == 409
     assert raw("POST", "/storage/v1/b?project=p", b'{"name": "../x"}').status == 400
 
 
-def test_every_answer_carries_the_date_of_the_bucket(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_every_answer_carries_the_date_of_the_bucket(raw: RawHttp, emulator: EmulatorProcess) -> None:
     emulator.set_clock(10 * 86_400)
     for reply in (raw.object("nothing"), raw("GET", f"/storage/v1/b/{BUCKET}"), raw.chunk(raw.start(), "*/*")):
         ahead = parsedate_to_datetime(reply.headers["date"]) - datetime.now(tz=UTC)
         assert 9 < ahead.total_seconds() / 86_400 < 11
 
 
-def test_key_of_a_session_is_shown_nowhere(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_key_of_a_session_is_shown_nowhere(raw: RawHttp, emulator: EmulatorProcess) -> None:
     session = raw.start()
     raw.chunk(session, "0-4/5", b"01234")
     raw.chunk(session, "*/*")

@@ -10,7 +10,7 @@ import pytest
 
 from gcs_emulator.process import EmulatorProcess
 from tests.contract.benches import BUCKET, QUANTUM, BytesBody, crc_of, google_store, noise
-from tests.contract.raw import Raw, goog_hash
+from tests.contract.raw_http import RawHttp, goog_hash
 from tests.contract.test_emulator_http import wait_for_range
 
 MIB = 1024 * 1024
@@ -19,11 +19,11 @@ MOST_RESIDENT_BYTES = 100 * MIB
 
 
 @pytest.fixture
-def raw(emulator: EmulatorProcess) -> Raw:
-    return Raw(emulator)
+def raw(emulator: EmulatorProcess) -> RawHttp:
+    return RawHttp(emulator)
 
 
-def test_open_sessions_and_objects_survive_a_kill(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_open_sessions_and_objects_survive_a_kill(raw: RawHttp, emulator: EmulatorProcess) -> None:
     data = noise(9 * QUANTUM + 123)
     kept = raw.put("kept.mp4", b"kept")
     session = raw.start(temporaryHold=True, metadata={"a": "ü"})
@@ -43,14 +43,14 @@ def test_open_sessions_and_objects_survive_a_kill(raw: Raw, emulator: EmulatorPr
     assert raw.object("clip.mp4", "?alt=media").body == data
 
 
-def test_finished_session_remembers_its_object_after_a_kill(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_finished_session_remembers_its_object_after_a_kill(raw: RawHttp, emulator: EmulatorProcess) -> None:
     session = raw.start()
     made = raw.chunk(session, "0-2/3", b"abc").json
     emulator.restart()
     assert raw.chunk(session, "*/*").json == made
 
 
-def test_kill_between_object_and_session_is_mended(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_kill_between_object_and_session_is_mended(raw: RawHttp, emulator: EmulatorProcess) -> None:
     session = raw.start()
     made = raw.chunk(session, "0-2/3", b"abc").json
     emulator.kill()
@@ -60,7 +60,7 @@ def test_kill_between_object_and_session_is_mended(raw: Raw, emulator: EmulatorP
     assert raw.chunk(session, "*/*").json == made
 
 
-def test_strays_of_a_kill_are_swept_away(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_strays_of_a_kill_are_swept_away(raw: RawHttp, emulator: EmulatorProcess) -> None:
     raw.put("kept.mp4", b"kept")
     emulator.kill()
     objects = emulator.data / "buckets" / BUCKET / "objects"
@@ -85,7 +85,7 @@ def test_restart_keeps_the_address(emulator: EmulatorProcess) -> None:
     assert emulator.url == before
 
 
-def test_gigabytes_pass_in_bounded_memory(raw: Raw, emulator: EmulatorProcess, tmp_path: Path) -> None:
+def test_gigabytes_pass_in_bounded_memory(raw: RawHttp, emulator: EmulatorProcess, tmp_path: Path) -> None:
     sparse = tmp_path / "sparse.bin"
     with sparse.open("wb") as file:
         file.truncate(LARGE_BYTES)
@@ -98,7 +98,7 @@ def test_gigabytes_pass_in_bounded_memory(raw: Raw, emulator: EmulatorProcess, t
     assert emulator.stats()["peak_resident_bytes"] < MOST_RESIDENT_BYTES
 
 
-def test_twenty_uploads_at_once_pass_in_bounded_memory(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_twenty_uploads_at_once_pass_in_bounded_memory(raw: RawHttp, emulator: EmulatorProcess) -> None:
     data = noise(4 * MIB)
     lines = []
     for index in range(20):
@@ -116,7 +116,7 @@ def test_twenty_uploads_at_once_pass_in_bounded_memory(raw: Raw, emulator: Emula
 
 def test_more_objects_than_a_page_holds_are_listed(emulator: EmulatorProcess) -> None:
     store = google_store(emulator.url, None)
-    raw = Raw(emulator)
+    raw = RawHttp(emulator)
     names = [f"recordings/{index:05}.mp4" for index in range(1_003)]
     for name in names:
         raw.put(name, b"x")
@@ -139,7 +139,7 @@ def test_stopped_emulator_leaves_no_process(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
-def test_paused_emulator_answers_when_it_is_woken(raw: Raw, emulator: EmulatorProcess) -> None:
+def test_paused_emulator_answers_when_it_is_woken(raw: RawHttp, emulator: EmulatorProcess) -> None:
     emulator.pause()
     emulator.resume()
     assert raw.object("nothing").status == 404

@@ -16,7 +16,7 @@ from gcs_emulator.process import EmulatorProcess
 from offload.gcs import GoogleStore
 from offload.store import ObjectInfo
 from tests.contract.benches import BUCKET, google_store
-from tests.contract.raw import Raw, Reply
+from tests.contract.raw_http import RawHttp, Reply
 
 GOOGLE = "storage.googleapis.com"
 
@@ -41,7 +41,7 @@ class Signing:
 
     def __init__(self, emulator: EmulatorProcess, folder: Path, key: Path) -> None:
         self.emulator = emulator
-        self.raw = Raw(emulator)
+        self.raw = RawHttp(emulator)
         self._folder = folder
         self._key = key
 

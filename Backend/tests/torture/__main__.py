@@ -32,7 +32,7 @@ class Part:
 
 
 PARTS = (
-    Part("promises", "every promise, broken by one line, turns its test red", ("-m", "tests.promises")),
+    Part("promises", "every promise, broken by one line, makes its test fail", ("-m", "tests.promises")),
     Part("mutants", "300 mechanical changes of the guards are noticed or explained", ("-m", "tests.torture.mutants")),
     Part(
         "kills",
@@ -42,7 +42,7 @@ PARTS = (
     ),
     Part(
         "soak",
-        "half an hour of blows at the default timings, the disk filled to the last byte twice",
+        "half an hour of faults at the default timings, the disk filled to the last byte twice",
         ("-m", "benchmarks.soak", "--seconds", "1800", "--fill-disk", "2"),
     ),
     Part(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo.stage import Stage
-from tests.acceptance.serving import outer_environment
+from tests.acceptance.web_server import outer_environment
 
 BACKEND = Path(__file__).resolve().parents[2]
 TOLD = "SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "SESSION_COOKIE_SECURE"

@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.urls import reverse
 
 from apps.users.models import User
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 
 FRONT = "/admin/"
 

@@ -17,7 +17,7 @@ from apps.users.models import Role, User
 from gcs_emulator.process import EmulatorProcess
 from offload.states import State
 from tests.conftest import MakeRecording
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 from tests.integration.admin import pages
 from tests.integration.db import rows
 

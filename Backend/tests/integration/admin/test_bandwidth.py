@@ -9,7 +9,7 @@ from django.utils.html import escape
 
 from apps.cctv.models import Camera, Site
 from apps.users.models import User
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 from tests.integration.admin import pages
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,7 @@ from apps.cctv.models import Alarm, Camera, GCPVideoTransfer, PeriodicJob, Site,
 from apps.cctv.units import human_size
 from apps.users.models import User
 from offload.states import State
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 from tests.integration.admin import pages, scene
 from tests.integration.db import rows
 

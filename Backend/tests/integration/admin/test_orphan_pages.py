@@ -13,7 +13,7 @@ from gcs_emulator.process import EmulatorProcess
 from offload.states import State
 from offload.store import META_INSTALLATION, META_TRANSFER
 from tests.conftest import INSTALLATION_ID
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 from tests.integration.admin import pages
 from tests.integration.db import rows
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from apps.users.models import Role, User
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 from tests.integration.admin import pages
 from tests.integration.db import rows
 

@@ -17,7 +17,7 @@ from apps.cctv.units import human_size, span
 from apps.users.models import User
 from offload.errors import Reason
 from offload.states import UPLOADED, State
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 from tests.integration.admin import pages, scene
 from tests.integration.db import rows
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps.cctv.admin_pages.base import RoleAdmin
 from apps.cctv.models import Alarm, Camera, CameraGrant, PeriodicJob, Recording, Site, TransferBatch, WorkerProcess
 from apps.users.models import Role, User
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 from tests.integration.admin import pages, scene
 from tests.integration.db import rows
 

@@ -16,7 +16,7 @@ from apps.users.models import LoginFailures, Role, User
 from tests import counting_hasher
 from tests.conftest import PASSWORD
 from tests.counting_hasher import Counted, CountingHasher
-from tests.forms import FormClient
+from tests.form_client import FormClient
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIMIT, ADDRESS_LIMIT = 5, 50

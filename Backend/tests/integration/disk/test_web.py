@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 from django.http import HttpResponse
 
 from tests.conftest import PASSWORD
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -24,7 +24,7 @@ from offload.gcs.uploads import Uploads
 from offload.store import ObjectSpec, SessionStatus
 from tests.integration.gcs.conftest import QUANTUM, Bytes, crc32c
 from tests.integration.gcs.keys import write_key
-from tests.integration.gcs.stub import Connection, Stub, header
+from tests.integration.gcs.scripted_server import Connection, ScriptedServer, header
 
 SPEC = ObjectSpec("some-bucket", "clip.mp4", 4, "video/mp4", {})
 DESCRIBED = json.dumps(
@@ -47,7 +47,7 @@ class TokenService:
         self.refusal: tuple[str, bytes] | None = None
         self.asked: list[bytes] = []
         self._numbers = itertools.count(1)
-        self._stub = Stub(self._serve)
+        self._stub = ScriptedServer(self._serve)
 
     def __enter__(self) -> Self:
         self._stub.__enter__()
@@ -93,7 +93,7 @@ def objects(url: str, identity: Identity) -> Objects:
     )
 
 
-class PickyBucket(Stub):
+class PickyBucket(ScriptedServer):
     """Answers 401 to every token of `refused`."""
 
     def __init__(self, *refused: str) -> None:
@@ -196,7 +196,7 @@ def test_a_token_service_with_a_fault_of_its_own_is_tried_again(identity, servic
 
 
 def test_a_token_service_that_is_not_reached_is_a_line_that_is_down(tmp_path, key) -> None:
-    with Stub() as gone:
+    with ScriptedServer() as gone:
         uri = gone.url
     with pytest.raises(LineDown):
         identity_of(write_key(tmp_path / "key.json", key, token_uri=uri)).headers()
@@ -296,7 +296,7 @@ def test_nothing_is_read_or_sent_before_the_first_call(tmp_path: Path) -> None:
 # --- a session that answers 401 ---
 
 
-class DoubtingBucket(Stub):
+class DoubtingBucket(ScriptedServer):
     """A session of 512 KiB that has its first 256 KiB; it answers 401 to so many requests, or without a token."""
 
     def __init__(self, *, doubts: int = 0, wants_token: bool = False) -> None:

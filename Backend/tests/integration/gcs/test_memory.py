@@ -11,7 +11,7 @@ HEAVY = ("google.cloud.storage", "google.auth", "requests", "grpc", "opentelemet
 
 
 def test_twenty_uploads_at_once_leave_room_for_the_rest_of_a_worker(emulator, bucket) -> None:
-    command = [sys.executable, "-m", "tests.integration.gcs.uploading", emulator.url, bucket, "20", "16"]
+    command = [sys.executable, "-m", "tests.integration.gcs.upload_many", emulator.url, bucket, "20", "16"]
     done = subprocess.run(command, cwd=BACKEND, capture_output=True, text=True, timeout=240, check=True)
     assert len(emulator.objects(bucket)) == 20
     assert int(done.stdout) < 110

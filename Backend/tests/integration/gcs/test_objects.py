@@ -20,7 +20,7 @@ from offload.gcs.responses import object_info
 from offload.store import ObjectSpec
 from tests.integration.gcs.conftest import made_store, put
 from tests.integration.gcs.keys import write_key
-from tests.integration.gcs.stub import Stub
+from tests.integration.gcs.scripted_server import ScriptedServer
 
 MIB = 1024 * 1024
 
@@ -62,7 +62,7 @@ def test_a_bucket_that_answers_no_such_object_while_it_is_gone_is_found_out(buck
     """https://github.com/googleapis/nodejs-storage/issues/1183"""
     body = b'{"error": {"code": 404, "message": "No such object: b/n", "errors": [{"reason": "notFound"}]}}'
     kind = "Content-Type: application/json"
-    with Stub().answering("404 Not Found", kind, body=body) as stub, pytest.raises(StopAndTell) as caught:
+    with ScriptedServer().answering("404 Not Found", kind, body=body) as stub, pytest.raises(StopAndTell) as caught:
         made_store(stub.url).get("some-bucket", "clip.mp4")
     assert caught.value.code is Reason.BUCKET_NOT_FOUND
     assert "maxResults=1" in stub.heads[1]
@@ -81,14 +81,14 @@ def test_a_generation_that_was_deleted_from_a_versioned_bucket_is_not_there() ->
         b'{"bucket": "some-bucket", "name": "n", "generation": "7", "metageneration": "1", "size": "5", '
         b'"crc32c": "2HvlZg==", "timeCreated": "2026-09-30T21:58:39.652Z", "timeDeleted": "2026-10-01T00:00:00Z"}'
     )
-    with Stub().answering("200 OK", "Content-Type: application/json", body=body) as stub:
+    with ScriptedServer().answering("200 OK", "Content-Type: application/json", body=body) as stub:
         assert made_store(stub.url).get("some-bucket", "n", generation=7) is None
 
 
 def test_an_object_without_a_checksum_is_not_believed() -> None:
     body = b'{"bucket": "some-bucket", "name": "n", "generation": "7", "metageneration": "1", "size": "5"}'
     kind = "Content-Type: application/json"
-    with Stub().answering("200 OK", kind, body=body) as stub, pytest.raises(ObjectProblem) as caught:
+    with ScriptedServer().answering("200 OK", kind, body=body) as stub, pytest.raises(ObjectProblem) as caught:
         made_store(stub.url).get("some-bucket", "n")
     assert caught.value.code is Reason.OBJECT_DIFFERS
 
@@ -167,7 +167,7 @@ def test_only_the_named_generation_is_deleted(store, emulator, spec, data) -> No
 
 
 def test_every_delete_names_its_generation_twice(spec) -> None:
-    with Stub().answering("204 No Content") as stub:
+    with ScriptedServer().answering("204 No Content") as stub:
         made_store(stub.url).delete("some-bucket", "n", generation=7)
     assert "generation=7" in stub.heads[0]
     assert "ifGenerationMatch=7" in stub.heads[0]
@@ -255,7 +255,7 @@ def test_an_answer_of_another_length_is_no_file(sent) -> None:
             "crc32c": "2HvlZg==", "timeCreated": "2026-09-30T21:58:39.652Z",
         }
     )  # fmt: skip
-    with Stub().answering("206 Partial Content", body=sent) as stub, pytest.raises(TryAgain):
+    with ScriptedServer().answering("206 Partial Content", body=sent) as stub, pytest.raises(TryAgain):
         list(made_store(stub.url).read_range(info))
 
 

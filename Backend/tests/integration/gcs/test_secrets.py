@@ -13,7 +13,7 @@ from offload.gcs import GoogleStore
 from offload.gcs.transport import Request
 from offload.store import ObjectSpec
 from tests.integration.gcs.conftest import Bytes, made_store
-from tests.integration.gcs.stub import Connection, Stub
+from tests.integration.gcs.scripted_server import Connection, ScriptedServer
 
 KEY = "SESSIONKEYabcdefghijklmnop"
 SPEC = ObjectSpec("some-bucket", "clip.mp4", 4, "video/mp4", {})
@@ -35,16 +35,16 @@ def cuts(connection: Connection) -> None:
     connection.reset()
 
 
-BEHAVIOURS: dict[str, Callable[[], Stub]] = {
+BEHAVIOURS: dict[str, Callable[[], ScriptedServer]] = {
     **{
-        f"{status} {name}": lambda status=status, body=body: Stub().answering(status, body=body)
+        f"{status} {name}": lambda status=status, body=body: ScriptedServer().answering(status, body=body)
         for status in ("400 Bad", "401 No", "403 No", "404 No", "410 Gone", "412 No", "429 Slow", "503 Down", "200 OK")
         for name, body in (("html", HTML), ("json", JSON))
     },
-    "redirect": lambda: Stub().answering("302 Found", f"Location: http://127.0.0.1/?upload_id={KEY}"),
-    "bad range": lambda: Stub().answering("308 Incomplete", f"Range: upload_id={KEY}"),
-    "stall": lambda: Stub(stalls),
-    "reset": lambda: Stub(cuts),
+    "redirect": lambda: ScriptedServer().answering("302 Found", f"Location: http://127.0.0.1/?upload_id={KEY}"),
+    "bad range": lambda: ScriptedServer().answering("308 Incomplete", f"Range: upload_id={KEY}"),
+    "stall": lambda: ScriptedServer(stalls),
+    "reset": lambda: ScriptedServer(cuts),
 }
 
 CALLS: dict[str, Callable[[GoogleStore, str], object]] = {
@@ -70,7 +70,7 @@ def test_no_failure_shows_a_session_uri(behaviour: str, caplog, capfd) -> None:
 @pytest.mark.parametrize("call", CALLS)
 def test_no_line_that_is_down_and_no_foreign_place_shows_a_session_uri(call: str, caplog, capfd) -> None:
     caplog.set_level(logging.DEBUG)
-    with Stub() as gone:
+    with ScriptedServer() as gone:
         url = gone.url
     store = made_store(url)
     shown = [

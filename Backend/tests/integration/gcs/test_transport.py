@@ -18,7 +18,7 @@ from offload.errors import FileChanged, LeaseLost, LineDown, Reason, StopAndTell
 from offload.gcs.transport import PIECE_BYTES, QUICK_PIECE_BYTES, BytesBody, Pieces, Request, Transport
 from offload.store import ObjectSpec
 from tests.integration.gcs.conftest import Bytes, made_store
-from tests.integration.gcs.stub import Connection, Stub, header
+from tests.integration.gcs.scripted_server import Connection, ScriptedServer, header
 
 MIB = 1024 * 1024
 
@@ -55,7 +55,7 @@ def _ca_file() -> str:
 
 
 def test_a_request_says_http_1_1_an_exact_length_and_no_expect() -> None:
-    with Stub().answering("200 OK") as stub:
+    with ScriptedServer().answering("200 OK") as stub:
         transport().perform(Request("PUT", f"{stub.url}/x", {"Content-Range": "bytes 0-1/2"}, BytesBody(b"ab")))
     assert stub.heads[0].startswith("PUT /x HTTP/1.1\r\n")
     assert header(stub.heads[0], "content-length") == "2"
@@ -67,7 +67,7 @@ def test_a_request_says_http_1_1_an_exact_length_and_no_expect() -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
 def test_an_empty_body_is_sent_as_length_zero(method: str) -> None:
-    with Stub().answering("499 Client Closed Request", "X-Word: Kept") as stub:
+    with ScriptedServer().answering("499 Client Closed Request", "X-Word: Kept") as stub:
         answer = transport().perform(Request(method, f"{stub.url}/x"))
     assert stub.heads[0].startswith(f"{method} /x ")
     assert header(stub.heads[0], "content-length") == "0"
@@ -75,7 +75,7 @@ def test_an_empty_body_is_sent_as_length_zero(method: str) -> None:
 
 
 def test_one_thread_keeps_one_connection_for_all_its_requests() -> None:
-    with Stub().answering("200 OK") as stub:
+    with ScriptedServer().answering("200 OK") as stub:
         sender = transport()
         for _ in range(5):
             sender.perform(Request("PUT", f"{stub.url}/x", {}, BytesBody(b"a" * MIB)))
@@ -93,7 +93,7 @@ def test_a_refusal_in_mid_body_ends_the_sending_and_is_reported() -> None:
         connection.answer("503 Service Unavailable", "Retry-After: 7")
         connection.drain()
 
-    with Stub(script) as stub:
+    with ScriptedServer(script) as stub:
         body = Endless(1024 * MIB)
         answer = transport().perform(Request("PUT", f"{stub.url}/x", {}, body))
     assert (answer.status, answer.retry_after_seconds) == (503, 7.0)
@@ -107,7 +107,7 @@ def test_an_early_308_ends_the_sending_and_keeps_its_range() -> None:
         connection.answer("308 Resume Incomplete", "Range: bytes=0-262143")
         connection.drain()
 
-    with Stub(script) as stub:
+    with ScriptedServer(script) as stub:
         answer = transport().perform(Request("PUT", f"{stub.url}/x", {}, Endless(1024 * MIB)))
     assert (answer.status, answer.headers["range"]) == (308, "bytes=0-262143")
 
@@ -118,7 +118,7 @@ def test_a_refusal_followed_by_a_reset_is_a_reason_to_try_again_either_way() -> 
         connection.answer("503 Service Unavailable")
         connection.reset()
 
-    with Stub(script) as stub, contextlib.suppress(LineDown):  # the reset may overtake the answer
+    with ScriptedServer(script) as stub, contextlib.suppress(LineDown):  # the reset may overtake the answer
         assert transport().perform(Request("PUT", f"{stub.url}/x", {}, Endless(256 * MIB))).status == 503
 
 
@@ -128,7 +128,7 @@ def test_a_success_that_is_cut_short_is_no_answer() -> None:
         connection._socket.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"size":')
         connection.close()
 
-    with Stub(script) as stub, pytest.raises(LineDown):
+    with ScriptedServer(script) as stub, pytest.raises(LineDown):
         transport().perform(Request("PUT", f"{stub.url}/x"))
 
 
@@ -142,7 +142,7 @@ def test_a_reused_connection_that_was_closed_is_replaced_and_the_body_starts_aga
         stub.bodies.append(connection.request()[1])
         connection.answer("200 OK")
 
-    with Stub(closes_on_the_second, second) as stub:
+    with ScriptedServer(closes_on_the_second, second) as stub:
         sender = transport()
         sender.perform(Request("PUT", f"{stub.url}/x"))
         body = Bytes(b"abc" * 1000)
@@ -161,7 +161,7 @@ def test_what_may_be_committed_already_is_not_sent_again_behind_our_back() -> No
         connection.body(8 * MIB)
         connection.reset()
 
-    with Stub(closes_in_mid_chunk).answering("200 OK") as stub:
+    with ScriptedServer(closes_in_mid_chunk).answering("200 OK") as stub:
         sender = transport()
         sender.perform(Request("PUT", f"{stub.url}/x"))
         body = Endless(64 * MIB)
@@ -185,7 +185,7 @@ def test_what_abort_raises_ends_the_request_and_is_raised_itself(raised: BaseExc
         if body.read_bytes > 4 * MIB:
             raise raised
 
-    with Stub(script) as stub, pytest.raises(type(raised)) as caught:
+    with ScriptedServer(script) as stub, pytest.raises(type(raised)) as caught:
         transport().perform(Request("PUT", f"{stub.url}/x", {}, body), abort=abort)
     assert caught.value is raised
     assert received[0] < body.length_bytes
@@ -203,7 +203,7 @@ def test_abort_ends_the_wait_for_an_answer_that_does_not_come() -> None:
         if waiting.is_set():
             raise LeaseLost("gone")
 
-    with Stub(script) as stub, pytest.raises(LeaseLost):
+    with ScriptedServer(script) as stub, pytest.raises(LeaseLost):
         transport(stall_seconds=300).perform(Request("PUT", f"{stub.url}/x", {}, BytesBody(b"a")), abort=abort)
 
 
@@ -216,7 +216,10 @@ def test_what_the_body_raises_is_raised_itself() -> None:
                 raise changed
             return super().read(max_bytes)
 
-    with Stub(lambda connection: (connection.head(), connection.drain())) as stub, pytest.raises(FileChanged) as caught:
+    with (
+        ScriptedServer(lambda connection: (connection.head(), connection.drain())) as stub,
+        pytest.raises(FileChanged) as caught,
+    ):
         transport().perform(Request("PUT", f"{stub.url}/x", {}, Shrinking(64 * MIB)))
     assert caught.value is changed
 
@@ -228,7 +231,7 @@ def test_a_line_that_stalls_ends_by_itself() -> None:
         connection.head()
         released.wait(60)
 
-    with Stub(script) as stub:
+    with ScriptedServer(script) as stub:
         started = time.monotonic()
         with pytest.raises(LineDown):
             transport(stall_seconds=1).perform(Request("PUT", f"{stub.url}/x", {}, Endless(1024 * MIB)))
@@ -238,8 +241,8 @@ def test_a_line_that_stalls_ends_by_itself() -> None:
 
 def test_a_redirect_is_not_followed() -> None:
     with (
-        Stub().answering("200 OK") as elsewhere,
-        Stub().answering("307 Temporary Redirect", f"Location: {elsewhere.url}/x") as stub,
+        ScriptedServer().answering("200 OK") as elsewhere,
+        ScriptedServer().answering("307 Temporary Redirect", f"Location: {elsewhere.url}/x") as stub,
     ):
         answer = transport().perform(Request("PUT", f"{stub.url}/x", {}, BytesBody(b"footage")))
         assert answer.status == 307
@@ -253,19 +256,19 @@ def test_an_endless_answer_is_cut_off() -> None:
         while True:
             connection._socket.sendall(b" " * 65536)
 
-    with Stub(script) as stub, pytest.raises(TryAgain):
+    with ScriptedServer(script) as stub, pytest.raises(TryAgain):
         transport().perform(Request("PUT", f"{stub.url}/x"))
 
 
 def test_a_long_refusal_keeps_its_status() -> None:
-    with Stub().answering("503 Service Unavailable", body=b"<html>" + b" " * MIB) as stub:
+    with ScriptedServer().answering("503 Service Unavailable", body=b"<html>" + b" " * MIB) as stub:
         answer = transport().perform(Request("PUT", f"{stub.url}/x"))
     assert answer.status == 503
     assert len(answer.body) < 256 * 1024
 
 
 def test_nobody_there_is_a_line_that_is_down() -> None:
-    with Stub() as stub:
+    with ScriptedServer() as stub:
         url = stub.url
     with pytest.raises(LineDown) as caught:
         transport().perform(Request("PUT", f"{url}/x"))
@@ -273,7 +276,7 @@ def test_nobody_there_is_a_line_that_is_down() -> None:
 
 
 def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Stub().answering("200 OK") as proxy:
+    with ScriptedServer().answering("200 OK") as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
         transport().perform(Request("PUT", "http://bucket.example/x"))
@@ -281,7 +284,7 @@ def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_proxy_that_refuses_to_connect_is_the_line_and_not_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Stub().answering("403 Forbidden") as proxy:
+    with ScriptedServer().answering("403 Forbidden") as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
         with pytest.raises(LineDown):
@@ -318,7 +321,7 @@ def test_a_tls_connection_that_breaks_is_the_line_and_not_its_certificate(certif
 
 
 def test_nothing_of_a_request_is_kept_after_it() -> None:
-    with Stub().answering("200 OK") as stub:
+    with ScriptedServer().answering("200 OK") as stub:
         sender = transport()
         body = Endless(1024)
         sender.perform(Request("PUT", f"{stub.url}/x", {}, body))
@@ -343,7 +346,7 @@ def test_memory_of_a_request_that_failed_is_given_back() -> None:
     for _ in range(100):
         with pytest.raises(LineDown):
             sender.perform(Request("PUT", "http://127.0.0.1:1/x", {}, Endless(4 * MIB)))
-    with Stub().answering("200 OK") as stub:
+    with ScriptedServer().answering("200 OK") as stub:
         for _ in range(2):
             body = Endless(4 * MIB)
             sender.perform(Request("PUT", f"{stub.url}/x", {}, body))
@@ -362,7 +365,7 @@ class Slow(Endless):
 def test_pieces_and_what_the_kernel_holds_back_grow_on_a_quick_line_and_shrink_on_a_slow_one() -> None:
     sender = transport(upload_handles=4, quick_bytes_per_second=4 * MIB)
     pieces, held_back = [], []
-    with Stub().answering("200 OK") as stub:
+    with ScriptedServer().answering("200 OK") as stub:
         for kind in (Endless, Endless, Slow, Slow, Endless, Endless):
             body = kind(MIB + 1)
             sender.perform(Request("PUT", f"{stub.url}/x", {}, body))
@@ -374,7 +377,7 @@ def test_pieces_and_what_the_kernel_holds_back_grow_on_a_quick_line_and_shrink_o
     assert held_back == [large, large, small, small, large, large]
 
 
-def _unsent_limit_bytes(stub: Stub) -> int:
+def _unsent_limit_bytes(stub: ScriptedServer) -> int:
     """Of this process's connection to `stub`, as the kernel has it."""
     for path in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):

@@ -22,7 +22,7 @@ from offload.errors import (
 from offload.gcs import GoogleStore
 from offload.store import ObjectSpec, SessionStatus
 from tests.integration.gcs.conftest import QUANTUM, Bytes, crc32c, made_store, put
-from tests.integration.gcs.stub import Connection, Stub, header
+from tests.integration.gcs.scripted_server import Connection, ScriptedServer, header
 
 MIB = 1024 * 1024
 
@@ -270,7 +270,7 @@ FOREIGN = (
 
 @pytest.mark.parametrize("uri", FOREIGN)
 def test_a_stored_session_at_another_place_is_never_used(spec, uri) -> None:
-    with Stub().answering("200 OK") as stub:
+    with ScriptedServer().answering("200 OK") as stub:
         store = made_store(stub.url)
         with pytest.raises(SessionGone):
             store.session_status(uri, spec)
@@ -282,7 +282,7 @@ def test_a_stored_session_at_another_place_is_never_used(spec, uri) -> None:
 
 @pytest.mark.parametrize("location", [*FOREIGN[:4], ""])
 def test_a_session_begun_at_another_place_is_refused(spec, location) -> None:
-    with Stub().answering("200 OK", f"Location: {location}") as stub, pytest.raises(StopAndTell) as caught:
+    with ScriptedServer().answering("200 OK", f"Location: {location}") as stub, pytest.raises(StopAndTell) as caught:
         made_store(stub.url).start_session(spec)
     assert caught.value.code is Reason.BUCKET_REFUSED
 
@@ -295,7 +295,7 @@ def test_no_token_goes_to_a_session_and_every_start_has_its_precondition(spec, d
             place = f"Location: {stub.url}/upload/storage/v1/b/x/o?upload_id=k"
             connection.answer("200 OK", place) if head.startswith("POST") else connection.answer("308 Incomplete")
 
-    with Stub(script) as stub:
+    with ScriptedServer(script) as stub:
         store = made_store(stub.url)
         uri = store.start_session(spec)
         store.session_status(uri, spec)
@@ -316,7 +316,7 @@ def test_no_token_goes_to_a_session_and_every_start_has_its_precondition(spec, d
 
 @pytest.mark.parametrize("answer", ["Range: bytes=5-9", "Range: bytes=0-x", "Range: lines=0-9"])
 def test_a_range_that_cannot_be_read_is_not_guessed(spec, answer) -> None:
-    with Stub().answering("308 Resume Incomplete", answer) as stub, pytest.raises(TryAgain):
+    with ScriptedServer().answering("308 Resume Incomplete", answer) as stub, pytest.raises(TryAgain):
         made_store(stub.url).session_status(f"{stub.url}/upload?upload_id=k", spec)
 
 

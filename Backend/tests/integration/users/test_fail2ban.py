@@ -16,7 +16,7 @@ PROGRAM = """
 import django
 django.setup()
 from django.core.management import call_command
-from tests.forms import FormClient as Client
+from tests.form_client import FormClient as Client
 from apps.users.models import User
 call_command("migrate", verbosity=0)
 User.objects.create_user("admin", password="right")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.acceptance.serving import descendants, runs, until
+from tests.acceptance.web_server import descendants, runs, until
 
 BACKEND = Path(__file__).resolve().parents[3]
 SCRIPT = """

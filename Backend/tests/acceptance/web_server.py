@@ -1,4 +1,4 @@
-"""`manage.py serve` as an operator starts it, and raw connections to it."""
+"""`manage.py serve` as an operator starts it, and plain sockets to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Self
 
 BACKEND = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 90.0
-"""Only ever waited for when something is wrong."""
+"""Reached only where something is wrong."""
 
 
 def until(holds: Callable[[], bool], what: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -43,7 +43,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def runs(pid: int) -> bool:
-    """Whether the process is there and not merely waiting to be collected."""
+    """Whether the process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -55,8 +55,8 @@ def outer_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-class Served:
-    """A context: the server on a free port, its home below `folder`. `settings` are environment variables."""
+class WebServer:
+    """`with WebServer(folder) as server`: on a free port, its home below `folder`. `settings` are environment variables."""
 
     def __init__(
         self, folder: Path, *arguments: str, settings: Mapping[str, str] | None = None, cwd: Path | None = None
@@ -82,7 +82,7 @@ class Served:
             )
         try:
             until(lambda: self.answers() or self.process.poll() is not None, "the web server")
-            assert self.process.poll() is None, self.told()
+            assert self.process.poll() is None, self.log_text()
         except BaseException:
             self.kill()
             raise
@@ -92,13 +92,13 @@ class Served:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to all of them."""
+        """SIGKILL to the server and all processes that it started."""
         for pid in [self.process.pid, *descendants(self.process.pid)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
-    def told(self) -> str:
+    def log_text(self) -> str:
         return self.log.read_text(errors="replace")
 
     @property
@@ -125,7 +125,7 @@ class Served:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     def exchange(self, *parts: bytes) -> bytes:
-        """Send `parts` as far as they are taken; all that comes back until the server closes."""
+        """Send `parts` as far as the server reads them; return all that it sends until it closes."""
         with self.connect() as connection:
             with suppress(ConnectionError):  # it may have answered and closed before the last byte
                 for part in parts:
@@ -137,7 +137,7 @@ class Served:
             return answer
 
     def web_process(self) -> int:
-        """The one of its processes that serves the web."""
+        """The id of the process that answers requests."""
         (found,) = [pid for pid in descendants(self.process.pid) if _is_web(pid)]
         return found
 

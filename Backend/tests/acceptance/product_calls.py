@@ -1,4 +1,4 @@
-"""What a child of the forge does to the database before and between the product's own commands."""
+"""What a test makes the product do, in a child of the fork server, before and between its own commands."""
 
 from __future__ import annotations
 

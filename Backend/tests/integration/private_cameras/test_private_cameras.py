@@ -14,7 +14,7 @@ from apps.cctv.models import Alarm, Camera, CameraGrant, PeriodicJob, Site, Tran
 from apps.users.models import Role, User
 from apps.users.tokens import tokens_issue
 from tests.integration.admin import pages, scene
-from tests.integration.privacy.hidden import ASKED_FOR, HIDDEN, Installation, addresses, installation
+from tests.integration.private_cameras.private_camera import ASKED_FOR, HIDDEN, Installation, addresses, installation
 
 pytestmark = pytest.mark.django_db
 BLIND = [Role.DEV, Role.VISITOR, None]

@@ -1,6 +1,6 @@
-"""A small world to kill things in: a home, a bucket in an emulator process, workers in processes of their own.
+"""An installation whose processes a test may kill: a home, a bucket in an emulator process, workers in their own.
 
-It looks at the outcome from outside the product: plain SQL on the database's file, the emulator's own
+A test sees the outcome from outside the product: plain SQL on the database's file, the emulator's own
 list of objects and its log of requests, the files on disk.
 """
 
@@ -25,14 +25,14 @@ from uuid import UUID
 
 from gcs_emulator.checksum import crc_of_file, encode_crc
 from gcs_emulator.process import EmulatorProcess
-from tests.acceptance.killer import KillPoint
+from tests.acceptance.kill_point import KillPoint
 
 BACKEND = Path(__file__).resolve().parents[2]
 BUCKET = "footage"
 MIB = 2**20
 QUANTUM_BYTES = 256 * 1024
 PATIENCE_SECONDS = 90.0
-"""Only ever waited for when something is wrong."""
+"""Reached only where something is wrong."""
 
 TWENTIETH = {
     "COLDREEL_POLL_SECONDS": "0.05",
@@ -69,12 +69,12 @@ class Clip:
 
 
 class Running:
-    """A process of the product. `ask` tells its exit status, minus the signal that ended it, or None."""
+    """A process of the product. `ask` returns its exit status, minus the number of the signal that ended it, or None."""
 
-    def __init__(self, world: World, pid: int, log: Path, ask: Callable[[], int | None]) -> None:
+    def __init__(self, installation: Installation, pid: int, log: Path, ask: Callable[[], int | None]) -> None:
         self.pid = pid
         self.status: int | None = None
-        self._world = world
+        self._installation = installation
         self._log = log
         self._ask = ask
 
@@ -84,7 +84,7 @@ class Running:
         return self.status
 
     def wait(self) -> int:
-        self._world.until(lambda: self.poll() is not None, f"the end of process {self.pid}")
+        self._installation.until(lambda: self.poll() is not None, f"the end of process {self.pid}")
         assert self.status is not None
         return self.status
 
@@ -108,8 +108,8 @@ class Running:
         return int(line.split()[1]) * 1024
 
 
-class World:
-    """`with World(folder) as world`. Everything below `folder`."""
+class Installation:
+    """`with Installation(folder) as installation`. All its files are below `folder`."""
 
     def __init__(
         self,
@@ -125,26 +125,26 @@ class World:
         self.emulator = EmulatorProcess(folder / "bucket", buckets=[BUCKET])
         self._settings = settings
         self._patience_seconds = patience_seconds
-        self._forge: subprocess.Popen[str] | None = None
+        self._fork_server: subprocess.Popen[str] | None = None
         self._started: list[Running] = []
         self.clips: list[Clip] = []
 
-    # --- its own life ---
+    # --- start and end ---
 
     def __enter__(self) -> Self:
         self.media.mkdir(parents=True)
         (self.media / ".coldreel-media-root").write_text("test\n")
         self.emulator.start()
-        self._forge = subprocess.Popen(
-            [sys.executable, "-m", "tests.acceptance.forge"],
+        self._fork_server = subprocess.Popen(
+            [sys.executable, "-m", "tests.acceptance.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=BACKEND,
             env=self.environment(),
         )
-        assert self._forge.stdout is not None
-        assert self._forge.stdout.readline() == "ready\n"
+        assert self._fork_server.stdout is not None
+        assert self._fork_server.stdout.readline() == "ready\n"
         self.call("prepare")
         return self
 
@@ -152,11 +152,11 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill_all()
-        forge = self._forge
-        if forge is not None and forge.stdin is not None and forge.stdout is not None:
-            forge.stdin.close()
-            forge.wait(timeout=PATIENCE_SECONDS)
-            forge.stdout.close()
+        server = self._fork_server
+        if server is not None and server.stdin is not None and server.stdout is not None:
+            server.stdin.close()
+            server.wait(timeout=PATIENCE_SECONDS)
+            server.stdout.close()
         self.emulator.stop()
 
     def kill_all(self) -> None:
@@ -176,22 +176,22 @@ class World:
         }
 
     def order(self, order: str, **values: Any) -> Any:
-        forge = self._forge
-        assert forge is not None
-        assert forge.stdin is not None
-        assert forge.stdout is not None
-        forge.stdin.write(json.dumps({"order": order, **values}) + "\n")
-        forge.stdin.flush()
-        answer = json.loads(forge.stdout.readline())
+        server = self._fork_server
+        assert server is not None
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps({"order": order, **values}) + "\n")
+        server.stdin.flush()
+        answer = json.loads(server.stdout.readline())
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer["answer"]
 
     def call(self, function: str, **arguments: Any) -> Any:
-        return self.order("call", function=f"tests.acceptance.seed.{function}", arguments=arguments)
+        return self.order("call", function=f"tests.acceptance.product_calls.{function}", arguments=arguments)
 
     def until(self, happened: Callable[[], Any], what: str) -> Any:
-        """Wait for a condition; what it was is said when patience ends."""
+        """Wait until it returns something true, and return that; AssertionError names `what` after `patience_seconds`."""
         give_up_at = time.monotonic() + self._patience_seconds
         while time.monotonic() < give_up_at:
             if found := happened():
@@ -199,10 +199,10 @@ class World:
             time.sleep(0.02)
         raise AssertionError(f"waited in vain for {what}")
 
-    # --- what happens in it ---
+    # --- recordings and processes ---
 
     def add(self, sizes: Sequence[int], *, batch_size: int = 5, settled_seconds: float = 3600) -> list[Clip]:
-        """New files of those sizes, registered, their transfer asked for in one batch."""
+        """Make files of those sizes, register them and ask for their transfer in one batch."""
         names = [f"clip-{len(self.clips) + number:05}.ts" for number in range(len(sizes))]
         for name, size in zip(names, sizes, strict=True):
             path = self.media / name
@@ -227,7 +227,7 @@ class World:
         return self._started_one(Running(self, pid, log, lambda: self.order("poll", pid=pid)))
 
     def start_afresh(self, *command: str) -> Running:
-        """The same in an interpreter of its own, as an operator starts it: it takes a second longer."""
+        """Start one in an interpreter of its own, as an operator does: it takes a second longer."""
         log = self._next_log()
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -258,7 +258,7 @@ class World:
         """Without a waiting period: it cleans up what was uploaded without one."""
         return self.start("cleanup_gcp_transfers", *arguments, kill=kill, GCP_CLEANUP_DELAY_HOURS=0)
 
-    # --- what is to be seen in it ---
+    # --- what is seen from outside ---
 
     @contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:
@@ -306,12 +306,12 @@ class World:
         folder = self.media / ".coldreel-trash"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
-    # --- what must hold in it ---
+    # --- what must hold ---
 
     def check_uploaded(self, clips: Sequence[Clip], *, status: str = "cleanup_pending", is_local: bool = True) -> None:
-        """Every recording verified in the bucket exactly once, its row and catalogue saying so.
+        """Every recording is in the bucket exactly once and verified, and its row and events agree.
 
-        Its file is here, or with `is_local` false it is gone, with one receipt.
+        Its file is on the disk, or with `is_local` false it is gone, and its last receipt says deleted.
         """
         objects: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for one in self.emulator.objects(BUCKET):
@@ -354,7 +354,7 @@ class World:
             assert sent_again[clip.recording] <= kills * QUANTUM_BYTES, clip
 
     def check_no_key_was_told(self) -> None:
-        """P10: a session URI stands in its own column, and in no log, event, error message or alarm."""
+        """P10: a session URI is in its own column, and in no log, event, error message or alarm."""
         texts = [path.read_text(errors="replace") for path in self.logs.glob("*.log")]
         for query in (
             "SELECT detail AS text FROM cctv_transferevent",

@@ -1,8 +1,8 @@
-"""`python -m tests.acceptance.forge`: starts the product's commands in processes of their own, fast.
+"""`python -m tests.acceptance.fork_server`: starts the product's commands fast, each in a process of its own.
 
-Loading Django and Google's libraries takes a second. This process loads them once and forks; each child
-is a real process with its own threads, connections and lock files, and is really killed. Orders come as
-JSON lines on standard input, each is answered with one line on standard output.
+Loading Django and Google's libraries takes a second. This process loads them once and forks; each child is a
+process with its own threads, connections and lock files, which a test kills with a signal. Orders come as JSON
+lines on standard input; each is answered with one line on standard output.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from tests.acceptance.killer import KillPoint, arm
+from tests.acceptance.kill_point import KillPoint, arm
 
 LOADED_ONCE = (
     "apps.cctv.management.commands.cleanup_gcp_transfers",
@@ -33,7 +33,7 @@ LOADED_ONCE = (
 
 
 def start(order: dict[str, Any]) -> int:
-    """Fork a child that runs a management command; its process id."""
+    """Fork a child that runs a management command; return its process id."""
     child = os.fork()
     if child:
         return child

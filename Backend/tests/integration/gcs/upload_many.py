@@ -1,6 +1,6 @@
 """A process of its own that uploads with many threads at once and tells how much memory it took.
 
-python -m tests.integration.gcs.uploading URL BUCKET THREADS MEBIBYTES
+python -m tests.integration.gcs.upload_many URL BUCKET THREADS MEBIBYTES
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Kills its own process, with SIGKILL, where a named function is called or returns the n-th time.
+"""Kills its own process with SIGKILL where a named function is called or returns for the n-th time.
 
-The product knows nothing of it: the interpreter's profile hook sees every call of every thread.
+The product has no code for it: the interpreter's profile hook sees every call of every thread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KillPoint:
 
 
 def arm(point: KillPoint) -> None:
-    """From now on, in this thread and in every one started later."""
+    """Kill this process at `point`: calls of this thread and of every thread started later are watched."""
     short_name = point.function.rpartition(".")[2]
     left = point.nth
     lock = threading.Lock()

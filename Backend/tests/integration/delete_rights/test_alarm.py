@@ -18,7 +18,7 @@ from offload.errors import FileProblem
 from offload.rights import probe
 from offload.source import MediaRoot
 from tests.integration.db import rows
-from tests.integration.rights.other_user import ANOTHER_USER, as_another_user
+from tests.integration.delete_rights.other_user import ANOTHER_USER, as_another_user
 
 pytestmark = [
     pytest.mark.django_db,

@@ -14,7 +14,7 @@ from offload.rights import PROBE_PREFIX, demand_right, demand_trash, probe
 from offload.source import TRASH_NAME, MediaRoot
 from offload.trash import Trash
 from offload.walk import walk
-from tests.integration.rights.other_user import ANOTHER_USER, as_another_user
+from tests.integration.delete_rights.other_user import ANOTHER_USER, as_another_user
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 KEY = "7f0d5a16-6d6a-4f5e-9a0c-3f1f2d9b7a10"

@@ -69,7 +69,7 @@ class Connection:
 Script = Callable[[Connection], object]
 
 
-class Stub:
+class ScriptedServer:
     """Serves its scripts, the last one again and again, each in a thread of its own."""
 
     def __init__(self, *scripts: Script) -> None:
@@ -127,7 +127,7 @@ class Stub:
             if not self._closing:
                 self.errors.append(error)
 
-    def answering(self, status: str, *headers: str, body: bytes = b"") -> Stub:
+    def answering(self, status: str, *headers: str, body: bytes = b"") -> ScriptedServer:
         """Keep answering every request the same, and keep what was asked."""
 
         def script(connection: Connection) -> None:

@@ -29,7 +29,7 @@ class Reply:
         return str(self.json["error"]["errors"][0]["reason"])
 
 
-class Raw:
+class RawHttp:
     """One request a call, each on a connection of its own."""
 
     def __init__(self, emulator: EmulatorProcess) -> None:

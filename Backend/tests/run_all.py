@@ -1,4 +1,4 @@
-"""`python -m tests.everything [pytest arguments]`: the suite on SQLite, then its database part on PostgreSQL."""
+"""`python -m tests.run_all [pytest arguments]`: the suite on SQLite, then its database part on PostgreSQL."""
 
 from __future__ import annotations
 
