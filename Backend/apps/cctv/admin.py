@@ -1,17 +1,4 @@
-"""The admin's pages: transfers and recordings here; see also
-
-| module | has |
-|---|---|
-| `admin_pages.site` | who may enter, the menu, the front page |
-| `admin_pages.front_page` | the numbers of the front page |
-| `admin_pages.base` | permissions from the role |
-| `admin_pages.actions` | the pages that ask before an action of `actions` is carried out |
-| `admin_pages.places` | sites, cameras, grants |
-| `admin_pages.people` | users and their roles |
-| `admin_pages.orphans` | what uploads left in the bucket |
-| `admin_pages.records` | history, receipts, alarms, workers, jobs, batches: to be read only |
-| `admin_pages.filters`, `admin_pages.display` | filters; how sizes and times are shown |
-"""
+"""The admin's pages of transfers and recordings. The other pages are in `apps.cctv.admin_pages`."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
 """GoogleStore: an `ObjectStore` over Google Cloud Storage, and the only code that speaks to Google.
 
-    transport     one HTTP request through libcurl
-    data          upload sessions and small uploads: the way of the bytes
-    control       everything else, through google-cloud-storage
-    credentials   google-auth, one token for all threads
-    trust         the CA file, for what does not go by libcurl
-    answers       what was answered, and the object it describes
-    sorting       refusals and failures → `offload.errors`
+| module | has |
+|---|---|
+| `transport` | one HTTP request through libcurl |
+| `uploads` | upload sessions and small uploads: the way of the bytes |
+| `objects` | everything else, through google-cloud-storage |
+| `credentials` | google-auth, one token for all threads |
+| `tls` | the CA file, for what does not go by libcurl |
+| `responses` | what was answered, and the object it describes |
+| `error_rules` | refusals and failures, translated into `offload.errors` |
 
 Why two ways: docs/decisions/0002-data-path.md.
 """

@@ -2,6 +2,19 @@
 
 It looks and changes nothing but one thing: like every part that needs it, it makes the installation id on
 first use. What cannot be looked at (no bucket set, no database) is said, and stops no other check.
+
+| module | has |
+|---|---|
+| `finding` | `Finding`: one thing that was looked at, and how bad it is |
+| `settings` | settings that are allowed and surprise |
+| `disk` | `COLDREEL_HOME`, the reserve, the media root and its marker |
+| `database` | the database: reachable, migrated, set up as the promises need it |
+| `bucket` | the bucket: rights, clock, lifecycle, retention |
+| `rights` | the right to delete recordings, tried with an empty file |
+| `sites` | time zones and bandwidth limits of the sites |
+| `workers` | workers and their periodic jobs |
+| `footage` | files that were never imported, recordings that were never asked for |
+| `transfers` | transfers that wait for a person or have gone quiet |
 """
 
 from __future__ import annotations

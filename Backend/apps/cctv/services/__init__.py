@@ -1,4 +1,26 @@
-"""Writes: every change of state that a person or a worker makes goes through a service."""
+"""Writes: every change of state that a person or a worker makes goes through a service.
+
+| module | has |
+|---|---|
+| `transfers` | request, retry, cancel |
+| `uploads` | what an upload is made from, and how its end is recorded |
+| `cleanup/` | frees the disk of what is proven |
+| `importing/` | makes recordings of the files below the media root |
+| `holds` | set and lift legal holds, here and in the bucket |
+| `orphans` | objects that uploads left in the bucket, and their deletion by a person |
+| `cameras` | create, change, archive, delete; who may see a private one |
+| `bandwidth` | a site's limit, and the one schedule of its uplink |
+| `media_root` | the marker of a media root |
+| `footage` | files below the media root that are no recording yet |
+| `rights` | the right to delete, asked at a folder's first upload |
+| `bucket_rights` | a 403 that the bucket's own answer contradicts |
+| `reachability` | whether the bucket answers at all |
+| `silence` | transfers wait, nothing fails, and nothing arrives |
+| `alarms` | raise and clear alarms |
+| `alarm_review` | looks at the cause of each open alarm again, and ends the alarm with it |
+| `disk_reserve` | a file that is given up when the disk of the home is full |
+| `sweep` | brings back what is stuck, expired or in disagreement |
+"""
 
 from __future__ import annotations
 
