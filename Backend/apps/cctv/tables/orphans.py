@@ -13,7 +13,7 @@ from offload.journal import WhyOrphaned
 
 class OrphanQuerySet(models.QuerySet["OrphanedObject"]):
     def left_in_bucket(self) -> OrphanQuerySet:
-        """Those that nobody deleted, and that no transfer found again as its own object."""
+        """Orphans that were not deleted, and that no transfer found again as its own object."""
         own = Q(
             gcp_bucket=F("transfer__gcp_bucket"),
             gcp_storage_path=F("transfer__gcp_storage_path"),
@@ -43,6 +43,7 @@ class OrphanedObject(models.Model):
     object_crc32c = models.CharField(max_length=8, help_text="Base64, as the bucket writes it")
     why = models.CharField(max_length=15, choices=Why.choices)
     orphaned_at = models.DateTimeField()
+    # Who asked for the deletion, kept also where the bucket did not answer.
     deleted_by = models.CharField(max_length=150, blank=True)
     deletion_asked_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 
 class Site(models.Model):
-    """A place with cameras and a disk. A file can only be read where its disk is."""
+    """A place with cameras and a disk of its own. Its files are read by workers there, and nowhere else."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100, unique=True)
@@ -41,9 +41,9 @@ class Site(models.Model):
 
 
 class SiteLine(models.Model):
-    """How far the schedule of a site's limited line is given away. No row until it is limited.
+    """How far ahead the schedule of a site's limited line is given to its workers. No row until the line is limited.
 
-    Not columns of the site: the workers write it several times a second, while a person edits the site.
+    It is a table of its own because the workers write it several times a second, while a person edits the site.
     """
 
     site = models.OneToOneField(Site, on_delete=models.PROTECT, primary_key=True, related_name="+")
@@ -61,7 +61,7 @@ class Camera(models.Model):
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="cameras")
     name = models.CharField(max_length=100)
     is_private = models.BooleanField(default=False, help_text="The role dev sees it with a grant only")
-    archived_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)  # null while it is in use
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -94,12 +94,12 @@ class CameraGrant(models.Model):
 
 
 class SeenMediaRoot(models.Model):
-    """A folder in which the marker file was seen. From then on a missing marker means that its disk is away.
+    """A media root in which the marker file was seen. From then on a missing marker means that its disk is away.
 
     Before that, and before the first recording, a missing marker only means that the installation is new.
     """
 
-    path = models.TextField(unique=True)
+    path = models.TextField(unique=True)  # as MEDIA_ROOT names it on its machine
     first_seen_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:

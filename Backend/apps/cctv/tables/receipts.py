@@ -1,4 +1,4 @@
-"""Deletion receipts: what was compared before a local file was deleted."""
+"""Deletion receipts: the proof that stood behind each deletion of a local file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ class DeletionReceipt(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     transfer = models.ForeignKey(GCPVideoTransfer, on_delete=models.PROTECT, related_name="receipts")
     outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.DELETING)
-    actor = models.CharField(max_length=150)
-    forced = models.BooleanField(default=False)
+    actor = models.CharField(max_length=150)  # as in `TransferEvent`
+    forced = models.BooleanField(default=False)  # by a run with `--force`, which does not wait for the period
     opened_at = models.DateTimeField()
+    # Null while the file is in the trash or just going. A closed receipt never changes.
     closed_at = models.DateTimeField(null=True, blank=True)
+    # Both below MEDIA_ROOT; the second is empty where the file was gone before it was renamed into the trash.
     local_path = models.TextField()
     trash_path = models.TextField(blank=True)
+    # The object as it was recorded at the upload and read back before the deletion.
     size_bytes = models.PositiveBigIntegerField()
     gcp_bucket = models.CharField(max_length=222)
     gcp_storage_path = models.CharField(max_length=1024)
@@ -41,6 +44,7 @@ class DeletionReceipt(models.Model):
     object_crc32c = models.CharField(max_length=8)
     proof_read_at = models.DateTimeField(help_text="When the bucket last showed that generation, size and CRC32C")
     compared = models.CharField(max_length=8, choices=Compared.choices)
+    # Of the file in the trash, written as `GCPVideoTransfer.source_identity`; empty where it was gone already.
     source_identity = models.CharField(max_length=120, blank=True)
     detail = models.TextField(blank=True)
 
@@ -66,6 +70,7 @@ class DeletionReceipt(models.Model):
 
     @property
     def closes_cleanup(self) -> bool:
+        """Whether it is closed and the file is gone, so that the transfer may be marked as cleaned up."""
         return self.closed_at is not None and self.outcome in {
             self.Outcome.DELETED,
             self.Outcome.ALREADY_MISSING,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TransferBatch(models.Model):
-    """Transfers asked for together. At most `batch_size` of them upload at the same time, anywhere."""
+    """Transfers asked for together. At most `batch_size` of them upload at the same time, on all machines together."""
 
     class Kind(models.TextChoices):
         REQUEST = "request", "Request"
@@ -32,9 +32,11 @@ class TransferBatch(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.REQUEST)
     batch_size = models.PositiveSmallIntegerField(default=5)
+    # Null where no person asked for it, and where the person was removed since.
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
+    # Claims go by it: the oldest batch first.
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -50,22 +52,26 @@ class TransferBatch(models.Model):
 class GCPVideoTransfer(models.Model):
     """The way of one recording into the bucket, and of its local file off the disk.
 
-    Statuses change through `TransferQuerySet.move` only; the moves are `offload.states.MOVES`.
+    Statuses change by the moves of `offload.states.MOVES` only, through the guarded updates of `tables.moves`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     recording = models.OneToOneField(Recording, on_delete=models.PROTECT, related_name="gcp_transfer")
     batch = models.ForeignKey(TransferBatch, on_delete=models.PROTECT, related_name="transfers")
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
+    # As `TransferBatch.created_by`.
     initiated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     installation_id = models.CharField(max_length=36, help_text="The installation that owns the object")
 
     original_local_path = models.TextField(help_text="Below MEDIA_ROOT")
+    # Where the object is, or will be: until the upload is recorded these may still change, from then on every later
+    # operation uses them and not the settings. The lengths are Google's limits. The address carries no signature.
     gcp_bucket = models.CharField(max_length=222)
     gcp_storage_path = models.CharField(max_length=1024)
     gcp_public_url = models.TextField(blank=True)
+    # 0 for the first name. In a further one the file's name begins with the version: nothing is overwritten (P2).
     name_version = models.PositiveSmallIntegerField(
         default=0, db_column="name_take", help_text="Orphans lie under the earlier names"
     )
@@ -73,11 +79,13 @@ class GCPVideoTransfer(models.Model):
         default=False, db_default=False, help_text="Asked for again by a person who knew of another object there"
     )
 
+    # Of the file as it was opened for the upload; progress is measured against it.
     file_size_bytes = models.PositiveBigIntegerField(default=0)
     bytes_uploaded = models.PositiveBigIntegerField(default=0, help_text="What the bucket confirmed")
     source_identity = models.CharField(
         max_length=120, blank=True, help_text="device:inode:size:mtime:ctime, as uploaded"
     )
+    # With the size, what every later read of the object is compared with (P1). Null and empty until it is verified.
     object_generation = models.BigIntegerField(null=True, blank=True)
     object_crc32c = models.CharField(max_length=8, blank=True, help_text="Base64, as the bucket writes it")
     object_stored_at = models.DateTimeField(null=True, blank=True, help_text="By the bucket's clock")
@@ -86,25 +94,34 @@ class GCPVideoTransfer(models.Model):
         max_length=17, choices=[(s.value, s.value.replace("_", " ")) for s in State], default=State.PENDING
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # When the first byte of the present session, or of the one request of a small file, was sent.
     upload_started_at = models.DateTimeField(null=True, blank=True)
+    # When the verified upload was recorded; the waiting period begins then.
     upload_completed_at = models.DateTimeField(null=True, blank=True)
+    # The end of the waiting period. Null while the local file is to stay.
     cleanup_scheduled_at = models.DateTimeField(null=True, blank=True)
     cleanup_completed_at = models.DateTimeField(null=True, blank=True)
 
+    # A reason code (`offload.errors.Reason`) and its detail, of the last attempt that failed; a success empties both.
     error_code = models.CharField(max_length=40, blank=True)
     error_message = models.TextField(blank=True)
     retry_count = models.PositiveIntegerField(default=0, help_text="Tries after the first, all in all")
     failures_in_row = models.PositiveIntegerField(default=0, help_text="Since the last confirmed progress")
+    # When the first of the failures in a row was. An upload fails for good by their number and this time together.
     failing_since = models.DateTimeField(null=True, blank=True)
-    cleanup_failures = models.PositiveIntegerField(default=0)
+    cleanup_failures = models.PositiveIntegerField(default=0)  # in a row; they set the pause until the next try
     needs_attention = models.BooleanField(default=False, help_text="A person has to look at it")
+    # `pending`: when it is due. `cleanup_pending`: when a cleanup that failed is tried again, else null.
     next_attempt_at = models.DateTimeField(null=True, blank=True)
 
+    # `tables.moves.Lease`. The number only grows; owner and expiry are null while there is no lease. The owner is a
+    # `WorkerProcess`, or a command, which has no row: so it is no foreign key.
     lease_number = models.PositiveBigIntegerField(default=0)
     lease_owner = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
 
-    # The session URI authorises writes (P10): it appears in no list, page, log or repr.
+    # The session URI authorises writes (P10): it appears in no list, page, log or repr. The identity is that of the
+    # file for which the session was started, written as `source_identity`; another file never continues it.
     session_uri = models.TextField(blank=True, editable=False)
     session_started_at = models.DateTimeField(null=True, blank=True, editable=False)
     session_identity = models.CharField(max_length=120, blank=True, editable=False)
@@ -165,12 +182,12 @@ class GCPVideoTransfer(models.Model):
 
     @property
     def file_size_mb(self) -> float:
-        """MiB, two decimals."""
+        """In MiB, rounded to two decimals."""
         return round(self.file_size_bytes / 1024**2, 2)
 
     @property
     def progress_percent(self) -> float:
-        """Share of the bytes that the bucket confirmed, one decimal; 100 only when uploaded and verified."""
+        """The share of the bytes that the bucket confirmed, with one decimal; 100 only when uploaded and verified."""
         if self.transfer_status in UPLOADED:
             return 100.0
         if not self.file_size_bytes:
@@ -288,16 +305,17 @@ class GCPVideoTransfer(models.Model):
 
 
 class TransferEvent(models.Model):
-    """One move of one transfer: the audit log and the history that people see."""
+    """One move of one transfer: the audit log and the history that people see. Rows are only added."""
 
     id = models.BigAutoField(primary_key=True)
     transfer = models.ForeignKey(GCPVideoTransfer, on_delete=models.PROTECT, related_name="events")
     at = models.DateTimeField()
+    # A user's name, a worker's `host:pid`, or `system`.
     actor = models.CharField(max_length=150)
-    move = models.CharField(max_length=24)
-    from_status = models.CharField(max_length=17, blank=True)
+    move = models.CharField(max_length=24)  # `offload.states.Move`
+    from_status = models.CharField(max_length=17, blank=True)  # empty for the request, which makes the row
     to_status = models.CharField(max_length=17)
-    reason = models.CharField(max_length=40)
+    reason = models.CharField(max_length=40)  # `offload.errors.Reason`
     detail = models.TextField(blank=True)
 
     class Meta:
