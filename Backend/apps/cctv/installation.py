@@ -1,7 +1,7 @@
-"""Which installation this is: its home, its id, and the size of its reserve. Kept outside the database on purpose.
+"""Which installation this is: its home, its id, and the size of its reserve.
 
-A database restored on a staging machine must not make that machine the owner of the real one's
-objects: objects carry this id, and hold, release and delete refuse another installation's.
+The id is kept outside the database. A copy of the database on a staging machine must not make that machine the owner
+of the real one's objects: objects carry this id, and hold, release and delete refuse another installation's.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from apps.cctv.models import GCPVideoTransfer
 from config.private import give_to_owner_of
 
 FILE_NAME = "installation-id"
-_MOST_CHARACTERS = 36  # the columns that keep it
+_MOST_CHARACTERS = 36  # the length of the columns that keep it: a UUID, or a shorter name
 
 
 class InstallationUnknown(Exception):
-    """There are transfers, but nothing says whose. `detail` tells the operator what to do."""
+    """The id is missing although there are transfers, or it is no valid id. `detail` tells the operator what to do."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -69,12 +69,18 @@ def _read(path: Path) -> str:
 
 def _checked(found: str, where: str) -> str:
     if not 0 < len(found) <= _MOST_CHARACTERS or not found.isprintable():
-        raise InstallationUnknown(f"{where} holds no installation id: 1 to {_MOST_CHARACTERS} characters are wanted.")
+        raise InstallationUnknown(
+            f"{where} is invalid: expected an installation id of 1 to {_MOST_CHARACTERS} characters."
+        )
     return found
 
 
 def _write_once(path: Path, text: str) -> None:
-    """Two processes may start at once: a hard link has one winner, and nobody reads half a file."""
+    """Make the file whole, or leave the one that is there: two processes may start at the same moment.
+
+    The text is written under another name and linked to `path`. A link to a name that exists fails, so the first one
+    wins, and a reader never sees half a file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{FILE_NAME}-", encoding="utf-8") as draft:
         draft.write(f"{text}\n")

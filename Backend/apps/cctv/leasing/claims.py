@@ -70,6 +70,7 @@ class BatchQueue:
         """
         now = lease_clock(now)
         if not self._batches:
+            # Without a lock, outside the transaction: what it finds may be claimed by others before this process does.
             self._batches = [_Batch(batch_id) for batch_id in _batches_with_room(self._site_id, now)]
         open_ones = [batch for batch in self._batches if not batch.is_full or batch.id in freed]
         if most < 1 or not open_ones:

@@ -15,7 +15,10 @@ from offload.naming import public_url
 
 
 class OrmJournal:
-    """`offload.journal.Journal` for one claim. Raises LeaseLost once the lease is another's or ran out."""
+    """`offload.journal.Journal` for one claim: what an upload must find again after a crash.
+
+    Every method raises LeaseLost, and changes nothing, once the lease is another's or has run out.
+    """
 
     def __init__(self, claim: Claim, clock: Clock) -> None:
         self._transfer = claim.transfer
@@ -25,7 +28,10 @@ class OrmJournal:
         self._most_confirmed_bytes = claim.transfer.bytes_uploaded
 
     def session_started(self, session: StoredSession) -> None:
-        """The time that people see as the upload's start is the session's: its first byte goes right after it."""
+        """Commit the session before its first byte is sent.
+
+        The upload's start, as people see it, is this moment too: the first byte follows at once.
+        """
         self._most_confirmed_bytes = 0
         started_at = lease_clock(self._clock.now())
         self._note(
@@ -39,11 +45,14 @@ class OrmJournal:
         self._transfer.upload_started_at = started_at
 
     def session_dropped(self) -> None:
-        """`bytes_uploaded` stays: of a finished session it is true, after any other the attempt's end decides."""
+        """Forget the session. `bytes_uploaded` stays: true of a finished one, else the attempt's end resets it."""
         self._note(session_uri="", session_started_at=None, session_identity="")
 
     def name_changed(self, name_version: int, name: str, orphan: Orphan | None) -> None:
-        """What lies under the former name has its row in the same commit, or the former name stays the transfer's."""
+        """The transfer's object has another name from now on. An orphan under the former name gets its row.
+
+        Both are in one transaction: an orphan without a row would stay in the bucket unseen.
+        """
         columns = {
             "name_version": name_version,
             "gcp_storage_path": name,
@@ -52,25 +61,22 @@ class OrmJournal:
         with transaction.atomic():
             self._note(passes_conflict=False, **columns)
             if orphan is not None:
-                self._add(orphan)
-
-    def _add(self, orphan: Orphan) -> None:
-        """Known already where a database restored from yesterday meets it again."""
-        info = orphan.info
-        row = OrphanedObject(
-            transfer=self._transfer,
-            gcp_bucket=info.bucket,
-            gcp_storage_path=info.name,
-            object_generation=info.generation,
-            size_bytes=info.size_bytes,
-            object_crc32c=to_base64(info.crc32c),
-            why=orphan.why.value,
-            orphaned_at=lease_clock(self._clock.now()),
-        )
-        OrphanedObject.objects.bulk_create([row], ignore_conflicts=True)
+                info = orphan.info
+                row = OrphanedObject(
+                    transfer=self._transfer,
+                    gcp_bucket=info.bucket,
+                    gcp_storage_path=info.name,
+                    object_generation=info.generation,
+                    size_bytes=info.size_bytes,
+                    object_crc32c=to_base64(info.crc32c),
+                    why=orphan.why.value,
+                    orphaned_at=lease_clock(self._clock.now()),
+                )
+                # Its row may be there already: a database restored from yesterday meets the same object again.
+                OrphanedObject.objects.bulk_create([row], ignore_conflicts=True)
 
     def progress(self, bytes_confirmed: int) -> None:
-        """Bytes never confirmed before refresh the retry budget: a slow line is no failing one."""
+        """Note what the bucket confirmed. Bytes never confirmed before refresh the retry budget."""
         refreshed: dict[str, Any] = {}
         if bytes_confirmed > self._most_confirmed_bytes:
             self._most_confirmed_bytes = bytes_confirmed

@@ -47,7 +47,7 @@ def lease_clock(now: datetime) -> datetime:
     if connection.vendor != "postgresql":
         return now
     with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
+        cursor.execute("SELECT clock_timestamp()")  # now() would be the time when the transaction began
         (found,) = cursor.fetchone()
     return found  # type: ignore[no-any-return]
 
@@ -76,6 +76,7 @@ def _claim_unleased(
         if found is None:
             return None
         lease = Lease(found.pk, found.lease_number + 1, owner_id, now + timedelta(seconds=lease_seconds))
+        # SQLite locks no row: there the number tells whether another process was first.
         guard = Guard.of_row(found.pk, ("lease_number", "=", found.lease_number))
         columns = {"lease_number": lease.number, "lease_owner": lease.owner_id, "lease_expires_at": lease.expires_at}
         if not unleased.change(guard, **columns):

@@ -29,7 +29,6 @@ from offload.errors import Reason
 
 log = structlog.get_logger("coldreel.worker")
 
-
 _open_locks: set[int] = set()
 """Descriptors of the lock files of this process's own owners."""
 
@@ -44,7 +43,7 @@ os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
 
 
 class Owner:
-    """A process that may hold leases: a row, and a lock file that the kernel frees when it dies.
+    """A worker that may have leases: a row, and a lock file that the kernel unlocks when the process dies.
 
     `wake_pipe` is a descriptor that is readable once something may be due; None where the file system has no pipes.
     """
@@ -58,15 +57,13 @@ class Owner:
 
     @classmethod
     def start(cls, home: Path, site: Site | None, now: datetime) -> Owner:
-        """Lock the file first, then make the row: a row without a lock would be a dead owner's.
-
-        Raises InstallationUnknown where this machine must not work.
-        """
+        """Make and lock the file, then make the row. Raises InstallationUnknown where this machine must not work."""
         owner_id = uuid4()
         host, pid = socket.gethostname(), os.getpid()
         installation = installation_id()
         path, lock = _locked_file(home / OWNERS_FOLDER, owner_id)
         owner = cls(owner_id, path, lock, f"{host}:{pid}")
+        # After the lock: `doctor` calls a worker dead whose lock file is not locked.
         WorkerProcess.objects.create(
             id=owner_id,
             site=site,
@@ -86,7 +83,7 @@ class Owner:
         os.close(self._lock)
         if self.wake_pipe is not None:
             os.close(self.wake_pipe)
-        wake_now(self._path.parent.parent)
+        wake_now(self._path.parent.parent)  # after the release: what it gave back may be claimed
 
     def __enter__(self) -> Self:
         return self
@@ -158,17 +155,15 @@ def lock_of_dead_owner(path: Path) -> int | None:
 
 def unreadable_locks(home: Path) -> list[str]:
     """The names of the lock files that this process may not open, because another user made them."""
-    return [path.name for path in lock_paths(home) if _is_denied(path)]
-
-
-def _is_denied(path: Path) -> bool:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return False
+    denied = []
+    for path in lock_paths(home):
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        except PermissionError:
+            denied.append(path.name)
+        except OSError:  # gone by now, for example
+            continue
+    return denied
 
 
 def remove_lock_files(lock_path: Path) -> None:

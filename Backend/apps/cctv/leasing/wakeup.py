@@ -33,16 +33,12 @@ def wake_now(home: Path) -> None:
     """Wake every worker whose lock file is in that home, without waiting for a commit. Raises nothing."""
     for path in (home / OWNERS_FOLDER).glob("*.wake"):
         with suppress(OSError):  # without a reader, another user's, full already, or removed a moment ago
-            _write(path)
-
-
-def _write(path: Path) -> None:
-    pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-    try:
-        if stat.S_ISFIFO(os.fstat(pipe).st_mode):  # a file or a link of that name must not be written to
-            os.write(pipe, b"!")
-    finally:
-        os.close(pipe)
+            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            try:
+                if stat.S_ISFIFO(os.fstat(pipe).st_mode):  # a file or a link of that name must not be written to
+                    os.write(pipe, b"!")
+            finally:
+                os.close(pipe)
 
 
 def wake_pipe_path(lock_path: Path) -> Path:

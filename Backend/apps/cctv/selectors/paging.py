@@ -1,11 +1,11 @@
-"""Pages are cut by keyset: a cursor names the last row of a page.
+"""Keyset paging: a cursor names the last row of a page, and the next page begins behind it.
 
-Rows that arrive meanwhile neither repeat nor hide others. A cursor is signed: one that was not made here is refused.
+So rows that are added between two pages neither repeat nor hide others. A cursor is signed, and one that this
+installation did not make is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -20,7 +20,7 @@ _CURSOR_SALT = "coldreel.cursor"
 
 
 class CursorRefused(Exception):
-    """The cursor was not made here, or for another list."""
+    """The cursor was not made by this installation, or it was made for another list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,22 @@ class Page(Generic[M]):
 
 
 def given(**conditions: object) -> Q:
+    """Those conditions whose value is not None: an empty filter asks nothing."""
     return Q(**{name: value for name, value in conditions.items() if value is not None})
 
 
 def page_of(rows: QuerySet[M], *, column: str, limit: int, cursor: str | None) -> Page[M]:
+    """The page behind `cursor`, the latest `column` first, in one query. Raises CursorRefused."""
     if cursor is not None:
         moment, pk = _read_cursor(cursor, column)
         # Written so that an index on (column, id) serves the range; an OR of both alone would not.
         rows = rows.filter(Q(**{f"{column}__lte": moment}), Q(**{f"{column}__lt": moment}) | Q(pk__lt=pk))
-    found = list(rows.order_by(f"-{column}", "-pk")[: limit + 1])
-    return Page(found[:limit], _next_cursor(found[:limit], column) if len(found) > limit else None)
-
-
-def _next_cursor(rows: Iterable[M], column: str) -> str:
-    *_, last = rows
-    return signing.dumps([column, getattr(last, column).isoformat(), str(last.pk)], salt=_CURSOR_SALT)
+    found = list(rows.order_by(f"-{column}", "-pk")[: limit + 1])  # one more tells whether there is a next page
+    if len(found) <= limit:
+        return Page(found, None)
+    last = found[limit - 1]
+    text = signing.dumps([column, getattr(last, column).isoformat(), str(last.pk)], salt=_CURSOR_SALT)
+    return Page(found[:limit], text)
 
 
 def _read_cursor(cursor: str, column: str) -> tuple[datetime, UUID]:

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from apps.cctv.models import (
-    Camera,
-    Site,
-)
-from apps.cctv.selectors.visibility import (
-    cameras_visible_to,
-    sites_visible_to,
-)
+from apps.cctv.models import Camera, Site
+from apps.cctv.selectors.visibility import cameras_visible_to, sites_visible_to
 from apps.users.models import User
 
 

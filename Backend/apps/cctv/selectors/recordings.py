@@ -10,20 +10,19 @@ from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet, Sum
 
-from apps.cctv.models import (
-    Recording,
-)
+from apps.cctv.models import Recording
 from apps.cctv.selectors.paging import Page, given, page_of
-from apps.cctv.selectors.visibility import (
-    recordings_visible_to,
-    transfers_visible_to,
-)
+from apps.cctv.selectors.visibility import recordings_visible_to, transfers_visible_to
 from apps.users.models import User
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingFilters:
-    """By the recording's start: `started_after` is included, `started_before` is not."""
+    """What a list of recordings is narrowed to; None and an empty `search` ask nothing.
+
+    `started_after` is included, `started_before` is not.
+    Each word of `search` is in the name of the recording or of its camera.
+    """
 
     camera_id: UUID | None = None
     started_after: datetime | None = None
@@ -99,7 +98,7 @@ class CameraStats:
 
 @dataclass(frozen=True, slots=True)
 class RecordingStats:
-    """`waiting_for_cleanup_bytes` are on local disks, uploaded and verified."""
+    """`waiting_for_cleanup_bytes` are uploaded and verified, and still on local disks."""
 
     sums: StorageSums
     cameras: list[CameraStats]
@@ -115,7 +114,7 @@ _KINDS: dict[str, Q | None] = {
 
 
 def recording_stats(user: User) -> RecordingStats:
-    """Two grouped queries, whatever the number of cameras."""
+    """The sums of all recordings that `user` may see, and of each camera; two grouped queries."""
     sums: dict[str, Any] = {}
     for kind, condition in _KINDS.items():
         sums[f"{kind}_count"] = Count("pk", filter=condition)
@@ -132,7 +131,7 @@ def _camera_stats(row: Mapping[str, Any]) -> CameraStats:
 
 
 def unrequested(recordings: QuerySet[Recording]) -> QuerySet[Recording]:
-    """Those of `recordings` whose file is local and finished and whose transfer was never asked for."""
+    """Those of `recordings` whose file is local and finished and for which no transfer was ever requested."""
     return recordings.filter(
         storage_type=Recording.StorageType.LOCAL, status=Recording.Status.READY, gcp_transfer__isnull=True
     )

@@ -14,9 +14,9 @@ READING = frozenset({"GET", "HEAD"})
 
 @contextmanager
 def one_snapshot() -> Iterator[None]:
-    """All reads inside see the database as it was at the first one. Writers are not kept waiting.
+    """All reads inside see the database as it was at the first of them. Writers do not wait for it.
 
-    Inside of another transaction it changes nothing: a test's, or one that has begun to write.
+    Inside another transaction (a test's, or one that has begun to write) it changes nothing.
     """
     if connection.in_atomic_block:
         yield
@@ -30,11 +30,11 @@ def one_snapshot() -> Iterator[None]:
 
 @contextmanager
 def _plain_begin() -> Iterator[None]:
-    """SQLite's transactions begin IMMEDIATE here, for writers: that takes the write lock even to read."""
+    """Inside this, SQLite's transactions do not begin IMMEDIATE, which takes the write lock even to read."""
     if connection.vendor != "sqlite":
         yield
         return
-    connection.ensure_connection()  # which sets the mode that it is to have
+    connection.ensure_connection()  # a new connection sets the mode from the settings, and would undo what follows
     sqlite: Any = connection
     mode, sqlite.transaction_mode = sqlite.transaction_mode, None
     try:

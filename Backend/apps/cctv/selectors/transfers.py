@@ -8,13 +8,9 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from apps.cctv.models import (
-    GCPVideoTransfer,
-)
+from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.selectors.paging import Page, given, page_of
-from apps.cctv.selectors.visibility import (
-    transfers_visible_to,
-)
+from apps.cctv.selectors.visibility import transfers_visible_to
 from apps.cctv.tables.moves import TransferQuerySet
 from apps.users.models import User
 from offload.states import UPLOADED, State
@@ -22,7 +18,11 @@ from offload.states import UPLOADED, State
 
 @dataclass(frozen=True, slots=True)
 class TransferFilters:
-    """`created_after` is included, `created_before` is not. `search` meets names and object paths."""
+    """What a list of transfers is narrowed to; None and an empty `search` ask nothing.
+
+    `created_after` is included, `created_before` is not. Each word of `search` is in the name of the recording or of
+    its camera, or in the object's path.
+    """
 
     status: State | None = None
     camera_id: UUID | None = None
@@ -48,7 +48,7 @@ class TransferFilters:
 
 @dataclass(frozen=True, slots=True)
 class TransferCounts:
-    """Every transfer that the caller may see, whatever the filters (P9)."""
+    """The transfers that a user may see, counted by status; a list's filters do not change them (P9)."""
 
     total_count: int
     pending_count: int
@@ -82,7 +82,7 @@ def transfer_page(
 
 
 def transfer_detail(*, user: User, transfer_id: UUID) -> GCPVideoTransfer | None:
-    """One transfer with its events and orphans at hand; None where it does not exist for `user`."""
+    """One transfer with its events and orphans loaded; None where there is none that `user` may see."""
     return _transfers_to_show(user).prefetch_related("events", "orphans").filter(pk=transfer_id).first()
 
 

@@ -20,7 +20,7 @@ from apps.users.permissions import Permission, may
 
 
 def cameras_visible_to(user: User) -> QuerySet[Camera]:
-    """All for who may manage; for who may only view, private cameras need a grant; else none."""
+    """All cameras for a user who may manage; for one who may only view, the private ones need a grant; else none."""
     cameras = Camera.objects.select_related("site")
     if may(user, Permission.MANAGE):
         return cameras
@@ -60,7 +60,7 @@ def orphans_visible_to(user: User) -> QuerySet[OrphanedObject]:
 
 
 def sees_all_cameras(user: User) -> bool:
-    """Whether there is no camera that `user` may not see: only then are words that may name any of them shown."""
+    """Whether `user` may see every camera. Only then are texts shown that may name any of them."""
     if may(user, Permission.MANAGE):
         return True
     seen = cameras_visible_to(user).order_by().values("pk")
@@ -68,7 +68,7 @@ def sees_all_cameras(user: User) -> bool:
 
 
 def sites_visible_to(user: User) -> QuerySet[Site]:
-    """The sites of the cameras that `user` may see; all of them for who may manage."""
+    """The sites of the cameras that `user` may see; all sites for a user who may manage."""
     sites = Site.objects.all()
     if may(user, Permission.MANAGE):
         return sites
@@ -84,7 +84,7 @@ def workers_visible_to(user: User) -> QuerySet[WorkerProcess]:
 
 
 def jobs_visible_to(user: User) -> QuerySet[PeriodicJob]:
-    """The jobs of the sites that `user` may see, named `job@site`, and those of no site."""
+    """The jobs of the sites that `user` may see, named `job@` and the site's id, and those of no site."""
     jobs = PeriodicJob.objects.all()
     if may(user, Permission.MANAGE):
         return jobs
@@ -103,6 +103,7 @@ def batches_visible_to(user: User) -> QuerySet[TransferBatch]:
 
 
 def _open_or_granted(user: User, prefix: str) -> Q:
-    """A sub-select of grants, not a join: a join would repeat rows."""
+    """Of a camera below `prefix`: it is not private, or `user` has a grant for it."""
+    # A sub-select of grants, not a join: a join would repeat a row for each of its grants.
     granted = Camera.objects.filter(grants__user=user).values("pk")
     return Q(**{f"{prefix}is_private": False}) | Q(**{f"{prefix}pk__in": granted})
