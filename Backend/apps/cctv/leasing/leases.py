@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
-from apps.cctv.tables.moves import NO_LEASE, SYSTEM, Guard, Lease, MoveRefused, TransferQuerySet
+from apps.cctv.tables.moves import NO_LEASE, SYSTEM, Lease, MoveRefused, RowGuard, TransferQuerySet
 from offload.errors import Reason
 from offload.states import Move, State
 
@@ -77,7 +77,7 @@ def _claim_unleased(
             return None
         lease = Lease(found.pk, found.lease_number + 1, owner_id, now + timedelta(seconds=lease_seconds))
         # SQLite locks no row: there the number tells whether another process was first.
-        guard = Guard.of_row(found.pk, ("lease_number", "=", found.lease_number))
+        guard = RowGuard.of_row(found.pk, ("lease_number", "=", found.lease_number))
         columns = {"lease_number": lease.number, "lease_owner": lease.owner_id, "lease_expires_at": lease.expires_at}
         if not unleased.change(guard, **columns):
             return None
@@ -88,13 +88,15 @@ def _claim_unleased(
 def release_cleanup(lease: Lease, now: datetime) -> bool:
     """Give a cleanup's lease back. False where it was another's or had run out: then nothing is changed."""
     # The lease of an upload ends with a move, never alone.
-    guard = Guard.of_lease(lease, lease_clock(now), ("transfer_status", "<>", State.UPLOADING))
+    guard = RowGuard.of_lease(lease, lease_clock(now), ("transfer_status", "<>", State.UPLOADING))
     return GCPVideoTransfer.objects.change(guard, **NO_LEASE)
 
 
 def release_unfinished_cleanup(owner_id: UUID, transfer_id: UUID) -> None:
     """Give back the lease of a cleanup that this owner broke off, where it could not be given back then."""
-    guard = Guard.of_row(transfer_id, ("lease_owner", "=", owner_id), ("transfer_status", "=", State.CLEANUP_PENDING))
+    guard = RowGuard.of_row(
+        transfer_id, ("lease_owner", "=", owner_id), ("transfer_status", "=", State.CLEANUP_PENDING)
+    )
     GCPVideoTransfer.objects.change(guard, **NO_LEASE)
 
 
@@ -105,7 +107,7 @@ def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> di
         now = lease_clock(now)
         expires_at = now + timedelta(seconds=lease_seconds)
         for lease in sorted(leases, key=lambda one: one.transfer_id):  # in the order of `TransferQuerySet.lock_many`
-            if GCPVideoTransfer.objects.change(Guard.of_lease(lease, now), lease_expires_at=expires_at):
+            if GCPVideoTransfer.objects.change(RowGuard.of_lease(lease, now), lease_expires_at=expires_at):
                 kept[lease.transfer_id] = replace(lease, expires_at=expires_at)
     return kept
 

@@ -23,7 +23,7 @@ from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.reachability import bucket_look
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.silence import silence_tell
-from apps.cctv.tables.moves import SYSTEM, Guard, TransferQuerySet
+from apps.cctv.tables.moves import SYSTEM, RowGuard, TransferQuerySet
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot
@@ -179,7 +179,7 @@ def _first(rows: TransferQuerySet) -> QuerySet[GCPVideoTransfer]:
 def _drop(old: TransferQuerySet, store: ObjectStore, transfer_id: UUID, uri: str) -> bool:
     """The row first: a worker that claims it now must not find a session that is about to go."""
     columns = {"session_uri": "", "session_started_at": None, "session_identity": "", "bytes_uploaded": 0}
-    if not old.change(Guard.of_row(transfer_id, ("session_uri", "=", uri)), **columns):
+    if not old.change(RowGuard.of_row(transfer_id, ("session_uri", "=", uri)), **columns):
         return False
     try:
         store.cancel_session(uri)

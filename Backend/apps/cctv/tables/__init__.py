@@ -8,7 +8,7 @@
 | `receipts` | deletion receipts |
 | `orphans` | objects that no transfer counts as its own |
 | `alarms` | alarms |
-| `work` | worker processes, periodic jobs, and what processes remember together |
-| `moves` | `Guard` and `TransferQuerySet`: the guarded updates, of one row and of many; `Lease` |
+| `work` | worker processes, periodic jobs, and doubts about a right |
+| `moves` | `RowGuard` and `TransferQuerySet`: the guarded updates, of one row and of many; `Lease` |
 | `sql` | many rows in one statement, without Django's compiler |
 """

@@ -2,7 +2,7 @@
 
 A status, a lease, and what is noted under a lease change in three ways:
 
-1. `change`: one row, where its `Guard` is true. Django makes the UPDATE, so a guard may look at other tables and a
+1. `change`: one row, where its `RowGuard` is true. Django makes the UPDATE, so a guard may look at other tables and a
    column may be computed. `move` makes one move with it.
 2. `change_many`: many rows in one prepared statement, each where its own guard is true. Claims (`claim_locked`), the
    ends of uploads (`move_leased`) and notes (`note`) are made with it, since every upload needs them.
@@ -56,7 +56,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class RowGuard:
     """What must be true of a transfer's row at the moment when it is changed.
 
     An UPDATE whose guard is false changes no row: another process was first. Make one by `of_row` or `of_lease`.
@@ -133,7 +133,7 @@ class MoveRefused(Exception):
 class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
     def under_lease(self, lease: Lease, now: datetime) -> TransferQuerySet:
         """The lease's row, if the lease is still the row's and has not run out."""
-        return self.filter(Guard.of_lease(lease, now).as_q())
+        return self.filter(RowGuard.of_lease(lease, now).as_q())
 
     def due_for_upload(self, now: datetime) -> TransferQuerySet:
         return self.filter(as_q(is_due(now)))
@@ -156,14 +156,14 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         total = self.filter(transfer_status=State.CLEANUP_PENDING).aggregate(n=Sum("file_size_bytes"))["n"]
         return int(total or 0)
 
-    def change(self, guard: Guard, **columns: Any) -> bool:
+    def change(self, guard: RowGuard, **columns: Any) -> bool:
         """Change columns of one row where its guard is true; whether it was.
 
         An `only_if` that joins another table makes Django wrap the UPDATE in a sub-select; it is still one statement.
         """
         return self.filter(guard.as_q()).update(**columns) == 1
 
-    def change_many(self, rows: Sequence[tuple[Guard, Mapping[str, Any]]], *, same: Mapping[str, Any]) -> int:
+    def change_many(self, rows: Sequence[tuple[RowGuard, Mapping[str, Any]]], *, same: Mapping[str, Any]) -> int:
         """Change many rows in one prepared statement, each where its own guard is true; how many were changed.
 
         The guards ask for the same things, and all rows change the same columns. `same` are columns that get the same
@@ -210,9 +210,9 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
                 raise MoveRefused(transfer_id, move, found)
             as_found: Condition = ("transfer_status", "=", found)
             if lease is None:
-                guard = Guard.of_row(transfer_id, as_found, only_if=only_if)
+                guard = RowGuard.of_row(transfer_id, as_found, only_if=only_if)
             else:
-                guard = Guard.of_lease(lease, now, as_found, only_if=only_if)
+                guard = RowGuard.of_lease(lease, now, as_found, only_if=only_if)
             if not self.change(guard, **columns):
                 if lease is not None and not self.under_lease(lease, now).exists():
                     raise LeaseLost(f"the lease of transfer {transfer_id} is another's now")
@@ -255,7 +255,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
 
     def note(self, lease: Lease, now: datetime, columns: Mapping[str, Any]) -> None:
         """Change columns of an upload's row under its lease. Raises LeaseLost, and changes nothing then."""
-        if self.change_many([(Guard.of_lease(lease, now, _UPLOADING), columns)], same={}) != 1:
+        if self.change_many([(RowGuard.of_lease(lease, now, _UPLOADING), columns)], same={}) != 1:
             raise LeaseLost(f"the lease of transfer {lease.transfer_id} is another's now")
 
     def lock_leased(self, leases: Collection[Lease], now: datetime) -> set[UUID]:
@@ -283,7 +283,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             return
         rows = [
             (
-                Guard.of_row(lease.transfer_id, ("lease_number", "=", lease.number - 1), _PENDING),
+                RowGuard.of_row(lease.transfer_id, ("lease_number", "=", lease.number - 1), _PENDING),
                 {"lease_number": lease.number},
             )
             for lease in leases
@@ -308,7 +308,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         """
         rows = [
             (
-                Guard.of_lease(one.lease, now, _UPLOADING),
+                RowGuard.of_lease(one.lease, now, _UPLOADING),
                 {**one.changes, "transfer_status": MOVES[one.move].target},
             )
             for one in moves

@@ -15,7 +15,7 @@ from django.db.models import Q
 
 from apps.cctv.leasing.recovery import expire_leases
 from apps.cctv.models import GCPVideoTransfer, TransferEvent
-from apps.cctv.tables.moves import Guard, Lease, MoveRefused
+from apps.cctv.tables.moves import Lease, MoveRefused, RowGuard
 from offload.errors import LeaseLost, Reason
 from offload.states import MOVES, UPLOADED, Move, State
 from tests.integration.db import rows
@@ -116,7 +116,7 @@ def test_guard_asks_the_same_in_both_of_its_forms(form: str, lost: str) -> None:
         "status": (own, rows.NOW, State.PENDING),
         "row": (replace(own, transfer_id=other.pk), rows.NOW, State.UPLOADING),
     }[lost]
-    guard = Guard.of_lease(lease, now, ("transfer_status", "=", status))
+    guard = RowGuard.of_lease(lease, now, ("transfer_status", "=", status))
     changes = {"bytes_uploaded": 5}
     changed = T.change(guard, **changes) if form == "one row" else T.change_many([(guard, changes)], same={}) == 1
     assert changed is (lost == "nothing")
@@ -126,7 +126,7 @@ def test_guard_asks_the_same_in_both_of_its_forms(form: str, lost: str) -> None:
 @pytest.mark.django_db
 def test_guard_with_a_condition_of_another_table_is_for_one_row() -> None:
     row = rows.transfer(State.CLEANUP_PENDING)
-    guard = Guard.of_row(row.pk, only_if=Q(recording__hold_wanted=False))
+    guard = RowGuard.of_row(row.pk, only_if=Q(recording__hold_wanted=False))
     with pytest.raises(ValueError, match="only_if"):
         T.change_many([(guard, {"bytes_uploaded": 5})], same={})
     assert not T.filter(bytes_uploaded=5).exists()
