@@ -10,8 +10,7 @@ from django.conf import settings
 
 from apps.cctv.doctor import DoctorSettings
 from apps.cctv.services import NotConfigured
-from apps.cctv.services.settings import ServiceSettings
-from apps.cctv.worker import Timings
+from apps.cctv.services.settings import ServiceSettings, Timings
 from offload.source import MediaRoot
 from offload.store import ObjectStore
 from offload.uploader import UploadSettings
@@ -60,6 +59,7 @@ def media_root() -> MediaRoot:
 def service_settings() -> ServiceSettings:
     """What the services go by."""
     return ServiceSettings(
+        timings=timings(),
         use_gcs=settings.GCP_STORAGE_USE_GCS,
         bucket=settings.GCP_STORAGE_BUCKET_NAME,
         former_buckets=tuple(settings.GCP_STORAGE_FORMER_BUCKETS),
@@ -69,11 +69,6 @@ def service_settings() -> ServiceSettings:
         quarantine=timedelta(hours=settings.GCP_CLEANUP_QUARANTINE_HOURS),
         cleanup_batch_size=settings.GCP_CLEANUP_BATCH_SIZE,
         cleanup_max_retries=settings.GCP_CLEANUP_MAX_RETRIES,
-        cleanup_seconds=settings.COLDREEL_CLEANUP_SECONDS,
-        sweep_seconds=settings.COLDREEL_SWEEP_SECONDS,
-        lease_seconds=settings.COLDREEL_LEASE_SECONDS,
-        retry_base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS,
-        retry_cap_seconds=settings.COLDREEL_RETRY_CAP_SECONDS,
         retry_limit=settings.COLDREEL_RETRY_LIMIT,
         retry_at_least=timedelta(hours=settings.COLDREEL_RETRY_HOURS),
     )
@@ -83,7 +78,6 @@ def doctor_settings() -> DoctorSettings:
     """What `doctor` looks at beside the machine, the database and the bucket."""
     return DoctorSettings(
         services=service_settings(),
-        heartbeat_seconds=settings.COLDREEL_HEARTBEAT_SECONDS,
         credentials_path=settings.GCP_STORAGE_CREDENTIALS_PATH,
         emulator_host=settings.STORAGE_EMULATOR_HOST,
         debug=settings.DEBUG,

@@ -204,7 +204,7 @@ def _disk() -> Disk | None:
 
 def _workers(user: User, now: datetime) -> list[Worker]:
     """Those that gave a sign of life within the length of a lease."""
-    alive_since = now - timedelta(seconds=service_settings().lease_seconds)
+    alive_since = now - timedelta(seconds=service_settings().timings.lease_seconds)
     alive = workers_visible_to(user).filter(stopped_at__isnull=True, heartbeat_at__gte=alive_since)
     rows = alive.select_related("site")
     return [Worker(str(row), row.site.name if row.site else "any site", span(now - row.heartbeat_at)) for row in rows]

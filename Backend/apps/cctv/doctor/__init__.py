@@ -77,7 +77,7 @@ def diagnose(
         if settings.services.cleanup_local:
             yield from rights_findings(root=root, home=home)
         yield from site_findings(now=now)
-        yield from worker_findings(home=home, now=now, settings=settings)
+        yield from worker_findings(home=home, now=now, settings=settings.services)
         yield from footage_findings(root=root, clock=clock)
         yield from request_findings(now=now)
         yield from transfer_findings(now=now, trusted_buckets=settings.services.trusted_buckets)

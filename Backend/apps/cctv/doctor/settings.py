@@ -19,9 +19,6 @@ class DoctorSettings:
 
     services: ServiceSettings
 
-    heartbeat_seconds: float
-    """How often a worker shows that it lives."""
-
     credentials_path: str
     """The key file of a service account; empty where the machine's own credentials are used."""
 

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
-from apps.cctv.doctor.settings import DoctorSettings
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
 from apps.cctv.services.settings import ServiceSettings
@@ -22,8 +21,8 @@ CLOCK_SLACK = timedelta(minutes=5)
 _START = "Start one: `manage.py run_worker`, best as a systemd service."
 
 
-def worker_findings(*, home: Path, now: datetime, settings: DoctorSettings) -> Iterator[Finding]:
-    patience = timedelta(seconds=HEARTBEATS_MISSED * settings.heartbeat_seconds)
+def worker_findings(*, home: Path, now: datetime, settings: ServiceSettings) -> Iterator[Finding]:
+    patience = timedelta(seconds=HEARTBEATS_MISSED * settings.timings.heartbeat_seconds)
     running = WorkerProcess.objects.filter(stopped_at__isnull=True)
     alive = [row for row in running if _is_alive(row, home, now, patience)]
     if not alive:
@@ -39,7 +38,7 @@ def worker_findings(*, home: Path, now: datetime, settings: DoctorSettings) -> I
     if len(silent) < len(alive):
         names = ", ".join(str(row) for row in alive if row not in silent)
         yield ok("worker", f"Alive: {names}.")
-    yield from _late_jobs(now, settings.services)
+    yield from _late_jobs(now, settings)
 
 
 def _none_alive() -> Finding:
@@ -78,7 +77,7 @@ def _late_jobs(now: datetime, settings: ServiceSettings) -> Iterator[Finding]:
 
 def _interval(name: str, settings: ServiceSettings) -> timedelta:
     """Of a job, or of a site's own one (`sweep@…`). The disk is looked at after a cleanup, the bucket in a sweep."""
-    sweep_seconds, cleanup_seconds = settings.sweep_seconds, settings.cleanup_seconds
+    sweep_seconds, cleanup_seconds = settings.timings.sweep_seconds, settings.timings.cleanup_seconds
     seconds = {"sweep": sweep_seconds, "bucket": sweep_seconds, "cleanup": cleanup_seconds, "look": cleanup_seconds}
     return timedelta(seconds=seconds.get(name.partition("@")[0], 0))
 

@@ -31,7 +31,9 @@ def bucket_look(*, store: ObjectStore, now: datetime, site_id: UUID | None, sett
     One process of a site asks for all of them. Its row is a periodic job's, without a lease: what two ask at the
     same moment does no harm.
     """
-    if not settings.use_gcs or not _take_turn(now, site_id, timedelta(seconds=EVERY_SWEEPS * settings.sweep_seconds)):
+    if not settings.use_gcs or not _take_turn(
+        now, site_id, timedelta(seconds=EVERY_SWEEPS * settings.timings.sweep_seconds)
+    ):
         return True
     bucket = settings.bucket
     try:

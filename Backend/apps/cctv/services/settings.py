@@ -7,8 +7,56 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """What paces the work, in seconds.
+
+    All that an upload may wait for ends sooner than `stuck_seconds`, or moves it: a request without a file after
+    60 s, a stalled connection after `COLDREEL_STALL_SECONDS`, a busy database after 30 s.
+    """
+
+    poll_seconds: float
+    """How long an idle worker waits before it looks for work again."""
+
+    heartbeat_seconds: float
+    """Between two renewals of the leases of a worker."""
+
+    lease_seconds: float
+    """How long a lease lasts that is not renewed."""
+
+    margin_seconds: float
+    """A running upload ends itself that long before the last confirmed end of its lease."""
+
+    stuck_seconds: float
+    """An upload that has not moved for that long loses its lease."""
+
+    sweep_seconds: float
+    """From the end of one sweep to the beginning of the next."""
+
+    cleanup_seconds: float
+    """From the end of one cleanup to the beginning of the next."""
+
+    retry_base_seconds: float
+    """The longest pause after the first failure in a row; each further one doubles it."""
+
+    retry_cap_seconds: float
+    """The longest pause between two tries."""
+
+    @property
+    def job_stuck_seconds(self) -> float:
+        """For a periodic job, which gives a sign between two files; one file of an hour's reading is no stuck job."""
+        return 12 * self.stuck_seconds
+
+    @property
+    def heartbeat_wait_seconds(self) -> float:
+        """How long a renewal may wait for the database (5 s of 40): waiting longer would use up the lease."""
+        return self.lease_seconds / 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """Made by `wiring.service_settings()`. A worker makes it once at its start, everything else at each call."""
+
+    timings: Timings
 
     use_gcs: bool
     """Whether anything is sent to a bucket (`GCP_STORAGE_USE_GCS`)."""
@@ -36,21 +84,6 @@ class ServiceSettings:
 
     cleanup_max_retries: int
     """After how many failures a file's cleanup is marked for a person and tried once a day."""
-
-    cleanup_seconds: float
-    """From the end of one cleanup to the beginning of the next."""
-
-    sweep_seconds: float
-    """From the end of one sweep to the beginning of the next."""
-
-    lease_seconds: float
-    """How long a lease lasts that is not renewed."""
-
-    retry_base_seconds: float
-    """The longest pause after the first failure in a row; each further one doubles it."""
-
-    retry_cap_seconds: float
-    """The longest pause between two tries."""
 
     retry_limit: int
     """An upload fails for good after so many failures in a row, if they also lasted `retry_at_least`."""

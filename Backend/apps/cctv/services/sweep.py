@@ -75,7 +75,7 @@ def sweep(
     """
     now = clock.now()
     owners_leases = free_leases_of_dead_owners(home=home, now=now)
-    correct_far_times(now=now, lease_seconds=settings.lease_seconds)
+    correct_far_times(now=now, lease_seconds=settings.timings.lease_seconds)
     _pull_in_cleanups(now, settings.waiting_period)
     expired_leases = expire_leases(now=now)
     _tell_of_other_users(home, now)

@@ -321,8 +321,8 @@ def _wait(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetim
 def _pause(failures: int, error: OffloadError, random: Callable[[], float], settings: ServiceSettings) -> timedelta:
     seconds = delay_seconds(
         failures,
-        base_seconds=settings.retry_base_seconds,
-        cap_seconds=settings.retry_cap_seconds,
+        base_seconds=settings.timings.retry_base_seconds,
+        cap_seconds=settings.timings.retry_cap_seconds,
         random=random,
         retry_after_seconds=error.retry_after_seconds if isinstance(error, TryAgain) else None,
     )

@@ -1,12 +1,11 @@
 """The worker: what runs uploads and periodic jobs. Correctness lives in the rows; this only does the work.
 
 On SQLite its threads take work from the tables themselves. Where another job queue does the waking,
-it stands behind the same three names.
+it stands behind the same names.
 
 | module | has |
 |---|---|
 | `run` | `run_worker`: a process from its start to its end |
-| `timings` | how long leases, looks and pauses are |
 | `dispatch` | writes what uploads tell, claims where there is room, hands each claim to a thread |
 | `pool` | the threads that upload |
 | `upload_attempt` | one upload under one lease, from claim to record |
@@ -25,6 +24,5 @@ from __future__ import annotations
 from apps.cctv.leasing.wakeup import wake_workers
 from apps.cctv.worker.periodic import PERIODIC
 from apps.cctv.worker.run import run_worker
-from apps.cctv.worker.timings import Timings
 
-__all__ = ["PERIODIC", "Timings", "run_worker", "wake_workers"]
+__all__ = ["PERIODIC", "run_worker", "wake_workers"]

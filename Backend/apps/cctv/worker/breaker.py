@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from uuid import UUID
 
-from apps.cctv.worker.timings import Timings
+from apps.cctv.services.settings import Timings
 from offload.clock import Clock
 from offload.retry import delay_seconds
 

@@ -93,7 +93,7 @@ class Dispatcher:
         if now >= self._look_around_at:
             self._look_around_at = now + self._tools.timings.poll_seconds
             self._queue.look_again()
-            correct_far_times(now=self._tools.clock.now(), lease_seconds=self._tools.settings.lease_seconds)
+            correct_far_times(now=self._tools.clock.now(), lease_seconds=self._tools.settings.timings.lease_seconds)
             expire_leases(now=self._tools.clock.now())
             for attempt in self.running():
                 attempt.tell_slow_start()

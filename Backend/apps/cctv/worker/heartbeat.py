@@ -10,8 +10,8 @@ from django.db import connection
 from apps.cctv.leasing.leases import JobLease, renew, renew_jobs
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import WorkerProcess
+from apps.cctv.services.settings import Timings
 from apps.cctv.worker.crashes import survive
-from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import UploadAttempt
 from offload.clock import Clock
 

@@ -16,9 +16,9 @@ from django.db.models import F
 from apps.cctv.leasing.leases import JobLease, lease_clock
 from apps.cctv.models import PeriodicJob
 from apps.cctv.services.disk_reserve import make_room
+from apps.cctv.services.settings import Timings
 from apps.cctv.tables.moves import SYSTEM
 from apps.cctv.worker.crashes import log_crash, survive
-from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import FileProblem, OffloadError
 
@@ -99,7 +99,7 @@ def _look(worker: Worker) -> None:
             look,
             site_id=worker.site_id,
             now=tools.clock.now(),
-            next_in_seconds=tools.settings.cleanup_seconds,
+            next_in_seconds=tools.settings.timings.cleanup_seconds,
         )
 
 

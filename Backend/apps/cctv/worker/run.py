@@ -25,7 +25,6 @@ from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.heartbeat import Heartbeat
 from apps.cctv.worker.periodic import PERIODIC, PeriodicThread, Worker
 from apps.cctv.worker.signals import StopSignals, Waker
-from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Tools
 from offload.clock import Clock, SystemClock
 from offload.source import MediaRoot
@@ -44,7 +43,6 @@ def run_worker(
     home: Path,
     settings: ServiceSettings,
     upload_settings: UploadSettings,
-    timings: Timings,
     uploads: int,
     site: Site | None = None,
     until_idle: bool = False,
@@ -57,7 +55,7 @@ def run_worker(
     Runs in the main thread, which gets the signals. Raises InstallationUnknown at once.
     """
     clock = clock or SystemClock()
-    breaker = CircuitBreaker(clock, timings, random, tripped=_stopped_by_an_alarm())
+    breaker = CircuitBreaker(clock, settings.timings, random, tripped=_stopped_by_an_alarm())
     owner = Owner.start(home, site, clock.now())
     waker = Waker(owner.wake_pipe)
     tools = Tools(
@@ -67,7 +65,6 @@ def run_worker(
         random=random,
         settings=settings,
         upload_settings=upload_settings,
-        timings=timings,
         breaker=breaker,
         bandwidth=Bandwidth(clock),
         group_commit=GroupCommit(clock=clock, wake=waker.wake, settings=settings),
@@ -83,7 +80,7 @@ def run_worker(
             jobs = [PeriodicThread(job, here) for job in PERIODIC] if periodic else []
             guards = [DiskGuard(tools, home, here.site_id)] if periodic else []
             heartbeat = Heartbeat(
-                owner, dispatcher.running, jobs=partial(_running_jobs, jobs), clock=clock, timings=timings
+                owner, dispatcher.running, jobs=partial(_running_jobs, jobs), clock=clock, timings=settings.timings
             )
             heartbeat.start()
             tools.bandwidth.start()

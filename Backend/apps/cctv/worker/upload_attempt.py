@@ -15,7 +15,7 @@ from django.db import connections
 from apps.cctv.leasing.journal import OrmJournal
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.services.rights import RightsWatch
-from apps.cctv.services.settings import ServiceSettings
+from apps.cctv.services.settings import ServiceSettings, Timings
 from apps.cctv.services.uploads import (
     Uploaded,
     upload_job,
@@ -27,7 +27,6 @@ from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.group_commit import GroupCommit, QueuedResult, QueuedWrite, Refusal
-from apps.cctv.worker.timings import Timings
 from offload.clock import Clock
 from offload.errors import Disposition, LeaseLost, OffloadError, Reason, Stopped
 from offload.journal import Journal
@@ -49,7 +48,6 @@ class Tools:
     random: Callable[[], float]
     settings: ServiceSettings
     upload_settings: UploadSettings
-    timings: Timings
     breaker: CircuitBreaker
     bandwidth: Bandwidth
     group_commit: GroupCommit
@@ -57,6 +55,10 @@ class Tools:
     rights: RightsWatch | None = None
     cleanup_first: threading.Event = field(default_factory=threading.Event)
     """Set while the disk is full and a cleanup is asked for: nothing else is begun."""
+
+    @property
+    def timings(self) -> Timings:
+        return self.settings.timings
 
 
 class UploadAttempt:

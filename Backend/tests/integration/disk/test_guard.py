@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from apps.cctv import wiring
 from apps.cctv.models import Alarm, PeriodicJob
 from apps.cctv.services.alarms import alarm_raise
 from apps.cctv.services.disk_reserve import Reserve
@@ -19,7 +21,6 @@ from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.disk import DiskGuard
 from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
-from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import Reason
 from offload.source import MediaRoot
@@ -41,15 +42,14 @@ def clock():
 def tools(disk, clock, bucket):
     (disk.path / "media").mkdir()
     (disk.path / "media" / ".coldreel-media-root").touch()
-    timings = Timings(poll_seconds=0.01)
+    timings = replace(wiring.timings(), poll_seconds=0.01)
     return Tools(
         store=MemoryStore(buckets=[bucket], clock=clock),
         root=MediaRoot(disk.path / "media"),
         clock=clock,
         random=lambda: 0.5,
-        settings=service_settings(),
+        settings=replace(service_settings(), timings=timings),
         upload_settings=UploadSettings(),
-        timings=timings,
         breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
         group_commit=GroupCommit(clock=clock, wake=lambda: None, settings=service_settings()),

@@ -16,7 +16,7 @@ from apps.cctv.doctor.footage import footage_findings, request_findings
 from apps.cctv.doctor.workers import worker_findings
 from apps.cctv.models import PeriodicJob, Recording, WorkerProcess
 from apps.cctv.services.footage import Look, footage_look, footage_tell, unknown_in
-from apps.cctv.wiring import doctor_settings
+from apps.cctv.wiring import service_settings
 from offload.clock import SystemClock
 from offload.source import MediaRoot
 from offload.states import State
@@ -153,10 +153,10 @@ def test_nothing_is_said_where_every_recording_was_asked_for() -> None:
 def test_a_look_of_an_hour_ago_is_not_late(worker_is_alive: Path) -> None:
     now = timezone.now()
     footage_tell(Look(), site_id=None, now=now - timedelta(minutes=90), next_in_seconds=3600)
-    assert [found.level for found in worker_findings(home=worker_is_alive, now=now, settings=doctor_settings())] == [
+    assert [found.level for found in worker_findings(home=worker_is_alive, now=now, settings=service_settings())] == [
         Level.OK
     ]
     footage_tell(Look(), site_id=None, now=now - timedelta(hours=3), next_in_seconds=3600)
     assert Level.WARNING in [
-        found.level for found in worker_findings(home=worker_is_alive, now=now, settings=doctor_settings())
+        found.level for found in worker_findings(home=worker_is_alive, now=now, settings=service_settings())
     ]

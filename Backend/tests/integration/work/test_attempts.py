@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from apps.cctv import wiring
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.leasing.recovery import expire_leases
 from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
-from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
 from offload.errors import LeaseLost, LineDown, Reason, StopAndTell, Stopped
 from offload.source import MediaRoot
@@ -33,7 +33,7 @@ from tests.integration.work.conftest import MakeTransfer, written_at_once
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MIB = 2**20
-TIMINGS = Timings(lease_seconds=40, margin_seconds=10)
+TIMINGS = replace(wiring.timings(), lease_seconds=40, margin_seconds=10)
 # A file of n MiB goes in n + 1 requests: the last 256 KiB carry the checksum and go by themselves.
 SETTINGS = UploadSettings(
     settle_seconds=0, progress_seconds=0, small_limit_bytes=0, chunk_min_bytes=MIB, chunk_max_bytes=MIB, reconnects=0
@@ -47,9 +47,8 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path, bandwidth: Ban
         root=MediaRoot(media_root),
         clock=clock,
         random=lambda: 0.5,
-        settings=service_settings(),
+        settings=replace(service_settings(), timings=TIMINGS),
         upload_settings=SETTINGS,
-        timings=TIMINGS,
         breaker=CircuitBreaker(clock, TIMINGS, lambda: 0.5, tripped=False),
         bandwidth=bandwidth,
         group_commit=written_at_once(clock),

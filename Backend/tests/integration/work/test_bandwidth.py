@@ -15,12 +15,12 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
+from apps.cctv import wiring
 from apps.cctv.models import GCPVideoTransfer, Site, SiteLine
 from apps.cctv.services.bandwidth import LONGEST_QUEUE_SECONDS, QUEUE_SECONDS, limit_of, limits_in_force, line_take
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
-from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
 from offload.clock import SystemClock
 from offload.errors import LeaseLost
@@ -350,8 +350,7 @@ def test_lost_lease_ends_a_paced_upload_and_records_nothing(
         random=lambda: 0.5,
         settings=service_settings(),
         upload_settings=UploadSettings(settle_seconds=0),
-        timings=Timings(),
-        breaker=CircuitBreaker(clock, Timings(), lambda: 0.5, tripped=False),
+        breaker=CircuitBreaker(clock, wiring.timings(), lambda: 0.5, tripped=False),
         bandwidth=bandwidth,
         group_commit=written_at_once(clock),
         stopping=threading.Event(),

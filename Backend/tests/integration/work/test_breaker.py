@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
+from apps.cctv import wiring
 from apps.cctv.worker.breaker import CircuitBreaker
-from apps.cctv.worker.timings import Timings
 from offload.testing import FakeClock
 
 A, B = UUID(int=1), UUID(int=2)
@@ -19,7 +20,9 @@ def clock() -> FakeClock:
 
 
 def breaker_of(clock: FakeClock, *, tripped: bool = False) -> CircuitBreaker:
-    return CircuitBreaker(clock, Timings(retry_base_seconds=2, retry_cap_seconds=45), lambda: 1.0, tripped=tripped)
+    return CircuitBreaker(
+        clock, replace(wiring.timings(), retry_base_seconds=2, retry_cap_seconds=45), lambda: 1.0, tripped=tripped
+    )
 
 
 def test_breaker_that_has_not_tripped_lets_every_upload_through(clock: FakeClock) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from apps.cctv import wiring
 from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.wiring import service_settings
-from apps.cctv.worker import Timings, run_worker
+from apps.cctv.worker import run_worker
 from offload.source import MediaRoot
 from offload.states import State
 from offload.testing import MemoryStore
@@ -23,13 +24,13 @@ def test_one_recording_is_uploaded_and_verified(
     store: MemoryStore, media_root: Path, tmp_path: Path, make_transfer: MakeTransfer
 ) -> None:
     transfer = make_transfer("clip.ts", size_bytes=3 * MIB)
+    timings = replace(wiring.timings(), poll_seconds=0.02, heartbeat_seconds=0.5, lease_seconds=10, margin_seconds=2)
     run_worker(
         store=store,
         root=MediaRoot(media_root),
         home=tmp_path,
-        settings=service_settings(),
+        settings=replace(wiring.service_settings(), timings=timings),
         upload_settings=UploadSettings(settle_seconds=0, small_limit_bytes=0, chunk_min_bytes=MIB, chunk_max_bytes=MIB),
-        timings=Timings(poll_seconds=0.02, heartbeat_seconds=0.5, lease_seconds=10, margin_seconds=2),
         uploads=1,
         until_idle=True,
         periodic=False,

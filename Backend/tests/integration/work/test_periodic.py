@@ -13,6 +13,7 @@ import pytest
 from django.db import Error, connection, connections
 from django.db.models import F
 
+from apps.cctv import wiring
 from apps.cctv.leasing import leases
 from apps.cctv.models import PeriodicJob
 from apps.cctv.wiring import service_settings
@@ -20,7 +21,6 @@ from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.periodic import PERIODIC, Periodic, PeriodicThread, Worker
-from apps.cctv.worker.timings import Timings
 from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import StopAndTell
 from offload.source import MediaRoot
@@ -34,15 +34,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bucket")]
 
 @pytest.fixture
 def worker(store: MemoryStore, clock: FakeClock, media_root: Path, tmp_path: Path) -> Worker:
-    timings = Timings(poll_seconds=0.01, cleanup_seconds=3600)
+    timings = replace(wiring.timings(), poll_seconds=0.01, cleanup_seconds=3600)
     tools = Tools(
         store=store,
         root=MediaRoot(media_root),
         clock=clock,
         random=lambda: 0.5,
-        settings=service_settings(),
+        settings=replace(service_settings(), timings=timings),
         upload_settings=UploadSettings(),
-        timings=timings,
         breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
         group_commit=GroupCommit(clock=clock, wake=lambda: None, settings=service_settings()),

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from apps.cctv import wiring
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.wiring import service_settings
-from apps.cctv.worker import Timings, run_worker
+from apps.cctv.worker import run_worker
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.heartbeat import moving
@@ -35,7 +36,8 @@ from tests.integration.work.conftest import MakeTransfer, written_at_once
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MIB = 2**20
-QUICK = Timings(
+QUICK = replace(
+    wiring.timings(),
     poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=2, margin_seconds=0.3, retry_base_seconds=0.05,
     retry_cap_seconds=0.4, stuck_seconds=1,
 )  # fmt: skip
@@ -48,8 +50,8 @@ SETTINGS = UploadSettings(
 def work(store: MemoryStore, media_root: Path, tmp_path: Path) -> Callable[[], None]:
     """Runs a worker in this thread until it is stopped."""
     return lambda: run_worker(
-        store=store, root=MediaRoot(media_root), home=tmp_path, settings=service_settings(), upload_settings=SETTINGS,
-        timings=QUICK, uploads=4, periodic=False,
+        store=store, root=MediaRoot(media_root), home=tmp_path, settings=replace(service_settings(), timings=QUICK),
+        upload_settings=SETTINGS, uploads=4, periodic=False,
     )  # fmt: skip
 
 
@@ -136,7 +138,6 @@ def test_worker_ends_at_the_first_signal_although_a_thread_hangs(
 
 @pytest.fixture
 def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
-    timings = Timings()
     return Tools(
         store=store,
         root=MediaRoot(media_root),
@@ -144,8 +145,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
         random=lambda: 0.5,
         settings=service_settings(),
         upload_settings=SETTINGS,
-        timings=timings,
-        breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
+        breaker=CircuitBreaker(clock, wiring.timings(), lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
         group_commit=written_at_once(clock),
         stopping=threading.Event(),

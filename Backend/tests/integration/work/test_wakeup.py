@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from typing import Any
 import pytest
 from django.db import connections, transaction
 
+from apps.cctv import wiring
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_workers
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.transfers import transfer_request, transfer_retry
 from apps.cctv.wiring import service_settings
-from apps.cctv.worker import Timings, run_worker
+from apps.cctv.worker import run_worker
 from apps.users.models import User
 from offload.clock import SystemClock
 from offload.source import MediaRoot
@@ -85,9 +87,8 @@ def test_row_made_while_the_worker_idles_is_uploaded_at_once(
         store=store,
         root=MediaRoot(media_root),
         home=home,
-        settings=service_settings(),
+        settings=replace(service_settings(), timings=replace(wiring.timings(), poll_seconds=HALF_A_MINUTE_MORE)),
         upload_settings=UploadSettings(settle_seconds=0),
-        timings=Timings(poll_seconds=HALF_A_MINUTE_MORE),
         uploads=2,
         periodic=False,
         clock=SystemClock(),

@@ -24,7 +24,7 @@ from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.services import NotConfigured
 from apps.cctv.wiring import service_settings
-from apps.cctv.worker import Timings, run_worker
+from apps.cctv.worker import run_worker
 from apps.cctv.worker.heartbeat import Heartbeat
 from apps.cctv.worker.periodic import PERIODIC
 from apps.cctv.worker.pool import FEWEST
@@ -41,7 +41,8 @@ from tests.integration.work.conftest import MakeTransfer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MIB = 2**20
-FAST = Timings(
+FAST = replace(
+    wiring.timings(),
     poll_seconds=0.02,
     heartbeat_seconds=0.5,
     lease_seconds=10,
@@ -69,9 +70,8 @@ def work(store: MemoryStore, media_root: Path, tmp_path: Path, settings: Any) ->
             "store": store,
             "root": MediaRoot(media_root),
             "home": tmp_path,
-            "settings": service_settings(),
+            "settings": replace(service_settings(), timings=arguments.pop("timings", FAST)),
             "upload_settings": SETTINGS,
-            "timings": FAST,
             "uploads": 4,
             "until_idle": True,
             "periodic": False,
@@ -222,7 +222,9 @@ def test_heartbeat_renews_what_is_held_and_tells_what_is_lost(tmp_path: Path, ma
         running = [JobLease("sweep", owner.id, 0)]
         clock = SystemClock()
         before = clock.monotonic()
-        Heartbeat(owner, lambda: told, jobs=lambda: running, clock=clock, timings=Timings(lease_seconds=100)).beat()
+        Heartbeat(
+            owner, lambda: told, jobs=lambda: running, clock=clock, timings=replace(wiring.timings(), lease_seconds=100)
+        ).beat()
         ends = dict(PeriodicJob.objects.values_list("name", "lease_expires_at"))
     assert before + 100 <= told[0].until <= clock.monotonic() + 100
     assert [one.lost for one in told] == [False, True]
@@ -245,7 +247,9 @@ def test_heartbeat_goes_on_after_an_error_of_any_kind(tmp_path: Path, caplog: py
 
     ended = threading.Event()
     with Owner.start(tmp_path, None, timezone.now()) as owner:
-        heartbeat = Heartbeat(owner, attempts, clock=SystemClock(), timings=Timings(heartbeat_seconds=0.01))
+        heartbeat = Heartbeat(
+            owner, attempts, clock=SystemClock(), timings=replace(wiring.timings(), heartbeat_seconds=0.01)
+        )
         heartbeat.start()
         assert ended.wait(30)
         heartbeat.finish()
@@ -257,7 +261,9 @@ def test_upload_longer_than_its_lease_keeps_it(
 ) -> None:
     make_transfer(size_bytes=MIB)
     store.fault("send", action=lambda: time.sleep(3.5))
-    work(timings=Timings(poll_seconds=0.02, heartbeat_seconds=0.2, lease_seconds=3, margin_seconds=0.3))
+    work(
+        timings=replace(wiring.timings(), poll_seconds=0.02, heartbeat_seconds=0.2, lease_seconds=3, margin_seconds=0.3)
+    )
     assert statuses() == {"cleanup_pending": 1}
     assert GCPVideoTransfer.objects.get().lease_number == 1
 
@@ -277,7 +283,9 @@ def test_person_who_cancels_ends_the_upload(work: RunWorker, store: MemoryStore,
         time.sleep(0.5)  # a heartbeat passes
 
     store.fault("send", action=cancel)
-    work(timings=Timings(poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=10, margin_seconds=1))
+    work(
+        timings=replace(wiring.timings(), poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=10, margin_seconds=1)
+    )
     assert statuses() == {"failed": 1}
     assert store.objects() == []
     assert len(store.calls_of("send")) == 1

@@ -48,7 +48,6 @@ def _run(options: dict[str, Any]) -> None:
         home=home(),
         settings=wiring.service_settings(),
         upload_settings=wiring.upload_settings(),
-        timings=wiring.timings(),
         uploads=options["uploads"],
         site=_site(options["site"]),
         until_idle=options["until_idle"],

@@ -33,7 +33,7 @@ class Attempt:
         self.receipt: DeletionReceipt | None = None
         self.taken_now = False
         self._lease = lease
-        self._renew_at = run.clock.monotonic() + run.settings.lease_seconds / 4
+        self._renew_at = run.clock.monotonic() + run.settings.timings.lease_seconds / 4
         self._blank = FileReport.of(row, Outcome.SKIPPED, Reason.BUSY)
 
     # --- The lease ------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ class Attempt:
 
     def renew_lease(self) -> None:
         """Raises LeaseLost where it is another's now."""
-        seconds = self.run.settings.lease_seconds
+        seconds = self.run.settings.timings.lease_seconds
         kept = renew(leases=[self.lease], now=self.run.clock.now(), lease_seconds=seconds)
         if self.row.pk not in kept:
             raise LeaseLost(f"the lease of transfer {self.key} is another's now")

@@ -54,7 +54,11 @@ def leave(attempt: Attempt) -> FileReport:
     run = attempt.run
     if attempt.taken_now:
         file_recover(
-            run.trash, attempt.key, run.clock.now(), owner_id=run.owner_id, lease_seconds=run.settings.lease_seconds
+            run.trash,
+            attempt.key,
+            run.clock.now(),
+            owner_id=run.owner_id,
+            lease_seconds=run.settings.timings.lease_seconds,
         )
     first = whoever_was_first(run, attempt.row)
     return attempt.report(Outcome.SKIPPED, first.reason, first.detail)

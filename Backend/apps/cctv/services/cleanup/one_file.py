@@ -64,7 +64,7 @@ def _file_clean(run: Run, row: GCPVideoTransfer, waiver: Waiver | None) -> FileR
         owner_id=run.owner_id,
         transfer_id=row.pk,
         now=run.clock.now(),
-        lease_seconds=run.settings.lease_seconds,
+        lease_seconds=run.settings.timings.lease_seconds,
         actor=run.actor,
     )
     if claim is None:

@@ -264,7 +264,7 @@ class _Work:
         site_id = self._scope.site_id
         files_tell(alarms, now=now)
         if whole and not report.interrupted:
-            run_note(report, site_id=site_id, now=now, next_in_seconds=self._run.settings.cleanup_seconds)
+            run_note(report, site_id=site_id, now=now, next_in_seconds=self._run.settings.timings.cleanup_seconds)
         if report.stopped is not None:
             stop_tell(report.stopped, report.stopped_detail, site_id=site_id, now=now)
             return
