@@ -21,7 +21,7 @@ TERMS = [row[0].strip("*") for row in ROWS]
 ON_THE_WAY = ("offload", "apps/cctv/tables", "apps/cctv/leasing", "apps/cctv/worker", "apps/cctv/services/cleanup")
 
 PLAIN = {
-    *("clock", "log", "lock", "timing", "setting", "share", "scope", "rule", "hour", "unlimited"),
+    *("clock", "log", "lock", "setting", "share", "scope", "rule", "hour", "unlimited"),
     *("allowance", "footprint", "tool", "found", "ending"),
 }
 """Words of class names that mean what they mean everywhere."""

@@ -19,7 +19,7 @@
 | `alarms` | raise and clear alarms |
 | `alarm_review` | looks at the cause of each open alarm again, and ends the alarm with it |
 | `disk_reserve` | a file that is given up when the disk of the home is full |
-| `settings` | the settings of the services, as one frozen value |
+| `settings` | the settings of services and worker, as one frozen value |
 | `sweep` | brings back what is stuck, expired or in disagreement |
 """
 
