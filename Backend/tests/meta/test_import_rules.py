@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.meta.prose import table_rows
 
 BACKEND = Path(__file__).resolve().parents[2]
 RULES = tomllib.loads((BACKEND / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
@@ -170,3 +173,15 @@ def test_product_imports_no_module_by_a_string():
     ]
 
     assert found == []
+
+
+def test_documents_show_the_layers_of_the_rule():
+    rule = next(contract for contract in RULES["contracts"] if contract["id"] == "core")
+    layers = [set(re.findall(r"\w+", layer)) - {"apps", "migrations"} for layer in rule["layers"]]
+    design = BACKEND / "docs" / "design"
+    rows = table_rows((design / "layers.md").read_text(encoding="utf-8").partition("## The engine")[0])
+    shown = [set(re.findall(r"`(\w+)`", row[1])) for row in rows]
+    drawn = re.findall(r"^ +(\w+)\[\"", (design / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert [names for names in shown if names != {"offload"} and names] == layers, "layers.md: who may import whom"
+    assert set(drawn) == set().union(*layers) | {"users", "engine", "google"}, "architecture.md: the drawn layers"

@@ -27,7 +27,16 @@ WITHOUT_TABLE = {
 
 # Names of other systems that the code does not spell.
 OUTSIDE = {
-    *("df", "lstat", "f_type", "iChange", "do_GET"),  # commands and calls of the system and of Python's libraries
+    *(
+        "df",
+        "lstat",
+        "f_type",
+        "iChange",
+        "do_GET",
+        "breakpoint",
+        "jq",
+        "e2fsprogs",
+    ),  # commands and calls of the system and of Python's libraries
     *("RENAME_NOREPLACE", "SO_SNDBUF", "TCP_CORK", "net", "ipv4", "tcp_wmem", "setswitchinterval"),  # Linux, CPython
     *("drawtext", "moov", "CURLOPT_MAX_SEND_SPEED_LARGE"),  # FFmpeg, MP4, libcurl
     *("read_write", "testIamPermissions"),  # Google's roles and calls
