@@ -1,4 +1,4 @@
-"""Which installation this is: its home, its id, and the size of its reserve.
+"""Which installation this is: its home, its id, the size of its reserve, and which machine it runs on.
 
 The id is kept outside the database. A copy of the database on a staging machine must not make that machine the owner
 of the real one's objects: objects carry this id, and hold, release and delete refuse another installation's.
@@ -6,7 +6,10 @@ of the real one's objects: objects carry this id, and hold, release and delete r
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
+import socket
 import tempfile
 import uuid
 from pathlib import Path
@@ -17,6 +20,7 @@ from apps.cctv.models import GCPVideoTransfer
 from config.private import give_to_owner_of
 
 FILE_NAME = "installation-id"
+_MACHINE_ID_FILE = Path("/etc/machine-id")
 _MOST_CHARACTERS = 36  # the length of the columns that keep it: a UUID, or a shorter name
 
 
@@ -61,6 +65,19 @@ def installation_id() -> str:
         )
     _write_once(path, str(uuid.uuid4()))
     return _read(path)
+
+
+def machine_id() -> str:
+    """Which machine this is, by an id that stays when it gets another name; its name where it has no such id.
+
+    Not the id itself, which is to be kept from others, but a hash of it that no other program makes:
+    https://www.freedesktop.org/software/systemd/man/latest/machine-id.html
+    """
+    try:
+        found = _MACHINE_ID_FILE.read_bytes().strip()
+    except OSError:
+        found = b""
+    return hmac.digest(found, b"coldreel", hashlib.sha256).hex()[:32] if found else socket.gethostname()
 
 
 def _read(path: Path) -> str:

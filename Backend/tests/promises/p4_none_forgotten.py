@@ -15,8 +15,8 @@ BREAKAGES = (
     Breakage(
         "P4",
         "apps/cctv/services/bucket_rights.py",
-        "    RightInDoubt.objects.filter(subject__in=subjects).delete()",
-        "    RightInDoubt.objects.filter(subject__in=[])",
+        "    RightInDoubt.objects.filter(subject_kind=kind, subject_id__in=buckets).delete()",
+        "    RightInDoubt.objects.filter(subject_kind=kind, subject_id__in=[])",
         "tests/integration/work/test_bucket_rights.py::test_success_before_ten_minutes_begins_the_count_again",
     ),
     Breakage(

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Count as CountOf
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from apps.cctv.admin_pages.display import STATUS_COLOURS, meaning, status_name
-from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob
+from apps.cctv.models import GCPVideoTransfer, PeriodicJob
+from apps.cctv.selectors.alarms import ShownAlarm, alarms_shown, open_alarms
 from apps.cctv.selectors.places import site_list
 from apps.cctv.selectors.recordings import unrequested
 from apps.cctv.selectors.visibility import (
@@ -24,9 +25,8 @@ from apps.cctv.selectors.visibility import (
     workers_visible_to,
 )
 from apps.cctv.services.bandwidth import limit_of
-from apps.cctv.services.footage import CUT_SHORT, unknown_in
-from apps.cctv.services.footage import JOB as LOOK_JOB
 from apps.cctv.tables.moves import TransferQuerySet
+from apps.cctv.tables.work import JobKind
 from apps.cctv.units import human_size, span
 from apps.cctv.wiring import media_root, service_settings
 from apps.users.models import User
@@ -34,7 +34,6 @@ from offload.states import State
 
 ROWS = 5
 DISK_TIGHT_PERCENT = 5
-CLEANUP_JOB = "cleanup"
 LOOK_IS_OLD = timedelta(hours=24)
 
 
@@ -68,7 +67,7 @@ class Dashboard:
     """`worries` come first on the page; empty means that all is well."""
 
     worries: list[str]
-    alarms: list[tuple[Alarm, SafeString, str]]
+    alarms: list[tuple[ShownAlarm, SafeString, str]]
     alarm_count: int
     counts: list[Count]
     total: int
@@ -95,10 +94,11 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
     """Everything on the page, as the database and the disk have it now (P9)."""
     transfers = transfers_visible_to(user)
     by_status = transfers.status_counts()
-    alarms = Alarm.objects.filter(cleared_at__isnull=True)
+    alarms = open_alarms()
     sees_all = sees_all_cameras(user)
     shown_alarms = [
-        (_shown(alarm, sees_all), meaning(alarm.code), span(now - alarm.raised_at)) for alarm in alarms[:ROWS]
+        (shown, meaning(shown.alarm.code), span(now - shown.alarm.raised_at))
+        for shown in alarms_shown(alarms[:ROWS], sees_all=sees_all)
     ]
     disk, workers = _disk(), _workers(user, now)
     to_request_count, to_request_bytes = _to_request(user)
@@ -151,13 +151,6 @@ def _to_request(user: User) -> tuple[int, int]:
     return found["count"], int(found["size"] or 0)
 
 
-def _shown(alarm: Alarm, sees_all: bool) -> Alarm:
-    """Without the words that may name what this person may not see."""
-    if not sees_all:
-        alarm.subject = alarm.detail = ""
-    return alarm
-
-
 def _result(cleanup: PeriodicJob | None, sees_all: bool) -> str:
     if cleanup is None:
         return "It has not run yet."
@@ -166,27 +159,27 @@ def _result(cleanup: PeriodicJob | None, sees_all: bool) -> str:
 
 def _last_cleanup(user: User) -> PeriodicJob | None:
     """The newest finished run, of whichever site, by a worker or by the command."""
-    runs = jobs_visible_to(user).filter(Q(name=CLEANUP_JOB) | Q(name__startswith=f"{CLEANUP_JOB}@"))
+    runs = jobs_visible_to(user).filter(kind=JobKind.CLEANUP)
     return runs.filter(last_finished_at__isnull=False).order_by("-last_finished_at").first()
 
 
 def _looks(user: User, now: datetime) -> list[PeriodicJob]:
     """What the workers found when they last looked for footage that was never imported, where that is not long ago."""
-    rows = jobs_visible_to(user).filter(Q(name=LOOK_JOB) | Q(name__startswith=f"{LOOK_JOB}@"))
+    rows = jobs_visible_to(user).filter(kind=JobKind.LOOK)
     return list(rows.filter(last_finished_at__gt=now - LOOK_IS_OLD).order_by("name"))
 
 
 def _was_looked_at(user: User, looks: list[PeriodicJob]) -> bool:
     """Whether all of the disk of each site with cameras was looked at, by a worker of the site or of all sites."""
-    names = {look.name for look in looks}
-    if not names or any(look.last_result.endswith(CUT_SHORT) for look in looks):
+    if not looks or not all(look.last_ok for look in looks):
         return False
+    looked_at = {look.site_id for look in looks}
     sites = cameras_visible_to(user).order_by().values_list("site_id", flat=True).distinct()
-    return LOOK_JOB in names or all(f"{LOOK_JOB}@{site_id}" in names for site_id in sites)
+    return None in looked_at or looked_at.issuperset(sites)
 
 
 def _unknown_footage(looks: list[PeriodicJob]) -> list[str]:
-    count = sum(unknown_in(look.last_result) for look in looks)
+    count = sum(look.unknown_files or 0 for look in looks)
     return [f"{_many(count, 'file')} on the disk for an import: no recording is known of them."] if count else []
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import display
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -33,10 +34,12 @@ from apps.cctv.models import (
     DeletionReceipt,
     GCPVideoTransfer,
     PeriodicJob,
+    Site,
     TransferBatch,
     TransferEvent,
     WorkerProcess,
 )
+from apps.cctv.selectors.alarms import alarms_shown
 from apps.cctv.selectors.visibility import (
     batches_visible_to,
     jobs_visible_to,
@@ -52,6 +55,9 @@ OUTCOME_COLOURS: dict[str, str] = {
     DeletionReceipt.Outcome.ALREADY_MISSING: "info",
     DeletionReceipt.Outcome.PUT_BACK: "default",
 }
+
+
+_SITES_SEARCHED = 20
 
 
 def _of(transfer: GCPVideoTransfer) -> SafeString:
@@ -148,13 +154,13 @@ class DeletionReceiptAdmin(OfTransferAdmin):
 class AlarmAdmin(ReadAdmin):
     """What a person must know. Alarms clear by themselves when their cause is gone."""
 
-    list_display = ("state", "code", "subject", "told", "raised", "seen", "seen_count")
+    list_display = ("state", "code", "about", "told", "raised", "seen", "seen_count")
     list_display_links = ("state", "code")
     list_filter = (OpenAlarms, ("raised_at", DayRange))
-    search_fields = ("code", "subject", "detail")
+    search_fields = ("code", "subject_id", "detail")
     fields = (
         ("state", "code"),
-        "subject",
+        "about",
         "detail",
         "told",
         (moment_of("raised_at", "Raised"), moment_of("last_seen_at", "Last seen")),
@@ -163,16 +169,39 @@ class AlarmAdmin(ReadAdmin):
 
     # Subject and detail are words that may name any camera, recording or site.
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return [name for name in self.list_display if name != "subject" or sees_all_cameras(viewer(request))]
+        return [name for name in self.list_display if name != "about" or sees_all_cameras(viewer(request))]
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
         return self.search_fields if sees_all_cameras(viewer(request)) else ("code",)
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Alarm], search_term: str
+    ) -> tuple[QuerySet[Alarm], bool]:
+        """Also by the name that a site has now."""
+        found, has_duplicates = super().get_search_results(request, queryset, search_term)
+        if search_term and sees_all_cameras(viewer(request)):
+            for pk in Site.objects.filter(name__icontains=search_term).values_list("pk", flat=True)[:_SITES_SEARCHED]:
+                found |= queryset.filter(subject_id__contains=str(pk))
+        return found, has_duplicates
+
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Alarm | None:
         row: Alarm | None = super().get_object(request, object_id, from_field)
-        if row is not None and not sees_all_cameras(viewer(request)):
-            row.subject = row.detail = ""
+        if row is not None:
+            (shown,) = alarms_shown([row], sees_all=sees_all_cameras(viewer(request)))
+            row.detail = shown.detail
+            row.words = shown.subject  # type: ignore[attr-defined]
         return row
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The subjects of a page are looked up together."""
+        page: ChangeList = super().get_changelist_instance(request)
+        for shown in alarms_shown(page.result_list, sees_all=sees_all_cameras(viewer(request))):
+            shown.alarm.words = shown.subject  # type: ignore[attr-defined]
+        return page
+
+    @display(description="Subject")
+    def about(self, row: Alarm) -> str:
+        return getattr(row, "words", "")
 
     @display(description="State", ordering="cleared_at")
     def state(self, row: Alarm) -> SafeString:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Sum
 
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
-from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject
+from apps.cctv.models import GCPVideoTransfer, OrphanedObject
+from apps.cctv.selectors.alarms import alarms_shown, open_alarms
 from apps.cctv.services.silence import silence_of
 from apps.cctv.units import human_size
 from offload.errors import Reason
@@ -35,15 +36,15 @@ def transfer_findings(*, now: datetime, trusted_buckets: Collection[str]) -> Ite
 
 
 def _alarms() -> Iterator[Finding]:
-    open_alarms = Alarm.objects.filter(cleared_at__isnull=True)
-    for alarm in open_alarms[:_ALARMS_TOLD]:
-        about = f" ({alarm.subject})" if alarm.subject else ""
+    found = open_alarms()
+    for shown in alarms_shown(found[:_ALARMS_TOLD], sees_all=True):
+        alarm, about = shown.alarm, f" ({shown.subject})" if shown.subject else ""
         yield problem(
             "alarm",
             f"{alarm.code}{about} since {alarm.raised_at:%Y-%m-%d %H:%M} UTC: {alarm.detail}",
             _meaning(alarm.code),
         )
-    more = open_alarms.count() - _ALARMS_TOLD
+    more = found.count() - _ALARMS_TOLD
     if more > 0:
         yield problem("alarm", f"More open alarms: {more}.", "See the alarms in the admin pages.")
 

@@ -13,6 +13,7 @@ from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
 from apps.cctv.services.settings import ServiceSettings
+from apps.cctv.tables.work import JobKind
 from offload.states import State
 
 HEARTBEATS_MISSED = 3
@@ -53,7 +54,7 @@ def _none_alive() -> Finding:
 def _late_jobs(now: datetime, settings: ServiceSettings) -> Iterator[Finding]:
     """By when each job last ended: a lease only says that a worker believes to be at it."""
     for job in PeriodicJob.objects.order_by("name"):
-        every = _interval(job.name, settings)
+        every = _interval(job, settings)
         due_at = job.next_run_at if job.last_finished_at is None else job.last_finished_at + every
         if due_at > now + every + CLOCK_SLACK:
             yield warning(
@@ -75,11 +76,16 @@ def _late_jobs(now: datetime, settings: ServiceSettings) -> Iterator[Finding]:
             )
 
 
-def _interval(name: str, settings: ServiceSettings) -> timedelta:
-    """Of a job, or of a site's own one (`sweep@…`). The disk is looked at after a cleanup, the bucket in a sweep."""
-    sweep_seconds, cleanup_seconds = settings.timings.sweep_seconds, settings.timings.cleanup_seconds
-    seconds = {"sweep": sweep_seconds, "bucket": sweep_seconds, "cleanup": cleanup_seconds, "look": cleanup_seconds}
-    return timedelta(seconds=seconds.get(name.partition("@")[0], 0))
+def _interval(job: PeriodicJob, settings: ServiceSettings) -> timedelta:
+    """The disk is looked at after a cleanup, the bucket in a sweep."""
+    timings = settings.timings
+    seconds = {
+        JobKind.SWEEP.value: timings.sweep_seconds,
+        JobKind.BUCKET.value: timings.sweep_seconds,
+        JobKind.CLEANUP.value: timings.cleanup_seconds,
+        JobKind.LOOK.value: timings.cleanup_seconds,
+    }
+    return timedelta(seconds=seconds.get(job.kind, 0))
 
 
 def _has_lease(job: PeriodicJob, now: datetime) -> bool:

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.utils import timezone
 
-from apps.cctv.installation import installation_id
+from apps.cctv.installation import installation_id, machine_id
 from apps.cctv.leasing.leases import lease_clock, release_all
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_pipe_path
 from apps.cctv.models import Site, WorkerProcess
@@ -68,6 +68,7 @@ class Owner:
             id=owner_id,
             site=site,
             host=host,
+            machine_id=machine_id(),
             pid=pid,
             installation_id=installation,
             started_at=now,

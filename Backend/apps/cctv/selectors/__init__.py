@@ -2,6 +2,7 @@
 
 | module | has |
 |---|---|
+| `alarms` | the open alarms, and in words what each is about, from the rows as they are now |
 | `visibility` | what a user may see, by role and by grants |
 | `snapshots` | `one_snapshot()`: the rows and counts of one answer are of one moment |
 | `paging` | pages cut by keyset |

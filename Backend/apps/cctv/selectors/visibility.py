@@ -84,14 +84,11 @@ def workers_visible_to(user: User) -> QuerySet[WorkerProcess]:
 
 
 def jobs_visible_to(user: User) -> QuerySet[PeriodicJob]:
-    """The jobs of the sites that `user` may see, named `job@` and the site's id, and those of no site."""
+    """The jobs of the sites that `user` may see, and those of no site."""
     jobs = PeriodicJob.objects.all()
     if may(user, Permission.MANAGE):
         return jobs
-    condition = ~Q(name__contains="@")
-    for pk in sites_visible_to(user).values_list("pk", flat=True):
-        condition |= Q(name__endswith=f"@{pk}")
-    return jobs.filter(condition)
+    return jobs.filter(Q(site__isnull=True) | Q(site__in=sites_visible_to(user).order_by().values("pk")))
 
 
 def batches_visible_to(user: User) -> QuerySet[TransferBatch]:

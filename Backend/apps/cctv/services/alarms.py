@@ -10,6 +10,8 @@ from django.db import transaction
 from django.db.models import F
 
 from apps.cctv.models import Alarm
+from apps.cctv.selectors.alarms import open_alarms, subject_words
+from apps.cctv.tables.alarms import Subject
 from offload.errors import Reason
 
 log = structlog.get_logger("coldreel.alarm")
@@ -26,34 +28,40 @@ STOP_CODES = frozenset(
 """What keeps every upload to a bucket from working until a person acts; the subject is the bucket."""
 
 
-def alarm_raise(*, code: Reason, subject: str, detail: str, now: datetime) -> bool:
+def alarm_raise(*, code: Reason, subject: Subject, detail: str, now: datetime) -> bool:
     """Open an alarm, or note that the open one was met again. True where it is a new one."""
     with transaction.atomic():
-        if _seen_again(code=code, subject=subject, detail=detail, now=now):
+        met = open_alarms().filter(code=code, **subject.columns)
+        if met.update(last_seen_at=now, seen_count=F("seen_count") + 1, detail=detail):
             return False
         # Another process may open the same alarm in this instant: the unique constraint has one winner.
-        opened = Alarm.objects.bulk_create(
-            [Alarm(code=code, subject=subject, detail=detail, raised_at=now, last_seen_at=now)], ignore_conflicts=True
-        )
-    log.warning("alarm.raised", code=code, subject=subject, detail=detail)
+        new = Alarm(code=code, **subject.columns, detail=detail, raised_at=now, last_seen_at=now)
+        opened = Alarm.objects.bulk_create([new], ignore_conflicts=True)
+    log.warning("alarm.raised", code=code, detail=detail, **_log_fields(subject))
     return bool(opened)
 
 
-def alarm_clear(*, code: Reason, subject: str, now: datetime) -> bool:
+def alarm_clear(*, code: Reason, subject: Subject, now: datetime) -> bool:
     """Close the open alarm of that code and subject. True where there was one."""
     return alarms_clear(codes=[code], subject=subject, now=now) > 0
 
 
-def alarms_clear(*, codes: Collection[Reason], subject: str, now: datetime) -> int:
+def alarms_clear(*, codes: Collection[Reason], subject: Subject, now: datetime) -> int:
     """Close the open alarms of those codes and that subject; how many there were."""
-    closed = Alarm.objects.filter(code__in=sorted(codes), subject=subject, cleared_at__isnull=True).update(
-        cleared_at=now
-    )
+    closed = open_alarms().filter(code__in=sorted(codes), **subject.columns).update(cleared_at=now)
     if closed:
-        log.info("alarm.cleared", codes=sorted(codes), subject=subject, count=closed)
+        log.info("alarm.cleared", codes=sorted(codes), count=closed, **_log_fields(subject))
     return closed
 
 
-def _seen_again(*, code: Reason, subject: str, detail: str, now: datetime) -> bool:
-    open_row = Alarm.objects.filter(code=code, subject=subject, cleared_at__isnull=True)
-    return open_row.update(last_seen_at=now, seen_count=F("seen_count") + 1, detail=detail) > 0
+def alarm_close(alarm: Alarm, now: datetime) -> bool:
+    """Close an alarm that was read earlier, but not where it was closed, or met again, since. True where it was."""
+    same = open_alarms().filter(pk=alarm.pk, last_seen_at=alarm.last_seen_at)
+    closed = same.update(cleared_at=now) > 0
+    if closed:
+        log.info("alarm.cleared", codes=[alarm.code], count=1, **_log_fields(alarm.subject))
+    return closed
+
+
+def _log_fields(subject: Subject) -> dict[str, str]:
+    return {"subject": subject_words([subject])[subject], **subject.columns}

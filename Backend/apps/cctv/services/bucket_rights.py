@@ -12,20 +12,19 @@ from django.db import transaction
 from django.db.models import F, Max, Min
 
 from apps.cctv.models import GCPVideoTransfer, RightInDoubt
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.errors import Reason
 from offload.states import UPLOADED, Move, State
 
 BELIEVED_AFTER = timedelta(minutes=10)
 
-HOLDS_IN = "holds in "
 
-
-def right_doubt(*, subject: str, now: datetime) -> bool:
+def right_doubt(*, subject: Subject, now: datetime) -> bool:
     """Note such an answer; whether the first one is old enough to be believed."""
     with transaction.atomic():
-        doubt = RightInDoubt.objects.select_for_update().filter(subject=subject).first()
+        doubt = RightInDoubt.objects.select_for_update().filter(**subject.columns).first()
         if doubt is None:  # where another process notes the first one in this instant, one row is enough
-            RightInDoubt.objects.bulk_create([RightInDoubt(subject=subject, since=now)], ignore_conflicts=True)
+            RightInDoubt.objects.bulk_create([RightInDoubt(**subject.columns, since=now)], ignore_conflicts=True)
             return False
         if doubt.since > now:  # written by a clock that has been put back
             RightInDoubt.objects.filter(pk=doubt.pk).update(since=now)
@@ -33,24 +32,24 @@ def right_doubt(*, subject: str, now: datetime) -> bool:
         return now - doubt.since >= BELIEVED_AFTER
 
 
-def rights_proven(subjects: Collection[str]) -> None:
-    RightInDoubt.objects.filter(subject__in=subjects).delete()
+def rights_proven(kind: SubjectKind, buckets: Collection[str]) -> None:
+    """The buckets took what the doubt was about: uploads (`BUCKET`), or holds (`HOLDS`)."""
+    RightInDoubt.objects.filter(subject_kind=kind, subject_id__in=buckets).delete()
 
 
 def rights_forget() -> None:
     """Drop doubts that nothing waits for any more: the next one is a first one again."""
-    for subject in RightInDoubt.objects.values_list("subject", flat=True):
-        if not _is_waited_for(subject):
-            rights_proven([subject])
+    for doubt in RightInDoubt.objects.exclude(subject_kind=SubjectKind.UNKNOWN):
+        if not _is_waited_for(doubt.subject):
+            doubt.delete()
 
 
-def _is_waited_for(subject: str) -> bool:
-    if subject.startswith(HOLDS_IN):
-        rows = GCPVideoTransfer.objects.filter(transfer_status__in=UPLOADED)
-        rows = rows.filter(gcp_bucket=subject.removeprefix(HOLDS_IN))
+def _is_waited_for(subject: Subject) -> bool:
+    if subject.kind is SubjectKind.HOLDS:
+        rows = GCPVideoTransfer.objects.filter(transfer_status__in=UPLOADED, gcp_bucket=subject.bucket)
         return rows.exclude(recording__hold_wanted=F("recording__hold_confirmed")).exists()
     rows = GCPVideoTransfer.objects.filter(transfer_status__in=[State.PENDING, State.UPLOADING])
-    return rows.filter(gcp_bucket=subject, error_code=Reason.PERMISSION_DENIED).exists()
+    return rows.filter(gcp_bucket=subject.bucket, error_code=Reason.PERMISSION_DENIED).exists()
 
 
 def is_refused_alone(row: GCPVideoTransfer, now: datetime) -> bool:

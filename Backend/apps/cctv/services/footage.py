@@ -11,18 +11,14 @@ from uuid import UUID
 
 from apps.cctv.models import PeriodicJob, Recording
 from apps.cctv.services.importing.run import ending_beside_videos
+from apps.cctv.tables.work import JobKind
 from offload.clock import Clock
 from offload.errors import FileProblem, Reason
 from offload.source import MediaRoot
 from offload.walk import Found, walk
 
-JOB = "look"
-"""The name of the periodic row that says what the newest look found, and when it was."""
-
 YOUNG = timedelta(hours=1)
 """A file of that age may wait for the next import, which cron or a person starts."""
-
-CUT_SHORT = "not all of the disk was looked at"
 
 MOST_FILES = 200_000
 MOST_SECONDS = 60.0
@@ -59,7 +55,7 @@ class Look:
         """Without names: who may not see a camera may read this."""
         words = [f"{self.unknown_count} of {self.looked_at} files are no recording"]
         words += [f"{self.young} younger than an hour may still be imported"] if self.young else []
-        words += [] if self.is_whole else [CUT_SHORT]
+        words += [] if self.is_whole else ["not all of the disk was looked at"]
         return "; ".join(words)
 
 
@@ -85,21 +81,16 @@ def footage_look(
 
 def footage_tell(look: Look, *, site_id: UUID | None, now: datetime, next_in_seconds: float) -> None:
     """Note what a look found where the overview reads."""
-    PeriodicJob.objects.update_or_create(
-        name=JOB if site_id is None else f"{JOB}@{site_id}",
-        defaults={
-            "next_run_at": now + timedelta(seconds=next_in_seconds),
-            "last_started_at": now,
-            "last_finished_at": now,
-            "last_result": str(look),
-        },
+    next_run_at = now + timedelta(seconds=next_in_seconds)
+    PeriodicJob.objects.ensure(JobKind.LOOK, site_id, next_run_at=next_run_at)
+    PeriodicJob.objects.of(JobKind.LOOK, site_id).update(
+        next_run_at=next_run_at,
+        last_started_at=now,
+        last_finished_at=now,
+        last_result=str(look),
+        last_ok=look.is_whole,
+        unknown_files=look.unknown_count,
     )
-
-
-def unknown_in(result: str) -> int:
-    """How many files the noted result of a look names."""
-    first = result.partition(" ")[0]
-    return int(first) if first.isdecimal() else 0
 
 
 def _pages(found: Iterable[Found]) -> Iterator[list[Found]]:

@@ -26,8 +26,9 @@ from apps.cctv.models import GCPVideoTransfer, Recording
 from apps.cctv.selectors.visibility import recordings_visible_to
 from apps.cctv.services import NotFound
 from apps.cctv.services.alarms import STOP_CODES, alarm_clear, alarm_raise, alarms_clear
-from apps.cctv.services.bucket_rights import HOLDS_IN, right_doubt, rights_proven
+from apps.cctv.services.bucket_rights import right_doubt, rights_proven
 from apps.cctv.services.settings import ServiceSettings
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.users.models import User
 from offload.errors import (
     LineDown,
@@ -214,7 +215,7 @@ def _refuses(bucket: str, refusals: Counter[str], doubts: Mapping[str, Sequence[
 
 def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now: datetime) -> None:
     """Not before ten minutes; then one alarm for the bucket, or one an object where others are answered."""
-    rights_proven([_subject_of(bucket) for bucket in answered - doubts.keys()])
+    rights_proven(SubjectKind.HOLDS, answered - doubts.keys())
     for bucket, met in doubts.items():
         if not right_doubt(subject=_subject_of(bucket), now=now):
             log.warning("holds_postponed", reason=Reason.PERMISSION_DENIED.value, bucket=bucket, count=len(met))
@@ -226,9 +227,9 @@ def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now
             _alarm(transfer, problem.code, problem.detail, now, subject=_subject_of(bucket))
 
 
-def _subject_of(bucket: str) -> str:
+def _subject_of(bucket: str) -> Subject:
     """Not the bucket alone: an upload that gets through says nothing of the right to hold, and closes those."""
-    return f"{HOLDS_IN}{bucket}"
+    return Subject(SubjectKind.HOLDS, bucket)
 
 
 def _in_disagreement(limit: int) -> list[GCPVideoTransfer]:
@@ -254,7 +255,7 @@ def _reconcile(transfer: GCPVideoTransfer, store: ObjectStore, own_id: str, now:
     if asked_for.update(hold_confirmed=wanted) != 1:
         return False
     for code in _HOLD_ALARMS:
-        alarm_clear(code=code, subject=str(transfer.pk), now=now)
+        alarm_clear(code=code, subject=Subject(SubjectKind.TRANSFER, str(transfer.pk)), now=now)
     log.info("hold_confirmed", transfer=str(transfer.pk), recording=str(transfer.recording_id), held=wanted)
     return True
 
@@ -269,5 +270,8 @@ _HOLD_ALARMS = (
 )
 
 
-def _alarm(transfer: GCPVideoTransfer, code: Reason, detail: str, now: datetime, *, subject: str | None = None) -> None:
-    alarm_raise(code=code, subject=subject or str(transfer.pk), detail=detail, now=now)
+def _alarm(
+    transfer: GCPVideoTransfer, code: Reason, detail: str, now: datetime, *, subject: Subject | None = None
+) -> None:
+    subject = subject or Subject(SubjectKind.TRANSFER, str(transfer.pk))
+    alarm_raise(code=code, subject=subject, detail=detail, now=now)

@@ -7,16 +7,13 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from apps.cctv.models import PeriodicJob, Site
+from apps.cctv.models import PeriodicJob
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.settings import ServiceSettings
+from apps.cctv.tables.alarms import Subject, SubjectKind
+from apps.cctv.tables.work import JobKind
 from offload.errors import LineDown, OffloadError, Reason, StopAndTell
 from offload.store import ObjectStore
-
-JOB = "bucket"
-"""The name of the periodic row that says when the bucket was asked, and what it said."""
-
-ANSWERS = "answers"
 
 EVERY_SWEEPS = 2
 """Every 30 s: with one sweep's delay and a connection that times out, an alarm is there within a minute."""
@@ -39,27 +36,25 @@ def bucket_look(*, store: ObjectStore, now: datetime, site_id: UUID | None, sett
     try:
         store.bucket_time(bucket)
     except (LineDown, StopAndTell) as error:
-        _note(f"{error.code}: {error.detail}", now, site_id)
+        _note(f"{error.code}: {error.detail}", now, site_id, ok=False)
         if error.code in LOOKED_FOR:
             alarm_raise(code=error.code, subject=_subject(error.code, bucket, site_id), detail=error.detail, now=now)
             return False
     except OffloadError as error:  # it answered, if only to say that it is busy
-        _note(f"{error.code}: {error.detail}", now, site_id)
+        _note(f"{error.code}: {error.detail}", now, site_id, ok=False)
     else:
-        _note(ANSWERS, now, site_id)
+        _note("answers", now, site_id, ok=True)
     alarm_clear(code=Reason.LINE_DOWN, subject=_subject(Reason.LINE_DOWN, bucket, site_id), now=now)
     return True
 
 
 def bucket_answers(site_id: UUID | None) -> bool:
     """Whether it did when it was last asked."""
-    return PeriodicJob.objects.filter(name=_job(site_id), last_result=ANSWERS).exists()
+    return PeriodicJob.objects.of(JobKind.BUCKET, site_id).filter(last_ok=True).exists()
 
 
 def _take_turn(now: datetime, site_id: UUID | None, every: timedelta) -> bool:
-    row, created = PeriodicJob.objects.get_or_create(
-        name=_job(site_id), defaults={"next_run_at": now + every, "last_started_at": now}
-    )
+    row, created = PeriodicJob.objects.ensure(JobKind.BUCKET, site_id, next_run_at=now + every, last_started_at=now)
     if created:
         return True
     # A time to come was written by a clock that has been put back.
@@ -68,16 +63,12 @@ def _take_turn(now: datetime, site_id: UUID | None, every: timedelta) -> bool:
     return mine.update(last_started_at=now, next_run_at=now + every) == 1
 
 
-def _note(result: str, now: datetime, site_id: UUID | None) -> None:
-    PeriodicJob.objects.filter(name=_job(site_id)).update(last_finished_at=now, last_result=result)
+def _note(result: str, now: datetime, site_id: UUID | None, *, ok: bool) -> None:
+    PeriodicJob.objects.of(JobKind.BUCKET, site_id).update(last_finished_at=now, last_result=result, last_ok=ok)
 
 
-def _job(site_id: UUID | None) -> str:
-    return JOB if site_id is None else f"{JOB}@{site_id}"
-
-
-def _subject(code: Reason, bucket: str, site_id: UUID | None) -> str:
+def _subject(code: Reason, bucket: str, site_id: UUID | None) -> Subject:
     """A line is a site's own: that of another one proves nothing about it."""
-    if code is not Reason.LINE_DOWN or site_id is None:
-        return bucket
-    return f"{bucket} from {Site.objects.values_list('name', flat=True).get(pk=site_id)}"
+    if code is Reason.LINE_DOWN:
+        return Subject.of_bucket_at_site(SubjectKind.LINE, bucket, site_id)
+    return Subject(SubjectKind.BUCKET, bucket)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from apps.cctv.models import Alarm, Camera, Recording, Site
+from apps.cctv.models import Camera, Recording, Site
+from apps.cctv.selectors.alarms import open_alarms
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.errors import FileProblem, Reason
 from offload.rights import demand_right, demand_trash
 from offload.source import MediaRoot
@@ -74,15 +76,18 @@ class RightsWatch:
 
 def rights_tell(missing: Mapping[UUID, str], now: datetime, *, cleanup_local: bool) -> None:
     """One alarm a site, however many folders and files it is about; none where local files are to stay."""
-    for site in Site.objects.filter(pk__in=missing) if cleanup_local else []:
-        alarm_raise(code=Reason.NO_RIGHT_TO_DELETE, subject=str(site), detail=missing[site.pk], now=now)
+    for site_id, detail in missing.items() if cleanup_local else ():
+        alarm_raise(code=Reason.NO_RIGHT_TO_DELETE, subject=_subject(site_id), detail=detail, now=now)
 
 
 def rights_clear(root: MediaRoot, now: datetime, *, site_id: UUID | None) -> None:
     """Where the newest recordings of a site may be deleted now, whoever mended it."""
-    told = Alarm.objects.filter(code=Reason.NO_RIGHT_TO_DELETE, cleared_at__isnull=True)
-    names = list(told.values_list("subject", flat=True))
-    sites = Site.objects.filter(name__in=names)
+    told = open_alarms().filter(code=Reason.NO_RIGHT_TO_DELETE, subject_kind=SubjectKind.RIGHT_TO_DELETE)
+    sites = Site.objects.filter(pk__in=[alarm.subject.site_id for alarm in told])
     for site in sites if site_id is None else sites.filter(pk=site_id):
         if not missing_right(root, sample_paths(site)):
-            alarm_clear(code=Reason.NO_RIGHT_TO_DELETE, subject=str(site), now=now)
+            alarm_clear(code=Reason.NO_RIGHT_TO_DELETE, subject=_subject(site.pk), now=now)
+
+
+def _subject(site_id: UUID) -> Subject:
+    return Subject.of_site(SubjectKind.RIGHT_TO_DELETE, site_id)

@@ -10,10 +10,13 @@ from django.db.models import Case, DateTimeField, F, Max, Min, Value, When
 from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.errors import Reason
 from offload.states import State
 
 NOTICED_AFTER = timedelta(hours=2)
+
+_SUBJECT = Subject(SubjectKind.INSTALLATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def silence_tell(now: datetime) -> bool:
         transfer_status=State.UPLOADING, lease_expires_at__gt=lease_clock(now), bytes_uploaded__gt=0, failures_in_row=0
     )
     if silence is None or moving.exists():
-        alarm_clear(code=Reason.SILENCE, subject="", now=now)
+        alarm_clear(code=Reason.SILENCE, subject=_SUBJECT, now=now)
         return False
-    alarm_raise(code=Reason.SILENCE, subject="", detail=str(silence), now=now)
+    alarm_raise(code=Reason.SILENCE, subject=_SUBJECT, detail=str(silence), now=now)
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from uuid import UUID
 import structlog
 from django.db.models import Exists, OuterRef, QuerySet
 
+from apps.cctv.installation import machine_id
 from apps.cctv.leasing.owners import unreadable_locks
 from apps.cctv.leasing.recovery import correct_far_times, expire_leases, free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER
@@ -23,6 +23,7 @@ from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.reachability import bucket_look
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.silence import silence_tell
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import SYSTEM, RowGuard, TransferQuerySet
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
@@ -103,7 +104,7 @@ def sweep(
 
 def _tell_of_other_users(home: Path, now: datetime) -> None:
     """Lock files that a worker of another user (root, once) left here, by one alarm a machine."""
-    subject = f"owners on {socket.gethostname()}"
+    subject = Subject(SubjectKind.LOCK_FILES, machine_id())
     names = unreadable_locks(home)
     if not names:
         alarm_clear(code=Reason.OWNER_OF_ANOTHER_USER, subject=subject, now=now)

@@ -20,6 +20,7 @@ from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject, RightInDou
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from apps.cctv.services.bucket_rights import is_refused_alone, right_doubt, rights_proven
 from apps.cctv.services.settings import ServiceSettings
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import VerifiedUpload
 from apps.cctv.tables.sql import Where, any_rows
 from offload import store
@@ -229,11 +230,12 @@ def uploads_work(*, claims: Sequence[Claim], now: datetime) -> None:
     if not any_rows([(Alarm, stopped), (RightInDoubt, [])]):  # one question: every upload asks it
         return
     buckets = sorted({claim.transfer.gcp_bucket for claim in claims})
-    rights_proven(buckets)
+    rights_proven(SubjectKind.BUCKET, buckets)
     for bucket in buckets:
-        alarms_clear(codes=STOP_CODES, subject=bucket, now=now)
+        alarms_clear(codes=STOP_CODES, subject=Subject(SubjectKind.BUCKET, bucket), now=now)
     for site_id in {claim.transfer.site_id for claim in claims}:
-        alarms_clear(codes=[Reason.MEDIA_ROOT_NOT_MOUNTED], subject=str(site_id), now=now)
+        subject = Subject.of_site(SubjectKind.MEDIA_ROOT, site_id)
+        alarms_clear(codes=[Reason.MEDIA_ROOT_NOT_MOUNTED], subject=subject, now=now)
 
 
 _UPLOADS_STOPPED = sorted({*STOP_CODES, Reason.MEDIA_ROOT_NOT_MOUNTED})
@@ -278,14 +280,13 @@ def upload_record_failure(
 
 def _raise_alarm(claim: Claim, error: OffloadError, now: datetime) -> None:
     """One alarm, not one a file: the transfers themselves only wait."""
+    subject = Subject(SubjectKind.BUCKET, claim.transfer.gcp_bucket)
     if isinstance(error, StopAndTell):
-        of_the_site = error.code is Reason.MEDIA_ROOT_NOT_MOUNTED
-        subject = str(claim.transfer.site_id) if of_the_site else claim.transfer.gcp_bucket
+        if error.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
+            subject = Subject.of_site(SubjectKind.MEDIA_ROOT, claim.transfer.site_id)
         alarm_raise(code=error.code, subject=subject, detail=error.detail, now=now)
-    elif isinstance(error, PermissionUnclear):
-        bucket = claim.transfer.gcp_bucket
-        if right_doubt(subject=bucket, now=now):
-            alarm_raise(code=error.code, subject=bucket, detail=error.detail, now=now)
+    elif isinstance(error, PermissionUnclear) and right_doubt(subject=subject, now=now):
+        alarm_raise(code=error.code, subject=subject, detail=error.detail, now=now)
 
 
 def _is_its_own_fault(row: GCPVideoTransfer, error: OffloadError, now: datetime) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -11,10 +10,12 @@ from uuid import UUID
 
 from django.db import connection
 
+from apps.cctv.installation import machine_id
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due_rows import is_anything_due
 from apps.cctv.services.disk_reserve import FULL_BYTES, Reserve, low_mark_bytes
 from apps.cctv.services.rights import LOOK_AGAIN_SECONDS, rights_clear, rights_tell
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.units import human_size
 from apps.cctv.worker.crashes import survive
 from apps.cctv.worker.upload_attempt import Tools
@@ -99,7 +100,7 @@ class DiskGuard(threading.Thread):
         lately = self._told_at is not None and self._told_at <= now < self._told_at + RAISE_AGAIN
         if state == self._told and (state == "well" or lately):
             return
-        subject = socket.gethostname()
+        subject = Subject(SubjectKind.MACHINE, machine_id())
         if state == "well":
             alarm_clear(code=Reason.HOME_DISK_LOW, subject=subject, now=now)
         else:

@@ -18,6 +18,7 @@ from apps.cctv.models import PeriodicJob
 from apps.cctv.services.disk_reserve import make_room
 from apps.cctv.services.settings import Timings
 from apps.cctv.tables.moves import SYSTEM
+from apps.cctv.tables.work import JobKind, job_name
 from apps.cctv.worker.crashes import log_crash, survive
 from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import FileProblem, OffloadError
@@ -104,8 +105,8 @@ def _look(worker: Worker) -> None:
 
 
 PERIODIC = (
-    Periodic("sweep", lambda timings: timings.sweep_seconds, _sweep),
-    Periodic("cleanup", lambda timings: timings.cleanup_seconds, _cleanup, frees_disk=True),
+    Periodic(JobKind.SWEEP, lambda timings: timings.sweep_seconds, _sweep),
+    Periodic(JobKind.CLEANUP, lambda timings: timings.cleanup_seconds, _cleanup, frees_disk=True),
 )
 
 
@@ -127,7 +128,7 @@ class PeriodicThread(threading.Thread):
         self._worker = replace(worker, moved=self._moved)
         self._tools = worker.tools
         # A worker of one site reaches that site's disk only: each site has its own row.
-        self._name = job.name if worker.site_id is None else f"{job.name}@{worker.site_id}"
+        self._name = job_name(job.name, worker.site_id)
         self._every = timedelta(seconds=job.every_seconds(worker.tools.timings))
         self._lease_seconds = worker.tools.timings.lease_seconds
         self._is_known = False
@@ -155,7 +156,7 @@ class PeriodicThread(threading.Thread):
         """One look. What it raises costs that look only."""
         try:
             if not self._is_known:
-                PeriodicJob.objects.get_or_create(name=self._name, defaults={"next_run_at": self._now()})
+                PeriodicJob.objects.ensure(self._job.name, self._worker.site_id, next_run_at=self._now())
                 self._is_known = True
             self.run_if_due()
         except Error as error:

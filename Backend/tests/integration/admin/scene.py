@@ -98,10 +98,14 @@ def machinery() -> None:
     WorkerProcess.objects.create(**worker, pid=4002, heartbeat_at=now - timedelta(days=3), stopped_at=now)
     hourly = {"last_started_at": now - timedelta(minutes=12), "last_finished_at": now - timedelta(minutes=12)}
     PeriodicJob.objects.create(
-        name="cleanup", next_run_at=now + timedelta(minutes=48), last_result="8 files cleaned, 1.4 GiB freed", **hourly
+        name="cleanup",
+        kind="cleanup",
+        next_run_at=now + timedelta(minutes=48),
+        last_result="8 files cleaned, 1.4 GiB freed",
+        **hourly,
     )
     PeriodicJob.objects.create(
-        name="sweep", next_run_at=now + timedelta(seconds=9), last_finished_at=now - timedelta(seconds=6)
+        name="sweep", kind="sweep", next_run_at=now + timedelta(seconds=9), last_finished_at=now - timedelta(seconds=6)
     )
 
 
@@ -109,7 +113,8 @@ def alarm() -> Alarm:
     now = timezone.now()
     return Alarm.objects.create(
         code="permission_denied",
-        subject="footage",
+        subject_kind="bucket",
+        subject_id="footage",
         detail="storage.objects.create is missing",
         raised_at=now - timedelta(minutes=42),
         last_seen_at=now - timedelta(seconds=20),

@@ -179,7 +179,7 @@ def test_death_at_any_step_then_a_lost_object_keeps_the_file(live_site: Uploaded
             assert footage.recording.storage_type == "local"
         else:
             assert (row.transfer_status, row.error_code) == (State.CLEANUP_COMPLETED, "object_lost")
-            assert ("object_lost", str(row.pk)) in site.alarms()
+            assert ("object_lost", f"transfer {row.pk} of Gate") in site.alarms()
 
     every_step(site, crash, run)
 

@@ -126,7 +126,7 @@ def test_postponed_file_waits_longer_each_time_then_a_day_and_asks_for_attention
         site.clock.advance(waits[-1])
     assert waits == [60, 120, 240, 86400, 86400]
     assert flags == [False, False, False, True, True]
-    assert site.alarms() == {("cleanup_failed", "Depot")}
+    assert site.alarms() == {("cleanup_failed", "failing files at Depot")}
     assert footage.is_whole
     site.clean()
     assert footage.row.needs_attention is False

@@ -93,7 +93,7 @@ def test_odd_object_stops_nothing_and_is_named_postponed_and_flagged(
     assert (row.error_code, row.needs_attention, row.cleanup_failures) == (error.code, True, 1)
     assert row.next_attempt_at is not None
     assert row.next_attempt_at > site.clock.now()
-    assert site.alarms() == {("cleanup_failed", "Depot")}
+    assert site.alarms() == {("cleanup_failed", "failing files at Depot")}
     assert site.trash_files() == []
 
 
@@ -256,4 +256,4 @@ def test_odd_objects_of_a_real_protocol_stop_nothing(
         "Gate/005.mp4": "bucket_refused",
     }
     assert [each.row.needs_attention for each in footage[3:6]] == [True] * 3
-    assert site.alarms() == {("cleanup_failed", "Depot")}
+    assert site.alarms() == {("cleanup_failed", "failing files at Depot")}

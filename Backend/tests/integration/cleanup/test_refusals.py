@@ -241,7 +241,7 @@ def test_object_that_is_gone_makes_the_recording_local_again_and_raises_an_alarm
     assert (row.recording.storage_type, row.recording.file_path) == ("local", row.original_local_path)
     assert (row.error_code, row.needs_attention) == (Reason.OBJECT_MISSING, True)
     assert footage.events == [("fail", "object_missing")]
-    assert site.alarms() == {("object_missing", str(row.pk))}
+    assert site.alarms() == {("object_missing", f"transfer {row.pk} of Gate")}
 
 
 def test_object_and_file_both_gone_is_footage_lost(site: UploadedSite) -> None:
@@ -252,7 +252,7 @@ def test_object_and_file_both_gone_is_footage_lost(site: UploadedSite) -> None:
     assert run.only.reason is Reason.OBJECT_LOST
     assert footage.row.error_code == Reason.OBJECT_LOST
     assert footage.recording.storage_type == Recording.StorageType.GCP
-    assert site.alarms() == {("object_lost", str(footage.transfer_id))}
+    assert site.alarms() == {("object_lost", f"transfer {footage.transfer_id} of Gate")}
 
 
 @force_or_not

@@ -143,7 +143,7 @@ def test_sweep_tells_of_a_file_whose_place_is_taken_and_keeps_both(site: Uploade
     assert trash_recover(site.root, site.clock.now()) == 0
     assert footage.path.read_bytes() == b"a new recording"
     assert in_trash(site, footage)
-    assert site.alarms() == {("duplicate", f"trash {footage.transfer_id}")}
+    assert site.alarms() == {("duplicate", f"trash, transfer {footage.transfer_id} of Gate")}
     footage.path.unlink()
     assert trash_recover(site.root, site.clock.now()) == 1
     assert footage.is_whole
@@ -158,7 +158,7 @@ def test_sweep_leaves_a_file_alone_that_no_transfer_knows(site: UploadedSite) ->
     (folder / site.trash_files()[0]).rename(folder / key)
     assert trash_recover(site.root, site.clock.now()) == 0
     assert site.trash_files() == [key]
-    assert site.alarms() == {("other_installation", f"trash {key}")}
+    assert site.alarms() == {("other_installation", f"trash, transfer {key}")}
 
 
 def test_sweep_touches_nothing_on_an_unmounted_disk(site: UploadedSite) -> None:
@@ -191,7 +191,7 @@ def test_copy_of_an_installation_undoes_no_quarantine_of_the_real_one(
     assert trash_recover(site.root, site.clock.now()) == 0
     assert site.clean(force=True).report.cleaned == 0
     assert in_trash(site, footage)
-    assert ("other_installation", f"trash {footage.transfer_id}") in site.alarms()
+    assert ("other_installation", f"trash, transfer {footage.transfer_id} of Gate") in site.alarms()
 
 
 def test_installation_that_does_not_know_its_own_id_puts_nothing_back(

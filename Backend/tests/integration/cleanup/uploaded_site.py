@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from apps.cctv.models import Alarm, Camera, DeletionReceipt, GCPVideoTransfer, Recording, Site, TransferBatch
+from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Recording, Site, TransferBatch
 from apps.cctv.services.cleanup import CleanupReport, FileReport, cleanup_run
 from apps.cctv.services.cleanup.pressure import DiskUsage
 from apps.cctv.wiring import service_settings
@@ -22,6 +22,7 @@ from offload.store import META_INSTALLATION, META_TRANSFER, ObjectInfo, ObjectSp
 from offload.testing import FakeClock, MemoryStore
 from offload.trash import Trash
 from tests.conftest import INSTALLATION_ID, MARKER
+from tests.integration.db import rows
 
 TRASH = ".coldreel-trash"
 
@@ -204,7 +205,7 @@ class UploadedSite:
         GCPVideoTransfer.objects.update(lease_owner=None, lease_expires_at=None)
 
     def alarms(self) -> set[tuple[str, str]]:
-        return set(Alarm.objects.filter(cleared_at__isnull=True).values_list("code", "subject"))
+        return rows.told()
 
 
 def empty_disk(path: Path) -> DiskUsage:

@@ -9,6 +9,7 @@ from typing import Any
 from apps.cctv.leasing.claims import BatchQueue
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, OrphanedObject, Recording, Site, TransferBatch
+from apps.cctv.selectors.alarms import alarms_shown, open_alarms
 from apps.cctv.tables.moves import Lease
 from apps.users.models import Role, User
 from offload.states import UPLOADED, State
@@ -23,6 +24,11 @@ def user(role: Role = Role.ADMIN, **columns: Any) -> User:
     return User.objects.create_user(
         username=columns.pop("username", role.value), password=PASSWORD, role=role, **columns
     )
+
+
+def told() -> set[tuple[str, str]]:
+    """The open alarms: code, and what each is about, in the words that a person reads."""
+    return {(shown.alarm.code, shown.subject) for shown in alarms_shown(open_alarms(), sees_all=True)}
 
 
 def camera(name: str = "Gate", *, site: Site | None = None, **columns: Any) -> Camera:

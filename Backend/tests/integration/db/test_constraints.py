@@ -143,7 +143,14 @@ def test_a_transfer_has_one_open_receipt_and_any_number_of_closed_ones() -> None
 
 
 def test_an_alarm_is_open_once_and_may_come_back_after_it_was_cleared() -> None:
-    facts = {"code": "line_down", "subject": "footage", "detail": "-", "raised_at": rows.NOW, "last_seen_at": rows.NOW}
+    facts = {
+        "code": "line_down",
+        "subject_kind": "bucket",
+        "subject_id": "footage",
+        "detail": "-",
+        "raised_at": rows.NOW,
+        "last_seen_at": rows.NOW,
+    }
     Alarm.objects.create(**facts, cleared_at=rows.NOW)
     Alarm.objects.create(**facts)
     with pytest.raises(IntegrityError), transaction.atomic():

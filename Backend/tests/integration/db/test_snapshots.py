@@ -62,7 +62,11 @@ def more_footage() -> None:
         Recording.objects.filter(pk=row.recording_id).update(hold_wanted=True)
         row.events.create(at=timezone.now(), actor="ada", move="request", to_status="pending", reason="requested")
     Alarm.objects.create(
-        code="permission_denied", subject=str(row.pk), raised_at=timezone.now(), last_seen_at=timezone.now()
+        code="permission_denied",
+        subject_kind="transfer",
+        subject_id=str(row.pk),
+        raised_at=timezone.now(),
+        last_seen_at=timezone.now(),
     )
 
 

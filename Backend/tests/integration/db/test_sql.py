@@ -83,9 +83,11 @@ def test_first_of_an_order() -> None:
 @pytest.mark.parametrize("lock", list(Lock))
 def test_lock_does_not_change_what_is_found(lock: Lock) -> None:
     site = rows.camera().site
-    Alarm.objects.create(code="disk_full", subject=str(site.pk), raised_at=NOW, last_seen_at=NOW)
+    Alarm.objects.create(
+        code="disk_full", subject_kind="media_root", subject_id=str(site.pk), raised_at=NOW, last_seen_at=NOW
+    )
     with transaction.atomic():
-        found = select_many(Alarm, ("subject", "raised_at", "cleared_at"), [("code", "=", "disk_full")], lock=lock)
+        found = select_many(Alarm, ("subject_id", "raised_at", "cleared_at"), [("code", "=", "disk_full")], lock=lock)
     assert found == [(str(site.pk), NOW, None)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -12,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from apps.cctv import wiring
+from apps.cctv.installation import machine_id
 from apps.cctv.models import Alarm, PeriodicJob
 from apps.cctv.services.alarms import alarm_raise
 from apps.cctv.services.disk_reserve import Reserve
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
@@ -176,7 +177,9 @@ def test_an_urgent_cleanup_runs_long_before_its_time_and_the_sweep_does_not(tool
 
 
 def test_a_disk_that_cannot_be_asked_is_not_told_to_be_well(tools, disk):
-    alarm_raise(code=Reason.HOME_DISK_LOW, subject=socket.gethostname(), detail="low", now=rows.NOW)
+    alarm_raise(
+        code=Reason.HOME_DISK_LOW, subject=Subject(SubjectKind.MACHINE, machine_id()), detail="low", now=rows.NOW
+    )
 
     DiskGuard(tools, disk.path, None, Reserve(disk.path / "gone", SIZE)).look()
 

@@ -527,7 +527,7 @@ def test_a_worker_that_was_stopped_does_not_count(look: Diagnose, now: datetime)
 
 
 def test_a_periodic_job_that_nobody_runs_is_warned_of(look: Diagnose, worker: WorkerProcess, now: datetime) -> None:
-    PeriodicJob.objects.create(name="cleanup", next_run_at=now - timedelta(minutes=30))
+    PeriodicJob.objects.create(name="cleanup", kind="cleanup", next_run_at=now - timedelta(minutes=30))
     assert "periodic jobs" not in look().worse()
 
     PeriodicJob.objects.update(next_run_at=now - timedelta(hours=5))
@@ -541,6 +541,7 @@ def test_a_periodic_job_is_judged_by_when_it_last_ended(look: Diagnose, worker: 
     """Not by a lease that a heartbeat renews for ever, nor by a time for its next run that a wrong clock wrote."""
     PeriodicJob.objects.create(
         name="sweep",
+        kind="sweep",
         next_run_at=now + timedelta(days=3650),
         last_finished_at=now - timedelta(hours=3),
         lease_expires_at=now + timedelta(seconds=30),
@@ -557,7 +558,12 @@ def test_a_periodic_job_is_judged_by_when_it_last_ended(look: Diagnose, worker: 
 # --- transfers ------------------------------------------------------------------------------------
 def test_an_open_alarm_is_a_problem_until_it_is_cleared(look: Diagnose, now: datetime) -> None:
     alarm = Alarm.objects.create(
-        code=Reason.OBJECT_LOST, subject="clip.mp4", detail="gone", raised_at=now, last_seen_at=now
+        code=Reason.OBJECT_LOST,
+        subject_kind="other",
+        subject_id="clip.mp4",
+        detail="gone",
+        raised_at=now,
+        last_seen_at=now,
     )
 
     found = look().of("alarm")
@@ -572,7 +578,9 @@ def test_an_open_alarm_is_a_problem_until_it_is_cleared(look: Diagnose, now: dat
 
 def test_many_alarms_are_told_in_a_few_lines(look: Diagnose, now: datetime) -> None:
     Alarm.objects.bulk_create(
-        Alarm(code="line_down", subject=str(number), detail="x", raised_at=now, last_seen_at=now)
+        Alarm(
+            code="line_down", subject_kind="line", subject_id=str(number), detail="x", raised_at=now, last_seen_at=now
+        )
         for number in range(50)
     )
 
@@ -657,7 +665,9 @@ def test_recordings_in_a_bucket_that_the_settings_forgot_are_a_problem(
 
 
 def test_times_are_told_in_utc(look: Diagnose, site: Site, now: datetime) -> None:
-    Alarm.objects.create(code="line_down", detail="x", raised_at=now.astimezone(UTC), last_seen_at=now)
+    Alarm.objects.create(
+        code="line_down", subject_kind="line", detail="x", raised_at=now.astimezone(UTC), last_seen_at=now
+    )
 
     assert "2026-11-20 12:00 UTC" in look().of("alarm").detail
 

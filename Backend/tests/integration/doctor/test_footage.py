@@ -15,7 +15,7 @@ from apps.cctv.doctor.finding import Finding, Level
 from apps.cctv.doctor.footage import footage_findings, request_findings
 from apps.cctv.doctor.workers import worker_findings
 from apps.cctv.models import PeriodicJob, Recording, WorkerProcess
-from apps.cctv.services.footage import Look, footage_look, footage_tell, unknown_in
+from apps.cctv.services.footage import Look, footage_look, footage_tell
 from apps.cctv.wiring import service_settings
 from offload.clock import SystemClock
 from offload.source import MediaRoot
@@ -128,9 +128,9 @@ def test_a_media_root_that_is_not_there_is_not_said_to_have_been_looked_at(tmp_p
 def test_what_a_look_found_is_noted_without_names(look: Callable[..., Look], media_root: Path) -> None:
     make_clip(media_root / "Secret/one.mp4", age_seconds=2 * HOUR)
     footage_tell(look(), site_id=None, now=timezone.now(), next_in_seconds=3600)
-    noted = PeriodicJob.objects.get(name="look").last_result
-    assert noted == "1 of 1 files are no recording"
-    assert unknown_in(noted) == 1
+    noted = PeriodicJob.objects.get(name="look")
+    assert noted.last_result == "1 of 1 files are no recording"
+    assert (noted.kind, noted.site, noted.last_ok, noted.unknown_files) == ("look", None, True, 1)
 
 
 @pytest.mark.parametrize(("hours", "level"), [(2, Level.WARNING), (25, Level.PROBLEM)])

@@ -25,6 +25,7 @@ from apps.cctv.models import (
     TransferEvent,
     WorkerProcess,
 )
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.users.models import User
 from tests.integration.admin import scene
 
@@ -72,7 +73,11 @@ def installation(by: User) -> Installation:
     beside = found.rows(GCPVideoTransfer)[-1]
     GCPVideoTransfer.objects.filter(pk=beside.pk).update(batch=mixed)
 
-    found.open_rows += [_worker(open_site), *_jobs(open_site), _alarm("permission_denied", "footage")]
+    found.open_rows += [
+        _worker(open_site),
+        *_jobs(open_site),
+        _alarm("permission_denied", Subject(SubjectKind.BUCKET, "footage")),
+    ]
     found.hidden_rows += [_worker(hidden_site), *_jobs(hidden_site), *_alarms(found, hidden_site)]
     _sign(found.hidden_rows)
     PeriodicJob.objects.create(
@@ -119,19 +124,25 @@ def _worker(site: Site) -> WorkerProcess:
 def _jobs(site: Site) -> list[PeriodicJob]:
     now = timezone.now()
     return [
-        PeriodicJob.objects.create(name=f"{name}@{site.pk}", next_run_at=now, last_finished_at=now, last_result="done")
-        for name in ("cleanup", "sweep")
+        PeriodicJob.objects.ensure(kind, site.pk, next_run_at=now, last_finished_at=now, last_result="done")[0]
+        for kind in ("cleanup", "sweep")
     ]
 
 
-def _alarm(code: str, subject: str, detail: str = "") -> Alarm:
+def _alarm(code: str, subject: Subject, detail: str = "") -> Alarm:
     now = timezone.now()
-    return Alarm.objects.create(code=code, subject=subject, detail=detail, raised_at=now, last_seen_at=now)
+    return Alarm.objects.create(code=code, **subject.columns, detail=detail, raised_at=now, last_seen_at=now)
 
 
 def _alarms(found: Installation, site: Site) -> list[Alarm]:
     transfer = next(row for row in found.hidden_rows if isinstance(row, GCPVideoTransfer))
-    about = [str(transfer.pk), f"trash {transfer.pk}", str(site.pk), f"cleanup at {HIDDEN}-site", f"{HIDDEN}-subject"]
+    about = [
+        Subject(SubjectKind.TRANSFER, str(transfer.pk)),
+        Subject(SubjectKind.TRASH, str(transfer.pk)),
+        Subject.of_site(SubjectKind.MEDIA_ROOT, site.pk),
+        Subject.of_site(SubjectKind.CLEANUP, site.pk),
+        Subject(SubjectKind.OTHER, f"{HIDDEN}-subject"),
+    ]
     details = [transfer.gcp_storage_path, f"{HIDDEN}-path/{transfer.recording_id}", f"{HIDDEN}-detail"]
     return [
         _alarm(code, subject, f"{HIDDEN}-{details[number % len(details)]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from apps.cctv.installation import machine_id
 from apps.cctv.models import Alarm, PeriodicJob, Recording, SeenMediaRoot, Site, WorkerProcess
-from apps.cctv.services.alarm_review import OVER, RAISED_IN, About, about
+from apps.cctv.services.alarm_review import IS_OVER, RAISED_IN
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise
 from apps.cctv.services.cleanup import cleanup_run
 from apps.cctv.services.reachability import LOOKED_FOR
 from apps.cctv.services.sweep import sweep
 from apps.cctv.services.uploads import uploads_work
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.wiring import service_settings
 from offload.errors import LineDown, Reason, StopAndTell
 from offload.source import MediaRoot
@@ -46,78 +48,91 @@ def depot() -> Site:
     return Site.objects.create(name="Depot")
 
 
-def raised(code: Reason, subject: str) -> None:
+def raised(code: Reason, subject: Subject) -> None:
     alarm_raise(code=code, subject=subject, detail="x", now=NOW)
 
 
 def still_open() -> set[tuple[str, str]]:
-    return set(Alarm.objects.filter(cleared_at__isnull=True).values_list("code", "subject"))
+    return rows.told()
 
 
-def subject_of(kind: About, site: Site) -> str:
+FOOTAGE = Subject(SubjectKind.BUCKET, "footage")
+ALL_RUNS = Subject(SubjectKind.CLEANUP)
+
+
+def run_at(site: Site) -> Subject:
+    return Subject.of_site(SubjectKind.CLEANUP, site.pk)
+
+
+def files_at(site: Site) -> Subject:
+    return Subject.of_bucket_at_site(SubjectKind.CLEANUP_FILES, "footage", site.pk)
+
+
+def subject_of(kind: SubjectKind, site: Site) -> Subject:
     """As it is raised; the transfer is one that is not there any more, or that nothing is wrong with."""
+    gone = uuid.uuid4()
     return {
-        About.ALL: "",
-        About.BUCKET: "footage",
-        About.LINE: BUCKET,
-        About.HOLDS: "holds in footage",
-        About.SITE: str(site.pk),
-        About.RUN: "cleanup at Depot",
-        About.FILES: "cleanup of footage at Depot",
-        About.FAILING: "Depot",
-        About.RIGHT: "the depot's former name",
-        About.MACHINE: "nvr-that-was-sold",
-        About.TRANSFER: str(rows.transfer(State.CLEANUP_COMPLETED).pk),
-        About.OWNERS: f"owners on {socket.gethostname()}",
-        About.TRASH: f"trash {rows.transfer(State.CLEANUP_COMPLETED).pk}",
+        SubjectKind.INSTALLATION: Subject(kind),
+        SubjectKind.BUCKET: FOOTAGE,
+        SubjectKind.LINE: Subject(kind, BUCKET),
+        SubjectKind.HOLDS: Subject(kind, "footage"),
+        SubjectKind.MEDIA_ROOT: Subject.of_site(kind, site.pk),
+        SubjectKind.CLEANUP: run_at(site),
+        SubjectKind.CLEANUP_FILES: files_at(site),
+        SubjectKind.FAILING_FILES: Subject.of_site(kind, site.pk),
+        SubjectKind.RIGHT_TO_DELETE: Subject.of_site(kind, gone),
+        SubjectKind.MACHINE: Subject(kind, "nvr-that-was-sold"),
+        SubjectKind.TRANSFER: Subject(kind, str(rows.transfer(State.CLEANUP_COMPLETED).pk)),
+        SubjectKind.LOCK_FILES: Subject(kind, machine_id()),
+        SubjectKind.TRASH: Subject(kind, str(rows.transfer(State.CLEANUP_COMPLETED).pk)),
+        SubjectKind.OTHER: Subject(kind, "cleanup at a former name"),
     }[kind]
 
 
 CODES = {
-    About.ALL: [Reason.SILENCE],
-    About.BUCKET: sorted(STOP_CODES),
-    About.LINE: [Reason.LINE_DOWN],
-    About.HOLDS: sorted(STOP_CODES),
-    About.SITE: [Reason.MEDIA_ROOT_NOT_MOUNTED],
-    About.FAILING: [Reason.CLEANUP_FAILED],
-    About.RIGHT: [Reason.NO_RIGHT_TO_DELETE],
-    About.MACHINE: [Reason.HOME_DISK_LOW],
-    About.OWNERS: [Reason.OWNER_OF_ANOTHER_USER],
+    SubjectKind.INSTALLATION: [Reason.SILENCE],
+    SubjectKind.BUCKET: sorted(STOP_CODES),
+    SubjectKind.LINE: [Reason.LINE_DOWN],
+    SubjectKind.HOLDS: sorted(STOP_CODES),
+    SubjectKind.MEDIA_ROOT: [Reason.MEDIA_ROOT_NOT_MOUNTED],
+    SubjectKind.FAILING_FILES: [Reason.CLEANUP_FAILED],
+    SubjectKind.RIGHT_TO_DELETE: [Reason.NO_RIGHT_TO_DELETE],
+    SubjectKind.MACHINE: [Reason.HOME_DISK_LOW],
+    SubjectKind.LOCK_FILES: [Reason.OWNER_OF_ANOTHER_USER],
 }
 OF_ONE_KIND = {Reason.CLEANUP_FAILED, Reason.HOME_DISK_LOW}
 """The other kinds may carry any code but these: what stopped a run is whatever it was."""
 
 
-@pytest.mark.parametrize("kind", [kind for kind in About if kind is not About.OTHER])
-def test_every_alarm_whose_cause_is_gone_is_closed_by_the_sweep(swept: Sweep, depot: Site, kind: About) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in SubjectKind if kind is not SubjectKind.UNKNOWN])
+def test_every_alarm_whose_cause_is_gone_is_closed_by_the_sweep(swept: Sweep, depot: Site, kind: SubjectKind) -> None:
     subject = subject_of(kind, depot)
     for code in CODES.get(kind, set(Reason) - OF_ONE_KIND):
         raised(code, subject)
-    if kind is About.MACHINE:
+    if kind in {SubjectKind.MACHINE, SubjectKind.OTHER}:
         Alarm.objects.update(last_seen_at=NOW - timedelta(days=31))
-    assert {about(alarm) for alarm in Alarm.objects.all()} == {kind}
     swept()
     assert still_open() == set()
 
 
 def test_every_place_that_raises_alarms_says_what_they_are_about() -> None:
-    """A new one stands in `RAISED_IN`, with a rule in `OVER` that ends its alarms, or closes them itself."""
+    """A new one stands in `RAISED_IN`, with a rule in `IS_OVER` that ends its alarms, or closes them itself."""
     raising = {
         path.relative_to(APP).as_posix()
         for path in APP.rglob("*.py")
         if re.search(r"(?<!def )\balarm_raise\(", path.read_text())
     }
     assert raising == set(RAISED_IN)
-    assert set(OVER) == set(About)
-    assert set().union(*RAISED_IN.values()) == set(About) - {About.OTHER}
+    assert set(IS_OVER) == set(SubjectKind)
+    assert set().union(*RAISED_IN.values()) == set(SubjectKind) - {SubjectKind.OTHER, SubjectKind.UNKNOWN}
 
 
 def test_alarm_of_the_right_to_delete_is_left_to_a_worker_that_sees_the_disk(
     swept: Sweep, depot: Site, settings: Any
 ) -> None:
-    raised(Reason.NO_RIGHT_TO_DELETE, depot.name)
+    raised(Reason.NO_RIGHT_TO_DELETE, Subject.of_site(SubjectKind.RIGHT_TO_DELETE, depot.pk))
     swept()
-    assert still_open() == {("no_right_to_delete", depot.name)}
+    assert still_open() == {("no_right_to_delete", "right to delete at Depot")}
     settings.GCP_STORAGE_CLEANUP_LOCAL = False
     swept()
     assert still_open() == set()
@@ -125,22 +140,28 @@ def test_alarm_of_the_right_to_delete_is_left_to_a_worker_that_sees_the_disk(
 
 @pytest.mark.parametrize("days", [0.5, 31])
 def test_alarm_of_a_machine_that_has_workers_is_left_to_them(swept: Sweep, days: float) -> None:
-    WorkerProcess.objects.create(host="nvr-1", pid=1, installation_id="i", started_at=NOW)
-    raised(Reason.HOME_DISK_LOW, "nvr-1")
+    WorkerProcess.objects.create(host="nvr-1", machine_id="a1b2", pid=1, installation_id="i", started_at=NOW)
+    raised(Reason.HOME_DISK_LOW, Subject(SubjectKind.MACHINE, "a1b2"))
     Alarm.objects.update(last_seen_at=NOW - timedelta(days=days))
     swept()
     assert still_open() == {("home_disk_low", "nvr-1")}
 
 
-def test_alarm_that_nothing_here_knows_is_left_to_who_raised_it(swept: Sweep) -> None:
-    raised(Reason.DUPLICATE, "a new kind")
+@pytest.mark.parametrize("kind", ["", "a_new_kind"])
+def test_alarm_of_another_release_is_left_to_its_workers(swept: Sweep, kind: str) -> None:
+    Alarm.objects.create(
+        code="object_lost", subject_kind=kind, subject_id="x", detail="x", raised_at=NOW, last_seen_at=NOW
+    )
+    Alarm.objects.update(last_seen_at=NOW - timedelta(days=31))
     swept()
-    assert still_open() == {("duplicate", "a new kind")}
+    assert still_open() == {("object_lost", "x")}
 
 
 def test_alarm_of_a_code_that_an_earlier_release_raised_stops_nothing(swept: Sweep) -> None:
-    Alarm.objects.create(code="no_longer_known", subject="x", detail="x", raised_at=NOW, last_seen_at=NOW)
-    raised(Reason.QUOTA_EXCEEDED, "footage")
+    Alarm.objects.create(
+        code="no_longer_known", subject_kind="other", subject_id="x", detail="x", raised_at=NOW, last_seen_at=NOW
+    )
+    raised(Reason.QUOTA_EXCEEDED, FOOTAGE)
     swept()
     assert still_open() == {("no_longer_known", "x")}
 
@@ -151,7 +172,7 @@ def test_alarm_of_a_code_that_an_earlier_release_raised_stops_nothing(swept: Swe
 @pytest.mark.parametrize("code", sorted(STOP_CODES))
 def test_bucket_alarm_lasts_while_a_transfer_waits_for_that_reason(swept: Sweep, code: Reason) -> None:
     waiting = rows.transfer(State.PENDING, error_code=code, next_attempt_at=NOW + timedelta(hours=1))
-    raised(code, "footage")
+    raised(code, FOOTAGE)
     swept()
     assert still_open() == {(code.value, "footage")}
     type(waiting).objects.update(error_code="")
@@ -162,7 +183,7 @@ def test_bucket_alarm_lasts_while_a_transfer_waits_for_that_reason(swept: Sweep,
 def test_alarm_of_a_missing_disk_lasts_until_its_marker_is_there(swept: Sweep, depot: Site, media_root: Path) -> None:
     rows.recording()
     (media_root / MARKER).unlink()
-    for subject in (str(depot.pk), "cleanup", "cleanup at Depot"):
+    for subject in (Subject.of_site(SubjectKind.MEDIA_ROOT, depot.pk), ALL_RUNS, run_at(depot)):
         raised(Reason.MEDIA_ROOT_NOT_MOUNTED, subject)
     swept()
     assert len(still_open()) == 3
@@ -173,7 +194,7 @@ def test_alarm_of_a_missing_disk_lasts_until_its_marker_is_there(swept: Sweep, d
 
 def test_worker_of_one_site_judges_no_other_sites_disk(swept: Sweep, depot: Site) -> None:
     harbour = Site.objects.create(name="Harbour")
-    for subject in (str(harbour.pk), "cleanup at Harbour", "cleanup"):
+    for subject in (Subject.of_site(SubjectKind.MEDIA_ROOT, harbour.pk), run_at(harbour), ALL_RUNS):
         raised(Reason.MEDIA_ROOT_NOT_MOUNTED, subject)
     swept(site_id=depot.pk)
     assert len(still_open()) == 3
@@ -181,24 +202,24 @@ def test_worker_of_one_site_judges_no_other_sites_disk(swept: Sweep, depot: Site
     assert {subject for _, subject in still_open()} == {"cleanup"}
 
 
-def test_stopped_run_lasts_while_files_are_due(swept: Sweep) -> None:
+def test_stopped_run_lasts_while_files_are_due(swept: Sweep, depot: Site) -> None:
     rows.transfer(State.CLEANUP_PENDING)
-    raised(Reason.TOO_MANY_MISSING_LOCALLY, "cleanup at Depot")
+    raised(Reason.TOO_MANY_MISSING_LOCALLY, run_at(depot))
     swept()
     assert still_open() == {("too_many_missing_locally", "cleanup at Depot")}
 
 
-def test_files_that_nobody_waits_for_end_their_alarm_only_at_their_site(swept: Sweep) -> None:
+def test_files_that_nobody_waits_for_end_their_alarm_only_at_their_site(swept: Sweep, depot: Site) -> None:
     rows.transfer(State.CLEANUP_PENDING)
-    for site in ("Depot", "Harbour"):
-        raised(Reason.HOLD_UNKNOWN, f"cleanup of footage at {site}")
+    for site in (depot, Site.objects.create(name="Harbour")):
+        raised(Reason.HOLD_UNKNOWN, files_at(site))
     swept()
     assert still_open() == {("hold_unknown", "cleanup of footage at Depot")}
 
 
-def test_bucket_that_the_settings_name_again_ends_its_alarm(swept: Sweep, settings: Any) -> None:
+def test_bucket_that_the_settings_name_again_ends_its_alarm(swept: Sweep, depot: Site, settings: Any) -> None:
     rows.transfer(State.CLEANUP_PENDING)
-    raised(Reason.BUCKET_SETTING_CHANGED, "cleanup of footage at Depot")
+    raised(Reason.BUCKET_SETTING_CHANGED, files_at(depot))
     swept()
     assert len(still_open()) == 1
     settings.GCP_STORAGE_FORMER_BUCKETS = ("footage",)
@@ -206,9 +227,9 @@ def test_bucket_that_the_settings_name_again_ends_its_alarm(swept: Sweep, settin
     assert still_open() == set()
 
 
-def test_failing_files_of_a_site_last_until_the_last_one_went(swept: Sweep) -> None:
+def test_failing_files_of_a_site_last_until_the_last_one_went(swept: Sweep, depot: Site) -> None:
     failing = rows.transfer(State.CLEANUP_PENDING, needs_attention=True)
-    raised(Reason.CLEANUP_FAILED, "Depot")
+    raised(Reason.CLEANUP_FAILED, Subject.of_site(SubjectKind.FAILING_FILES, depot.pk))
     swept()
     assert len(still_open()) == 1
     type(failing).objects.update(needs_attention=False)
@@ -218,7 +239,7 @@ def test_failing_files_of_a_site_last_until_the_last_one_went(swept: Sweep) -> N
 
 def test_lost_object_stays_told_until_its_row_says_otherwise(swept: Sweep) -> None:
     lost = rows.transfer(State.FAILED, error_code="object_lost")
-    raised(Reason.OBJECT_LOST, str(lost.pk))
+    raised(Reason.OBJECT_LOST, Subject(SubjectKind.TRANSFER, str(lost.pk)))
     swept()
     assert len(still_open()) == 1
 
@@ -258,9 +279,9 @@ def test_hold_that_agrees_again_ends_the_alarm(swept: Sweep, store: MemoryStore)
 
 
 def test_alarm_that_is_met_again_in_this_moment_is_not_closed(swept: Sweep) -> None:
-    raised(Reason.QUOTA_EXCEEDED, "footage")
+    raised(Reason.QUOTA_EXCEEDED, FOOTAGE)
     swept()
-    raised(Reason.QUOTA_EXCEEDED, "footage")
+    raised(Reason.QUOTA_EXCEEDED, FOOTAGE)
     rows.transfer(State.PENDING, error_code="quota_exceeded")
     swept()
     assert len(still_open()) == 1
@@ -270,7 +291,7 @@ def test_one_alarm_hides_no_other(swept: Sweep, store: MemoryStore, media_root: 
     """A disk that is away kept every cleanup from asking the bucket, which was unreachable as well."""
     rows.recording()
     (media_root / MARKER).unlink()
-    raised(Reason.MEDIA_ROOT_NOT_MOUNTED, "cleanup")
+    raised(Reason.MEDIA_ROOT_NOT_MOUNTED, ALL_RUNS)
     store.fault("bucket_time", LineDown("no answer"))
     swept()
     assert still_open() == {("media_root_not_mounted", "cleanup"), ("line_down", BUCKET)}
@@ -355,7 +376,7 @@ def test_right_that_is_missing_is_left_to_the_call_that_lacks_it_and_holds_go_on
 
 
 def test_bucket_of_former_settings_that_did_not_answer_is_told_no_more(swept: Sweep) -> None:
-    raised(Reason.LINE_DOWN, "former-bucket")
+    raised(Reason.LINE_DOWN, Subject(SubjectKind.LINE, "former-bucket"))
     swept()
     assert still_open() == set()
 
@@ -368,9 +389,9 @@ def test_cleanup_that_was_stopped_runs_again_within_minutes(
     swept: Sweep, clock: FakeClock, minutes: float, again: bool
 ) -> None:
     rows.transfer(State.CLEANUP_PENDING)
-    raised(Reason.CLOCK_SKEW, "cleanup")
+    raised(Reason.CLOCK_SKEW, ALL_RUNS)
     later = NOW + timedelta(hours=1)
-    PeriodicJob.objects.create(name="cleanup", next_run_at=later, last_finished_at=NOW)
+    PeriodicJob.objects.create(name="cleanup", kind="cleanup", next_run_at=later, last_finished_at=NOW)
     clock.advance(60 * minutes)
     swept()
     assert (PeriodicJob.objects.get(name="cleanup").next_run_at <= clock.now()) is again

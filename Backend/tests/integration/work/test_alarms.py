@@ -10,12 +10,20 @@ from django.db import connections
 
 from apps.cctv.models import Alarm
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.errors import Reason
 from tests.integration.db.rows import NOW
 
+FOOTAGE = Subject(SubjectKind.BUCKET, "footage")
 
-def raised(subject: str = "footage", *, minutes: float = 0) -> bool:
-    return alarm_raise(code=Reason.QUOTA_EXCEEDED, subject=subject, detail="full", now=NOW + timedelta(minutes=minutes))
+
+def raised(bucket: str = "footage", *, minutes: float = 0) -> bool:
+    return alarm_raise(
+        code=Reason.QUOTA_EXCEEDED,
+        subject=Subject(SubjectKind.BUCKET, bucket),
+        detail="full",
+        now=NOW + timedelta(minutes=minutes),
+    )
 
 
 @pytest.mark.django_db
@@ -35,8 +43,8 @@ def test_other_subject_is_another_alarm() -> None:
 @pytest.mark.django_db
 def test_cleared_alarm_may_be_raised_anew() -> None:
     raised()
-    assert alarm_clear(code=Reason.QUOTA_EXCEEDED, subject="footage", now=NOW)
-    assert not alarm_clear(code=Reason.QUOTA_EXCEEDED, subject="footage", now=NOW)
+    assert alarm_clear(code=Reason.QUOTA_EXCEEDED, subject=FOOTAGE, now=NOW)
+    assert not alarm_clear(code=Reason.QUOTA_EXCEEDED, subject=FOOTAGE, now=NOW)
     assert raised(minutes=1)
     assert Alarm.objects.count() == 2
 

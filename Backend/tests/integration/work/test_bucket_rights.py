@@ -13,6 +13,7 @@ from apps.cctv.models import Alarm, GCPVideoTransfer, Recording, RightInDoubt
 from apps.cctv.services.bucket_rights import rights_forget
 from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.uploads import Uploaded, upload_record_failure, uploads_record
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.wiring import service_settings
 from offload.errors import PermissionUnclear, Reason, StopAndTell
 from offload.states import State
@@ -50,7 +51,7 @@ def minutes_pass(minutes: float) -> None:
 
 
 def open_alarms() -> list[tuple[str, str]]:
-    return sorted(Alarm.objects.filter(cleared_at__isnull=True).values_list("code", "subject"))
+    return sorted(rows.told())
 
 
 def test_recording_that_is_refused_while_rights_spread_waits_and_burns_no_retry(
@@ -111,7 +112,7 @@ def test_one_buckets_success_says_nothing_of_another(make_transfer: MakeTransfer
     claim = rows.claim(lease_seconds=LONG)
     assert claim is not None
     uploads_record(uploads=[Uploaded(claim, result_for(claim))], now=NOW, settings=service_settings())
-    assert RightInDoubt.objects.get().subject == "other"
+    assert RightInDoubt.objects.get().subject == Subject(SubjectKind.BUCKET, "other")
 
 
 def test_right_that_the_bucket_says_is_missing_is_told_at_once(make_transfer: MakeTransfer, bucket: str) -> None:
@@ -122,7 +123,7 @@ def test_right_that_the_bucket_says_is_missing_is_told_at_once(make_transfer: Ma
 
 def test_doubt_from_a_clock_that_was_put_back_counts_from_now(make_transfer: MakeTransfer, bucket: str) -> None:
     make_transfer(gcp_bucket=bucket)
-    RightInDoubt.objects.create(subject=bucket, since=NOW + timedelta(days=3650))
+    RightInDoubt.objects.create(subject_kind="bucket", subject_id=bucket, since=NOW + timedelta(days=3650))
     refuse(claimed())
     minutes_pass(11)
     refuse(claimed())

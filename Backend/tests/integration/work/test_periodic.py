@@ -15,7 +15,7 @@ from django.db.models import F
 
 from apps.cctv import wiring
 from apps.cctv.leasing import leases
-from apps.cctv.models import PeriodicJob
+from apps.cctv.models import PeriodicJob, Site
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
@@ -130,7 +130,7 @@ def test_time_further_away_than_the_interval_is_not_waited_for(worker: Worker) -
 
 
 def test_worker_of_a_site_runs_that_sites_jobs(worker: Worker) -> None:
-    site_id = uuid.uuid4()
+    site_id = Site.objects.create(name="Depot").pk
     here = Worker(tools=worker.tools, home=worker.home, owner_id=worker.owner_id, site_id=site_id)
     thread_of(here, lambda _: "done").step()
     assert PeriodicJob.objects.get().name == f"count@{site_id}"

@@ -11,6 +11,7 @@ from django.db import transaction
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Alarm, GCPVideoTransfer, Recording
 from apps.cctv.services.uploads import Uploaded, upload_job, upload_record_failure, uploads_record
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.wiring import service_settings
 from offload.errors import (
     Disposition,
@@ -34,6 +35,7 @@ from tests.integration.work.conftest import MakeTransfer
 from tests.integration.work.results import IDENTITY, result_for
 
 pytestmark = pytest.mark.django_db
+FOOTAGE = Subject(SubjectKind.BUCKET, "footage")
 
 
 def half() -> float:
@@ -292,15 +294,15 @@ def test_many_files_that_cannot_be_uploaded_raise_one_alarm(make_transfer: MakeT
     for claim in [claimed(), claimed(), claimed()]:
         fail(claim, StopAndTell("no right to write", code=Reason.PERMISSION_DENIED))
     alarm = Alarm.objects.get()
-    assert (alarm.code, alarm.subject, alarm.seen_count) == ("permission_denied", "footage", 3)
+    assert (alarm.code, alarm.subject, alarm.seen_count) == ("permission_denied", FOOTAGE, 3)
     assert alarm.cleared_at is None
 
 
 def test_first_success_clears_the_alarm(claim: Claim) -> None:
     for code in (Reason.PERMISSION_DENIED, Reason.QUOTA_EXCEEDED):
-        rows_of = Alarm(code=code, subject="footage", detail="x", raised_at=NOW, last_seen_at=NOW)
+        rows_of = Alarm(code=code, **FOOTAGE.columns, detail="x", raised_at=NOW, last_seen_at=NOW)
         rows_of.save()
-    Alarm.objects.create(code="object_lost", subject="footage", detail="x", raised_at=NOW, last_seen_at=NOW)
+    Alarm.objects.create(code="object_lost", **FOOTAGE.columns, detail="x", raised_at=NOW, last_seen_at=NOW)
     record(claim, result_for(claim))
     assert list(Alarm.objects.filter(cleared_at=None).values_list("code", flat=True)) == ["object_lost"]
 
@@ -308,4 +310,4 @@ def test_first_success_clears_the_alarm(claim: Claim) -> None:
 def test_unmounted_media_root_is_an_alarm_of_the_site(claim: Claim) -> None:
     row = fail(claim, StopAndTell("not mounted", code=Reason.MEDIA_ROOT_NOT_MOUNTED))
     assert row.transfer_status == State.PENDING
-    assert Alarm.objects.get().subject == str(claim.transfer.site_id)
+    assert Alarm.objects.get().subject == Subject.of_site(SubjectKind.MEDIA_ROOT, claim.transfer.site_id)

@@ -169,7 +169,12 @@ def test_worker_started_during_an_outage_tries_one(
     for number in range(6):
         make_transfer(f"{number}.ts")
     Alarm.objects.create(
-        code="quota_exceeded", subject="footage", detail="x", raised_at=timezone.now(), last_seen_at=timezone.now()
+        code="quota_exceeded",
+        subject_kind="bucket",
+        subject_id="footage",
+        detail="x",
+        raised_at=timezone.now(),
+        last_seen_at=timezone.now(),
     )
     seen: list[int] = []
     store.fault(

@@ -12,6 +12,7 @@ from apps.cctv.services.cleanup.proof import Proof
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Refused, Waiver, object_check, row_check
 from apps.cctv.services.cleanup.run_state import Run
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import Lease
 from offload.errors import FileProblem, LeaseLost, Reason
 from offload.source import MediaRoot, SourceIdentity
@@ -30,6 +31,7 @@ class Attempt:
         self.waiver = waiver
         self.key = str(row.pk)
         self.path = row.original_local_path
+        self.subject = Subject(SubjectKind.TRANSFER, self.key)
         self.receipt: DeletionReceipt | None = None
         self.taken_now = False
         self._lease = lease
@@ -149,9 +151,8 @@ class Attempt:
 
     def report(self, outcome: Outcome, reason: Reason, detail: str = "") -> FileReport:
         if reason in TOLD:
-            self.run.alarms[reason, f"cleanup of {self.row.gcp_bucket} at {self.row.site}"] = (
-                f"{self.row.gcp_storage_path}: {detail}"
-            )
+            files = Subject.of_bucket_at_site(SubjectKind.CLEANUP_FILES, self.row.gcp_bucket, self.row.site_id)
+            self.run.alarms[reason, files] = f"{self.row.gcp_storage_path}: {detail}"
         return replace(self._blank, outcome=outcome, reason=reason, detail=detail)
 
 

@@ -13,6 +13,7 @@ from apps.cctv.services.cleanup.guards import is_missing
 from apps.cctv.services.cleanup.recovery import file_recover
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Ending, Refused
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.errors import FileProblem, LeaseLost, OffloadError, Reason, TryAgain
 from offload.retry import delay_seconds
 from offload.states import Move
@@ -129,7 +130,7 @@ def _fail(attempt: Attempt, refused: Refused) -> None:
         Recording.objects.filter(pk=attempt.row.recording_id).update(
             storage_type=Recording.StorageType.LOCAL, file_path=attempt.path
         )
-    attempt.run.alarms[refused.reason, attempt.key] = f"{attempt.row.gcp_storage_path}: {refused.detail}"
+    attempt.run.alarms[refused.reason, attempt.subject] = f"{attempt.row.gcp_storage_path}: {refused.detail}"
 
 
 def _try_later(attempt: Attempt, error: OffloadError, *, needs_attention: bool) -> None:
@@ -151,7 +152,8 @@ def _try_later(attempt: Attempt, error: OffloadError, *, needs_attention: bool) 
             next_attempt_at=run.clock.now() + timedelta(seconds=_delay_seconds(attempt, failures, error)),
         )
     if needs_attention:
-        run.alarms[Reason.CLEANUP_FAILED, str(attempt.row.site)] = f"{attempt.path}: {error.detail}"
+        failing = Subject.of_site(SubjectKind.FAILING_FILES, attempt.row.site_id)
+        run.alarms[Reason.CLEANUP_FAILED, failing] = f"{attempt.path}: {error.detail}"
 
 
 def put_back_if_it_goes(attempt: Attempt) -> bool:

@@ -98,5 +98,5 @@ def _lost(attempt: Attempt, refused: Refused) -> FileReport:
     GCPVideoTransfer.objects.filter(pk=attempt.row.pk).update(
         error_code=Reason.OBJECT_LOST, error_message=refused.detail, needs_attention=True
     )
-    attempt.run.alarms[Reason.OBJECT_LOST, attempt.key] = f"{attempt.row.gcp_storage_path}: {refused.detail}"
+    attempt.run.alarms[Reason.OBJECT_LOST, attempt.subject] = f"{attempt.row.gcp_storage_path}: {refused.detail}"
     return attempt.report(Outcome.FAILED, Reason.OBJECT_LOST, refused.detail)

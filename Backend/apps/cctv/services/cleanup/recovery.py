@@ -10,9 +10,11 @@ from django.db import transaction
 
 from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.leasing.leases import claim_file_in_trash, lease_clock, release_cleanup
-from apps.cctv.models import Alarm, DeletionReceipt, GCPVideoTransfer
-from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
+from apps.cctv.selectors.alarms import open_alarms
+from apps.cctv.services.alarms import alarm_close, alarm_raise
 from apps.cctv.services.cleanup.due_rows import ROWS_AT_A_TIME
+from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import Lease
 from offload.errors import FileProblem, Reason
 from offload.source import MediaRoot
@@ -104,15 +106,10 @@ def _put_back(trash: Trash, row: GCPVideoTransfer, lease: Lease, now: datetime) 
 
 
 def _alarm(key: str, code: Reason, detail: str, now: datetime) -> None:
-    alarm_raise(code=code, subject=_subject(key), detail=detail, now=now)
+    alarm_raise(code=code, subject=Subject(SubjectKind.TRASH, key), detail=detail, now=now)
 
 
 def _clear_alarms(keys: set[str], now: datetime) -> None:
-    open_alarms = Alarm.objects.filter(subject__startswith=_subject(""), cleared_at__isnull=True)
-    for code, subject in open_alarms.values_list("code", "subject"):
-        if subject.removeprefix(_subject("")) not in keys:
-            alarm_clear(code=Reason(code), subject=subject, now=now)
-
-
-def _subject(key: str) -> str:
-    return f"trash {key}"
+    for alarm in open_alarms().filter(subject_kind=SubjectKind.TRASH):
+        if alarm.subject_id not in keys:
+            alarm_close(alarm, now)

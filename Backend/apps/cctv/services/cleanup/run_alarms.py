@@ -6,24 +6,25 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site
+from apps.cctv.selectors.alarms import open_alarms
 from apps.cctv.services.alarm_review import transfer_is_over
-from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.services.alarms import alarm_close, alarm_raise
 from apps.cctv.services.cleanup.attempt import TOLD
 from apps.cctv.services.cleanup.report import CleanupReport
+from apps.cctv.tables.alarms import Subject, SubjectKind
+from apps.cctv.tables.work import JobKind
 from offload.errors import Reason
 from offload.states import State
 
 OBJECT_CODES = frozenset({Reason.OBJECT_MISSING, Reason.OBJECT_DIFFERS, Reason.OBJECT_LOST})
 
-Alarms = Mapping[tuple[Reason, str], str]
+Alarms = Mapping[tuple[Reason, Subject], str]
 
 
 def stop_tell(reason: Reason, detail: str, *, site_id: UUID | None, now: datetime) -> None:
     """The run stopped before its work was done."""
-    alarm_raise(code=reason, subject=_subject_of_run(site_id), detail=detail, now=now)
+    alarm_raise(code=reason, subject=Subject.of_site(SubjectKind.CLEANUP, site_id), detail=detail, now=now)
 
 
 def files_tell(alarms: Alarms, *, now: datetime) -> None:
@@ -37,10 +38,9 @@ def run_note(report: CleanupReport, *, site_id: UUID | None, now: datetime, next
     A worker that has the job keeps its lease, and notes the same and when it runs next. A run that was stopped,
     or that waived the waiting period and looked at nothing else, puts no later run off.
     """
-    name = "cleanup" if site_id is None else f"cleanup@{site_id}"
     next_run_at = now + timedelta(seconds=next_in_seconds)
-    PeriodicJob.objects.get_or_create(name=name, defaults={"next_run_at": next_run_at})
-    job = PeriodicJob.objects.filter(name=name)
+    PeriodicJob.objects.ensure(JobKind.CLEANUP, site_id, next_run_at=next_run_at)
+    job = PeriodicJob.objects.of(JobKind.CLEANUP, site_id)
     job.update(last_started_at=report.started_at, last_finished_at=now, last_result=str(report))
     if report.stopped is None and not report.forced:
         job.filter(lease_owner__isnull=True).update(next_run_at=next_run_at)
@@ -48,40 +48,28 @@ def run_note(report: CleanupReport, *, site_id: UUID | None, now: datetime, next
 
 def run_clear(*, site_id: UUID | None, now: datetime) -> None:
     """A run got past its guards: so would any run over no more than it."""
-    stopped = _open_alarms().filter(Q(subject="cleanup") | Q(subject__startswith="cleanup at "))
+    stopped = open_alarms().filter(subject_kind=SubjectKind.CLEANUP)
     if site_id is not None:
-        subjects = {_subject_of_run(site_id)} | ({"cleanup"} if Site.objects.count() == 1 else set())
-        stopped = stopped.filter(subject__in=subjects)
-    for code, subject in stopped.values_list("code", "subject"):
-        alarm_clear(code=Reason(code), subject=subject, now=now)
+        same = [Subject.of_site(SubjectKind.CLEANUP, site_id).id]
+        stopped = stopped.filter(subject_id__in=[*same, ""] if Site.objects.count() == 1 else same)
+    for alarm in stopped:
+        alarm_close(alarm, now)
 
 
 def files_clear(alarms: Alarms, *, site_id: UUID | None, now: datetime) -> None:
     """A run looked at everything that is due (at that site): what it did not meet is over."""
-    ending = f" at {_name_of(site_id)}" if site_id else ""
-    for code, subject in _open_alarms().values_list("code", "subject"):
-        if (code, subject) not in alarms and _is_over(code, subject, ending):
-            alarm_clear(code=Reason(code), subject=subject, now=now)
+    for alarm in open_alarms():
+        if (alarm.code, alarm.subject) not in alarms and _is_over(alarm, site_id):
+            alarm_close(alarm, now)
 
 
-def _subject_of_run(site_id: UUID | None) -> str:
-    return f"cleanup at {_name_of(site_id)}" if site_id else "cleanup"
-
-
-def _name_of(site_id: UUID) -> str:
-    return Site.objects.values_list("name", flat=True).get(pk=site_id)
-
-
-def _is_over(code: str, subject: str, ending: str) -> bool:
-    if code in TOLD:
-        return subject.startswith("cleanup of ") and subject.endswith(ending)
-    if code == Reason.CLEANUP_FAILED:
+def _is_over(alarm: Alarm, site_id: UUID | None) -> bool:
+    subject = alarm.subject
+    if subject.kind is SubjectKind.CLEANUP_FILES:
+        return alarm.code in TOLD and site_id in {None, subject.site_id}
+    if subject.kind is SubjectKind.FAILING_FILES:
         rows = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING, needs_attention=True)
-        return not rows.filter(site__name=subject).exists()
-    if code in OBJECT_CODES:
-        return transfer_is_over(subject, code)
+        return not rows.filter(site=subject.site_id).exists()
+    if subject.kind is SubjectKind.TRANSFER and alarm.code in OBJECT_CODES:
+        return transfer_is_over(subject.transfer_id, alarm.code)
     return False
-
-
-def _open_alarms() -> QuerySet[Alarm]:
-    return Alarm.objects.filter(cleared_at__isnull=True)

@@ -12,6 +12,7 @@ from apps.cctv.services.cleanup.due_rows import DueRow
 from apps.cctv.services.cleanup.guards import CLOCK_SKEW_SECONDS, BucketClock, MissingShare, bucket_clock
 from apps.cctv.services.cleanup.proof import Proofs
 from apps.cctv.services.settings import ServiceSettings
+from apps.cctv.tables.alarms import Subject
 from offload.clock import Clock
 from offload.errors import LineDown, OffloadError, Reason
 from offload.source import MediaRoot
@@ -43,7 +44,7 @@ class Run:
     missing_remotely: MissingShare
     installation: str = ""
     bucket_clocks: dict[str, BucketClock] = field(default_factory=dict)
-    alarms: dict[tuple[Reason, str], str] = field(default_factory=dict)
+    alarms: dict[tuple[Reason, Subject], str] = field(default_factory=dict)
     line: list[DueRow] = field(default_factory=list)
     refusing: dict[str, OffloadError] = field(default_factory=dict)
     answered: dict[str, str] = field(default_factory=dict)
