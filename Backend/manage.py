@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def main() -> None:
-    os.umask(0o077)  # before anything is created; `config.private` says why
+    os.umask(0o077)  # before anything is created; `config.private_files` says why
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from config.dotenv import DotenvRefused, load
-    from config.processes import end_with_supervisor
+    from config.supervisor import end_with_supervisor
 
     is_a_child = end_with_supervisor(os.environ)
     named = os.environ.get("COLDREEL_ENV_FILE")

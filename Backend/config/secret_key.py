@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.core.management.utils import get_random_secret_key
 
-from config.private import give_to_owner_of
+from config.private_files import give_to_owner_of
 
 
 def secret_key_of_home(home: Path) -> str:

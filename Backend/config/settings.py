@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.env import Env
 from config.logs import logging_config
-from config.private import keep_umask, make_private, sqlite_file
+from config.private_files import keep_umask, make_private, sqlite_file
 from config.secret_key import secret_key_of_home
 
 env = Env()
@@ -117,8 +117,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "config.doors.ContentSecurityPolicy",
-    "config.doors.NoMultipart",
+    "config.middleware.ContentSecurityPolicy",
+    "config.middleware.NoMultipart",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",

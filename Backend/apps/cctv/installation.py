@@ -17,7 +17,7 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.cctv.models import GCPVideoTransfer
-from config.private import give_to_owner_of
+from config.private_files import give_to_owner_of
 
 FILE_NAME = "installation-id"
 _MACHINE_ID_FILE = Path("/etc/machine-id")

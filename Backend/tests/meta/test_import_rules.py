@@ -67,13 +67,13 @@ FORBIDDEN = {
             "import apps.cctv.services.sweep",
             "No cycles are allowed in apps.cctv.services.",
         ),
-        ("config/private.py", "import config.settings", "No cycles are allowed in config."),
+        ("config/private_files.py", "import config.settings", "No cycles are allowed in config."),
     ],
     "engine-alone": [
         ("offload/uploader.py", "import django.conf", "offload.uploader -> django"),
         ("offload/retry.py", "import apps.users.models", "offload.retry -> apps.users.models"),
     ],
-    "start": [("config/private.py", "import apps.cctv.models", "config.private -> apps.cctv.models")],
+    "start": [("config/private_files.py", "import apps.cctv.models", "config.private_files -> apps.cctv.models")],
     "settings": [
         ("apps/cctv/services/sweep.py", "import config.settings", "apps.cctv.services.sweep -> config.settings")
     ],
@@ -94,7 +94,7 @@ FORBIDDEN = {
     "unfold": [("apps/cctv/selectors/places.py", "import unfold.widgets", "apps.cctv.selectors.places -> unfold")],
     "av": [("apps/cctv/services/sweep.py", "import av", "apps.cctv.services.sweep -> av")],
     "development": [
-        ("config/web.py", "import gcs_emulator.server", "config.web -> gcs_emulator.server"),
+        ("config/web_server.py", "import gcs_emulator.server", "config.web_server -> gcs_emulator.server"),
         ("apps/cctv/wiring.py", "import tests.postgres", "apps.cctv.wiring -> tests.postgres"),
     ],
     "fakes": [("apps/cctv/wiring.py", "import offload.testing", "apps.cctv.wiring -> offload.testing")],

@@ -35,7 +35,7 @@ from apps.cctv.doctor.sites import site_findings
 from apps.cctv.doctor.transfers import transfer_findings
 from apps.cctv.doctor.workers import worker_findings
 from apps.cctv.services.disk_reserve import Reserve
-from config.private import sqlite_file
+from config.private_files import sqlite_file
 from offload.clock import Clock
 from offload.source import MediaRoot
 from offload.store import ObjectStore

@@ -12,7 +12,7 @@ from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.services.disk_reserve import Reserve, is_disk_full
 from apps.cctv.services.media_root import media_root_expected
 from apps.cctv.units import human_size
-from config.private import OTHERS, home_mode, own_paths
+from config.private_files import OTHERS, home_mode, own_paths
 from offload.errors import FileProblem
 from offload.linux import stamps_by_our_clock
 from offload.places import Places

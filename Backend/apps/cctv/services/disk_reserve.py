@@ -24,7 +24,7 @@ import structlog
 from django.db import DatabaseError, connection
 
 from apps.cctv import installation
-from config.private import give_to_owner_of, sqlite_file
+from config.private_files import give_to_owner_of, sqlite_file
 
 log = structlog.get_logger("coldreel.disk")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from config.private import home_mode
+from config.private_files import home_mode
 from offload.source import MARKER_NAME, MediaRoot
 from offload.trash import Trash
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from config.doors import ADMIN_POLICY, STRICT_POLICY
+from config.middleware import ADMIN_POLICY, STRICT_POLICY
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from config.listening import listen
-from config.web import Limits, Server
+from config.web_server import Limits, Server
 
 PATIENCE_SECONDS = 60
 """Only ever waited for when something is wrong."""
@@ -140,11 +140,11 @@ def test_next_request_is_given_its_whole_time_after_a_long_answer():
 
 
 def test_large_bodies_are_taken_only_while_there_is_room_for_them():
-    limits = Limits(small_body_bytes=100, held_bytes=1500)
+    limits = Limits(small_body_bytes=100, buffered_bytes=1500)
     large = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n"
     with running(limits=limits) as server, connect(server) as first, connect(server) as second:
         first.sendall(large)
-        until(lambda: sum(channel.held_bytes for channel in list(server.active_channels.values())) == 1000)
+        until(lambda: sum(channel.buffered_bytes for channel in list(server.active_channels.values())) == 1000)
         second.sendall(large)
         answer = receive(second)
         assert answer.startswith(b"HTTP/1.1 503 ")

@@ -12,10 +12,10 @@ BACKEND = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from config import processes
-sleeper = processes.Child("sleeper", ["sleep", "600"], os.environ)
-absent = processes.Child("absent", ["/there/is/no/such/command"], os.environ)
-processes.Supervisor([sleeper, absent], say=lambda line: Path(sys.argv[1]).write_text(line)).run()
+from config import supervisor
+sleeper = supervisor.Child("sleeper", ["sleep", "600"], os.environ)
+absent = supervisor.Child("absent", ["/there/is/no/such/command"], os.environ)
+supervisor.Supervisor([sleeper, absent], say=lambda line: Path(sys.argv[1]).write_text(line)).run()
 """
 
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.core.wsgi import get_wsgi_application
 
 from config.listening import listen
-from config.web import serve
+from config.web_server import serve
 
 
 class Command(BaseCommand):

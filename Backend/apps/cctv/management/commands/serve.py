@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.listening import listen
-from config.processes import AlreadyServed, Child, Supervisor, lock_home
+from config.supervisor import AlreadyServed, Child, Supervisor, lock_home
 
 
 class Command(BaseCommand):

@@ -1,4 +1,4 @@
-"""The web server: waitress, with an end for every request that does not arrive, and a bound for all that it holds.
+"""The web server: waitress, with an end for every request that does not arrive, and a bound for all that it buffers.
 
 waitress reads and writes all connections in one thread and calls the application in a few others, so a slow client
 costs a connection and no thread. It ends connections on which nothing moves. A client that sends a byte now and then
@@ -43,7 +43,7 @@ class Limits:
     idle_seconds: float = 75
     """A connection without a request. nginx keeps its own to us for 60 s: it is to be the first to close."""
     small_body_bytes: int = 64 * KIB
-    held_bytes: int = 16 * MIB
+    buffered_bytes: int = 16 * MIB
     """The bodies above the small size, of all connections together, that are received or answered at a time."""
     refused_seconds: float = 2
     """How long a client whose body is refused may go on sending: it reads the answer only then."""
@@ -78,7 +78,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
         self._channel = channel
 
     @property
-    def held_bytes(self) -> int:
+    def buffered_bytes(self) -> int:
         """What the body may take in memory, as far as its headers tell."""
         if self.body_rcv is None or self.error is not None:
             return 0
@@ -132,8 +132,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return _Parser(self)
 
     @property
-    def held_bytes(self) -> int:
-        return sum(request.held_bytes for request in (*self.requests, self.request) if request is not None)
+    def buffered_bytes(self) -> int:
+        return sum(request.buffered_bytes for request in (*self.requests, self.request) if request is not None)
 
     def received(self, data: bytes) -> bool:
         if self._closes_at is not None:
@@ -238,10 +238,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self.pull_trigger()
 
     def has_room_for(self, request: _Parser) -> bool:
-        if request.held_bytes <= self.limits.small_body_bytes:
+        if request.buffered_bytes <= self.limits.small_body_bytes:
             return True
-        held = (found.held_bytes for found in self._channels())
-        return sum(size for size in held if size > self.limits.small_body_bytes) <= self.limits.held_bytes
+        buffered = (found.buffered_bytes for found in self._channels())
+        return sum(size for size in buffered if size > self.limits.small_body_bytes) <= self.limits.buffered_bytes
 
     def add_task(self, task: Channel) -> None:
         task.on_request(task.requests[0])
