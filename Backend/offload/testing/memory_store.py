@@ -1,23 +1,16 @@
-"""A bucket, a journal and a clock in memory, with faults: for tests only.
-
-`MemoryStore` keeps the whole contract of `ObjectStore` and passes the same suite as the real one.
-"""
+"""A bucket in memory. It keeps the whole contract of `ObjectStore` and passes the same suite as the real one."""
 
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import google_crc32c
 
 from offload.errors import (
     ChecksumRefused,
-    LeaseLost,
-    LineDown,
     ObjectProblem,
     OffloadError,
     PreconditionFailed,
@@ -26,7 +19,6 @@ from offload.errors import (
     StopAndTell,
     TryAgain,
 )
-from offload.journal import Orphan, StoredSession
 from offload.store import (
     SESSION_QUANTUM_BYTES,
     Abort,
@@ -37,99 +29,11 @@ from offload.store import (
     SessionStatus,
     never_abort,
 )
+from offload.testing.clock import FakeClock
+from offload.testing.faults import Call, Fault, FaultyCalls, receive
 
 SESSION_LIFETIME = timedelta(days=7)
-_PIECE_BYTES = 64 * 1024
 _READ_BYTES = 1024 * 1024
-
-
-class FakeClock:
-    """A clock that moves when told to. `sleep` moves it and returns at once; `sleeps` keeps what was asked."""
-
-    def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
-        self._lock = threading.Lock()
-        self._now = start
-        self._monotonic = 1000.0
-        self.sleeps: list[float] = []
-
-    def now(self) -> datetime:
-        with self._lock:
-            return self._now
-
-    def monotonic(self) -> float:
-        with self._lock:
-            return self._monotonic
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.advance(seconds)
-
-    def advance(self, seconds: float) -> None:
-        """Time passes."""
-        with self._lock:
-            self._now += timedelta(seconds=seconds)
-            self._monotonic += seconds
-
-    def jump(self, seconds: float) -> None:
-        """Somebody sets the wall clock; no time passes."""
-        with self._lock:
-            self._now += timedelta(seconds=seconds)
-
-
-@dataclass
-class Fault:
-    """What goes wrong in the next `times` calls of one kind, after `skip` calls that go well.
-
-    One of them is meant at a time; `action` runs first and may come with each.
-
-    - `error` alone: raised before anything happens.
-    - `after_bytes`: the line is cut when so many bytes of the body have arrived; what makes whole
-      quanta is committed, all of it where all arrived; then `error` is raised (LineDown if none is given).
-    - `commit_bytes`: the chunk arrives, the bucket commits exactly so many of its bytes and says so.
-    - `lost_answer`: everything is done, then `error` is raised (LineDown if none is given).
-    - `flip_byte_at`: that byte of the body arrives with its bits turned over.
-    - `action`: runs before the call, in its thread: change the file, set a hold, stop the worker.
-    - `then`: likewise, when the work is done and the answer not yet given.
-    """
-
-    error: OffloadError | None = None
-    times: int = 1
-    skip: int = 0
-    after_bytes: int | None = None
-    commit_bytes: int | None = None
-    lost_answer: bool = False
-    flip_byte_at: int | None = None
-    action: Callable[[], None] | None = None
-    then: Callable[[], None] | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """One line of the log. The session is told by its number, never by its URI (P10)."""
-
-    kind: str
-    bucket: str = ""
-    name: str = ""
-    session: int | None = None
-    generation: int | None = None
-    offset_bytes: int | None = None
-    committed_before_bytes: int = 0
-    """`send`: what the bucket had when the chunk began."""
-    received_bytes: int = 0
-    """`send` and `put_small`: how much of the body arrived."""
-    committed_bytes: int = 0
-    """`send` and `session_status`: what the bucket has after it."""
-    size_bytes: int = 0
-    """`send`: of the whole object."""
-    last: bool = False
-    error: OffloadError | None = None
-
-    @property
-    def resent_bytes(self) -> int:
-        """Bytes of a `send` that the bucket had committed before: P3 wants 0."""
-        if self.offset_bytes is None:
-            return 0
-        return max(0, min(self.committed_before_bytes - self.offset_bytes, self.received_bytes))
 
 
 @dataclass
@@ -147,7 +51,7 @@ class _Stored:
     data: bytes
 
 
-class MemoryStore:
+class MemoryStore(FaultyCalls):
     """A bucket in memory. Safe to share between threads.
 
     `faults` are set by `fault`, what happened is in `calls`. `bucket_offset_seconds` puts the bucket's
@@ -157,36 +61,19 @@ class MemoryStore:
     """
 
     def __init__(self, *, buckets: Iterable[str] = ("test-bucket",), clock: FakeClock | None = None) -> None:
+        super().__init__()
         self.clock = clock or FakeClock()
         self.bucket_offset_seconds = 0.0
         self.retention_seconds: float | None = None
         self.enforce_checksums = True
         self.refuse_at_start = True
         self.report: BucketReport | None = None
-        self.calls: list[Call] = []
         self._buckets: dict[str, dict[str, _Stored]] = {name: {} for name in buckets}
         self._sessions: dict[str, _Session] = {}
-        self._faults: dict[str, list[Fault]] = {}
         self._generations = itertools.count(1_700_000_000_000_001)
         self._numbers = itertools.count(1)
-        self._lock = threading.RLock()
 
     # --- what tests set up and look at ---
-
-    def fault(self, kind: str, error: OffloadError | None = None, **how: Any) -> Fault:
-        """Queue a `Fault` with these fields for the calls named `kind` (``"send"``, ``"get"``, …)."""
-        fault = Fault(error, **how)
-        with self._lock:
-            self._faults.setdefault(kind, []).append(fault)
-        return fault
-
-    def clear_faults(self) -> None:
-        with self._lock:
-            self._faults.clear()
-
-    def calls_of(self, *kinds: str) -> list[Call]:
-        with self._lock:
-            return [call for call in self.calls if call.kind in kinds]
 
     def objects(self, bucket: str | None = None) -> list[ObjectInfo]:
         """Every live object, of one bucket or of all."""
@@ -200,12 +87,12 @@ class MemoryStore:
             return self._buckets[bucket][name].data
 
     def put(self, spec: ObjectSpec, data: bytes) -> ObjectInfo:
-        """Somebody else writes an object, over what is there."""
+        """Another program writes an object, over what is there."""
         with self._lock:
             return self._store(replace(spec, size_bytes=len(data)), data)
 
     def change(self, bucket: str, name: str, **changes: object) -> ObjectInfo:
-        """Somebody else changes an object's metadata: any fields of its ObjectInfo, and the metageneration."""
+        """Another program changes an object's metadata: any fields of its ObjectInfo, and the metageneration."""
         with self._lock:
             stored = self._buckets[bucket][name]
             changes.setdefault("metageneration", stored.info.metageneration + 1)
@@ -213,7 +100,7 @@ class MemoryStore:
             return stored.info
 
     def remove(self, bucket: str, name: str) -> None:
-        """Somebody else deletes an object."""
+        """Another program deletes an object."""
         with self._lock:
             del self._buckets[bucket][name]
 
@@ -283,7 +170,7 @@ class MemoryStore:
             size_bytes=spec.size_bytes,
             last=crc32c is not None,
         )
-        received, cut = self._receive(body, fault, abort)
+        received, cut = receive(body, fault, abort)
         arrived = cut is None or len(received) == body.length_bytes
         whole = arrived and (fault is None or fault.commit_bytes is None)
         with self._lock:
@@ -309,7 +196,7 @@ class MemoryStore:
 
     def put_small(self, spec: ObjectSpec, body: Body, *, crc32c: int, abort: Abort = never_abort) -> ObjectInfo:
         fault = self._enter("put_small", bucket=spec.bucket, name=spec.name)
-        received, cut = self._receive(body, fault, abort)
+        received, cut = receive(body, fault, abort)
         with self._lock:
             call = Call("put_small", spec.bucket, spec.name, received_bytes=len(received), error=cut)
             if cut is not None:
@@ -399,47 +286,6 @@ class MemoryStore:
 
     # --- inside ---
 
-    def _enter(self, kind: str, *, bucket: str = "", name: str = "") -> Fault | None:
-        """The fault of this call, if it has one; one that strikes before anything happens strikes here."""
-        with self._lock:
-            fault = self._next_fault(kind)
-        if fault is None:
-            return None
-        if fault.action is not None:
-            fault.action()
-        if fault.error is not None and fault.after_bytes is None and not fault.lost_answer:
-            self._log(Call(kind, bucket, name, error=fault.error))
-            raise fault.error
-        return fault
-
-    def _next_fault(self, kind: str) -> Fault | None:
-        for fault in self._faults.get(kind, []):
-            if fault.times <= 0:
-                continue
-            if fault.skip > 0:
-                fault.skip -= 1
-                return None
-            fault.times -= 1
-            return fault
-        return None
-
-    def _leave(self, call: Call, fault: Fault | None) -> None:
-        """Log a call that did its work; its answer may be lost all the same."""
-        if fault is not None and fault.then is not None:
-            fault.then()
-        lost = (fault.error or LineDown("the answer was lost")) if fault is not None and fault.lost_answer else None
-        self._log(call if lost is None else replace(call, error=lost))
-        if lost is not None:
-            raise lost
-
-    def _log(self, call: Call) -> None:
-        with self._lock:
-            self.calls.append(call)
-
-    def _refused(self, kind: str, error: OffloadError) -> OffloadError:
-        self._log(Call(kind, error=error))
-        return error
-
     def _bucket(self, bucket: str) -> dict[str, _Stored]:
         if bucket not in self._buckets:
             raise StopAndTell(f"bucket {bucket} does not exist", code=Reason.BUCKET_NOT_FOUND)
@@ -460,25 +306,6 @@ class MemoryStore:
     def _demand_absent(self, kind: str, spec: ObjectSpec) -> None:
         if spec.name in self._bucket(spec.bucket):
             raise self._refused(kind, PreconditionFailed(f"an object lives under {spec.name}"))
-
-    def _receive(self, body: Body, fault: Fault | None, abort: Abort) -> tuple[bytearray, OffloadError | None]:
-        """What arrives of a body, and what ended it early."""
-        received = bytearray()
-        limit = body.length_bytes if fault is None or fault.after_bytes is None else fault.after_bytes
-        try:
-            while len(received) < min(limit, body.length_bytes):
-                abort()
-                piece = body.read(min(_PIECE_BYTES, limit - len(received)))
-                if not piece:
-                    return received, LineDown("the body ended early")
-                received += piece
-        except OffloadError as error:  # the caller raises it, after the commit
-            return received, error
-        if fault is not None and fault.flip_byte_at is not None and fault.flip_byte_at < len(received):
-            received[fault.flip_byte_at] ^= 0xFF
-        if fault is not None and fault.after_bytes is not None:
-            return received, fault.error or LineDown("the connection was cut")
-        return received, None
 
     def _commit(
         self, session: _Session, received: bytearray, offset_bytes: int, fault: Fault | None, *, whole: bool
@@ -551,56 +378,3 @@ def _demand_whole_chunk(spec: ObjectSpec, body: Body, offset_bytes: int, *, last
         fits = whole and end < spec.size_bytes
     if not fits:
         raise ValueError(f"no chunk: bytes {offset_bytes} to {end} of {spec.size_bytes}, last={last}")
-
-
-class MemoryJournal:
-    """What an upload made durable. `lose_lease` makes every later call raise LeaseLost."""
-
-    def __init__(self, session: StoredSession | None = None, *, name_version: int = 0) -> None:
-        self.session = session
-        self.name_version = name_version
-        self.names: list[str] = []
-        self.orphans: list[Orphan] = []
-        self.progressed: list[int] = []
-        self.events: list[str] = []
-        """The calls in their order: ``session_started``, ``session_dropped``, ``name_changed``, ``progress``."""
-        self._calls_left: int | None = None
-        self._lock = threading.Lock()
-
-    def lose_lease(self, *, after_calls: int = 0) -> None:
-        """Somebody else owns the transfer, after so many more calls."""
-        self._calls_left = after_calls
-
-    def check_lease(self) -> None:
-        """An `Abort` that ends the upload as soon as the lease is lost."""
-        if self._calls_left == 0:
-            raise LeaseLost("the lease is another's now")
-
-    def session_started(self, session: StoredSession) -> None:
-        with self._lock:
-            self._write("session_started")
-            self.session = session
-
-    def session_dropped(self) -> None:
-        with self._lock:
-            self._write("session_dropped")
-            self.session = None
-
-    def name_changed(self, name_version: int, name: str, orphan: Orphan | None) -> None:
-        with self._lock:
-            self._write("name_changed")
-            self.name_version = name_version
-            self.names.append(name)
-            if orphan is not None:
-                self.orphans.append(orphan)
-
-    def progress(self, bytes_confirmed: int) -> None:
-        with self._lock:
-            self._write("progress")
-            self.progressed.append(bytes_confirmed)
-
-    def _write(self, event: str) -> None:
-        self.check_lease()
-        if self._calls_left is not None:
-            self._calls_left -= 1
-        self.events.append(event)
