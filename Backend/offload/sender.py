@@ -16,7 +16,6 @@ from offload.journal import Journal, StoredSession
 from offload.log import EventLog
 from offload.pace import UNLIMITED, Pace
 from offload.request_body import BUFFER_ALLOWANCE, BufferedBody, PrefixSum, SourceBody, buffered
-from offload.retry import delay_seconds
 from offload.source import Source
 from offload.store import SESSION_QUANTUM_BYTES, Abort, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus
 from offload.upload_job import UploadSettings
@@ -59,14 +58,11 @@ class Connection:
     def wait(self, error: TryAgain) -> None:
         """Wait before the next try; raises `error` where the tries are used up or it wants a long pause."""
         self._failures += 1
-        seconds = delay_seconds(
-            self._failures,
-            base_seconds=self.settings.reconnect_base_seconds,
-            cap_seconds=self.settings.reconnect_cap_seconds,
-            random=self._random,
-            retry_after_seconds=error.retry_after_seconds,
+        backoff = self.settings.reconnect_backoff
+        seconds = backoff.delay_seconds(
+            self._failures, random=self._random, retry_after_seconds=error.retry_after_seconds
         )
-        if self._failures > self.settings.reconnects or seconds > self.settings.reconnect_cap_seconds:
+        if self._failures > self.settings.reconnects or seconds > backoff.cap_seconds:
             raise error
         while seconds > 0:
             self.abort()

@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from offload.journal import StoredSession
+from offload.retry import Backoff
 from offload.source import SourceIdentity
 from offload.store import META_INSTALLATION, META_RECORDING, META_SIZE, META_TRANSFER, ObjectInfo
 
 MIB = 1024 * 1024
+RECONNECT_BACKOFF = Backoff(base_seconds=1, cap_seconds=8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,7 @@ class UploadSettings:
     chunk_seconds: float = 10
     session_max_age_seconds: float = 6 * 86400
     reconnects: int = 3
-    reconnect_base_seconds: float = 1
-    reconnect_cap_seconds: float = 8
+    reconnect_backoff: Backoff = RECONNECT_BACKOFF
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from django.conf import settings
 from apps.cctv.doctor import DoctorSettings
 from apps.cctv.services import NotConfigured
 from apps.cctv.services.settings import ServiceSettings, Timings
+from offload.retry import Backoff
 from offload.source import MediaRoot
 from offload.store import ObjectStore
 from offload.uploader import UploadSettings
@@ -93,8 +94,7 @@ def upload_settings() -> UploadSettings:
         small_limit_bytes=settings.COLDREEL_SMALL_LIMIT_BYTES,
         chunk_min_bytes=settings.COLDREEL_CHUNK_MIN_BYTES,
         chunk_max_bytes=settings.COLDREEL_CHUNK_MAX_BYTES,
-        reconnect_base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS / 2,
-        reconnect_cap_seconds=min(8.0, settings.COLDREEL_RETRY_CAP_SECONDS),
+        reconnect_backoff=timings().backoff.between_reconnects(),
     )
 
 
@@ -111,7 +111,6 @@ def timings() -> Timings:
         margin_seconds=settings.COLDREEL_LEASE_MARGIN_SECONDS,
         sweep_seconds=settings.COLDREEL_SWEEP_SECONDS,
         cleanup_seconds=settings.COLDREEL_CLEANUP_SECONDS,
-        retry_base_seconds=settings.COLDREEL_RETRY_BASE_SECONDS,
-        retry_cap_seconds=settings.COLDREEL_RETRY_CAP_SECONDS,
+        backoff=Backoff(settings.COLDREEL_RETRY_BASE_SECONDS, settings.COLDREEL_RETRY_CAP_SECONDS),
         stuck_seconds=settings.COLDREEL_STUCK_SECONDS,
     )

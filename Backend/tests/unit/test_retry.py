@@ -4,13 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offload.retry import LONGEST_WAIT_SECONDS, delay_seconds
+from offload.retry import LONGEST_WAIT_SECONDS, Backoff
 
 
 def delay(failures, random=1.0, retry_after_seconds=None):
-    return delay_seconds(
-        failures, base_seconds=2, cap_seconds=45, random=lambda: random, retry_after_seconds=retry_after_seconds
-    )
+    return Backoff(2, 45).delay_seconds(failures, random=lambda: random, retry_after_seconds=retry_after_seconds)
 
 
 def test_delays_double_up_to_the_cap():
@@ -29,3 +27,10 @@ def test_transfers_that_failed_together_do_not_come_back_together():
 @pytest.mark.parametrize(("asked", "wanted"), [(100, 100), (1, 8), (10**9, LONGEST_WAIT_SECONDS), (None, 8)])
 def test_bucket_is_left_alone_as_long_as_it_asks_within_reason(asked, wanted):
     assert delay(3, 1.0, asked) == wanted
+
+
+@pytest.mark.parametrize(
+    ("usual", "of_an_attempt"), [(Backoff(2, 45), Backoff(1, 8)), (Backoff(1, 5), Backoff(0.5, 5))]
+)
+def test_attempt_reconnects_sooner_than_the_transfer_is_tried_again(usual, of_an_attempt):
+    assert usual.between_reconnects() == of_an_attempt

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from offload.retry import Backoff
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
@@ -35,11 +37,8 @@ class Timings:
     cleanup_seconds: float
     """From the end of one cleanup to the beginning of the next."""
 
-    retry_base_seconds: float
-    """The longest pause after the first failure in a row; each further one doubles it."""
-
-    retry_cap_seconds: float
-    """The longest pause between two tries."""
+    backoff: Backoff
+    """The pauses between two tries of an upload, and of the circuit breaker's trials."""
 
     @property
     def job_stuck_seconds(self) -> float:

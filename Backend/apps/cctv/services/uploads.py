@@ -28,7 +28,6 @@ from offload.digest import to_base64
 from offload.errors import Disposition, LeaseLost, OffloadError, PermissionUnclear, Reason, StopAndTell, TryAgain
 from offload.journal import StoredSession
 from offload.naming import object_name, public_url
-from offload.retry import delay_seconds
 from offload.source import SourceIdentity
 from offload.states import MOVES, Move
 from offload.uploader import UploadJob, UploadResult
@@ -320,13 +319,8 @@ def _wait(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetim
 
 
 def _pause(failures: int, error: OffloadError, random: Callable[[], float], settings: ServiceSettings) -> timedelta:
-    seconds = delay_seconds(
-        failures,
-        base_seconds=settings.timings.retry_base_seconds,
-        cap_seconds=settings.timings.retry_cap_seconds,
-        random=random,
-        retry_after_seconds=error.retry_after_seconds if isinstance(error, TryAgain) else None,
-    )
+    retry_after_seconds = error.retry_after_seconds if isinstance(error, TryAgain) else None
+    seconds = settings.timings.backoff.delay_seconds(failures, random=random, retry_after_seconds=retry_after_seconds)
     return timedelta(seconds=seconds)
 
 

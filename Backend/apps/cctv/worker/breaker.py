@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable
 from uuid import UUID
 
-from apps.cctv.services.settings import Timings
 from offload.clock import Clock
-from offload.retry import delay_seconds
+from offload.retry import Backoff
 
 
 class CircuitBreaker:
@@ -17,9 +16,9 @@ class CircuitBreaker:
     Without it, a backlog of 100,000 transfers would be claimed and put back all through an outage.
     """
 
-    def __init__(self, clock: Clock, timings: Timings, random: Callable[[], float], *, tripped: bool) -> None:
+    def __init__(self, clock: Clock, backoff: Backoff, random: Callable[[], float], *, tripped: bool) -> None:
         self._clock = clock
-        self._timings = timings
+        self._backoff = backoff
         self._random = random
         self._lock = threading.Lock()
         self._tripped = tripped
@@ -53,11 +52,8 @@ class CircuitBreaker:
                 return
             self._tripped = True
             self._failures += 1
-            self._next_try_at = self._clock.monotonic() + delay_seconds(
-                self._failures,
-                base_seconds=self._timings.retry_base_seconds,
-                cap_seconds=self._timings.retry_cap_seconds,
-                random=self._random,
+            self._next_try_at = self._clock.monotonic() + self._backoff.delay_seconds(
+                self._failures, random=self._random
             )
 
     def reset(self) -> bool:

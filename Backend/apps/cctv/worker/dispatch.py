@@ -129,7 +129,7 @@ class Dispatcher:
 
     def _idle(self) -> bool:
         """Nothing uploads, anywhere, and nothing will be due before the longest pause between tries is over."""
-        soon = lease_clock(self._tools.clock.now()) + timedelta(seconds=self._tools.timings.retry_cap_seconds)
+        soon = lease_clock(self._tools.clock.now()) + timedelta(seconds=self._tools.timings.backoff.cap_seconds)
         rows = GCPVideoTransfer.objects.all()
         if self._site_id is not None:
             rows = rows.filter(site=self._site_id)

@@ -55,7 +55,7 @@ def run_worker(
     Runs in the main thread, which gets the signals. Raises InstallationUnknown at once.
     """
     clock = clock or SystemClock()
-    breaker = CircuitBreaker(clock, settings.timings, random, tripped=_stopped_by_an_alarm())
+    breaker = CircuitBreaker(clock, settings.timings.backoff, random, tripped=_stopped_by_an_alarm())
     owner = Owner.start(home, site, clock.now())
     waker = Waker(owner.wake_pipe)
     tools = Tools(

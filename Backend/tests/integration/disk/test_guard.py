@@ -51,7 +51,7 @@ def tools(disk, clock, bucket):
         random=lambda: 0.5,
         settings=replace(service_settings(), timings=timings),
         upload_settings=UploadSettings(),
-        breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
+        breaker=CircuitBreaker(clock, timings.backoff, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
         group_commit=GroupCommit(clock=clock, wake=lambda: None, settings=service_settings()),
         stopping=threading.Event(),

@@ -49,7 +49,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path, bandwidth: Ban
         random=lambda: 0.5,
         settings=replace(service_settings(), timings=TIMINGS),
         upload_settings=SETTINGS,
-        breaker=CircuitBreaker(clock, TIMINGS, lambda: 0.5, tripped=False),
+        breaker=CircuitBreaker(clock, TIMINGS.backoff, lambda: 0.5, tripped=False),
         bandwidth=bandwidth,
         group_commit=written_at_once(clock),
         stopping=threading.Event(),

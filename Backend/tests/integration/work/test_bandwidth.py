@@ -350,7 +350,7 @@ def test_lost_lease_ends_a_paced_upload_and_records_nothing(
         random=lambda: 0.5,
         settings=service_settings(),
         upload_settings=UploadSettings(settle_seconds=0),
-        breaker=CircuitBreaker(clock, wiring.timings(), lambda: 0.5, tripped=False),
+        breaker=CircuitBreaker(clock, wiring.timings().backoff, lambda: 0.5, tripped=False),
         bandwidth=bandwidth,
         group_commit=written_at_once(clock),
         stopping=threading.Event(),

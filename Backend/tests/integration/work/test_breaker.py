@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
-from apps.cctv import wiring
 from apps.cctv.worker.breaker import CircuitBreaker
+from offload.retry import Backoff
 from offload.testing import FakeClock
 
 A, B = UUID(int=1), UUID(int=2)
@@ -20,9 +19,7 @@ def clock() -> FakeClock:
 
 
 def breaker_of(clock: FakeClock, *, tripped: bool = False) -> CircuitBreaker:
-    return CircuitBreaker(
-        clock, replace(wiring.timings(), retry_base_seconds=2, retry_cap_seconds=45), lambda: 1.0, tripped=tripped
-    )
+    return CircuitBreaker(clock, Backoff(2, 45), lambda: 1.0, tripped=tripped)
 
 
 def test_breaker_that_has_not_tripped_lets_every_upload_through(clock: FakeClock) -> None:

@@ -42,7 +42,7 @@ def worker(store: MemoryStore, clock: FakeClock, media_root: Path, tmp_path: Pat
         random=lambda: 0.5,
         settings=replace(service_settings(), timings=timings),
         upload_settings=UploadSettings(),
-        breaker=CircuitBreaker(clock, timings, lambda: 0.5, tripped=False),
+        breaker=CircuitBreaker(clock, timings.backoff, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
         group_commit=GroupCommit(clock=clock, wake=lambda: None, settings=service_settings()),
         stopping=threading.Event(),

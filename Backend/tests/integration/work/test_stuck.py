@@ -25,6 +25,7 @@ from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
 from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
 from offload.clock import Clock
 from offload.errors import LeaseLost
+from offload.retry import Backoff
 from offload.source import MediaRoot
 from offload.states import State
 from offload.store import Abort
@@ -38,8 +39,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MIB = 2**20
 QUICK = replace(
     wiring.timings(),
-    poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=2, margin_seconds=0.3, retry_base_seconds=0.05,
-    retry_cap_seconds=0.4, stuck_seconds=1,
+    poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=2, margin_seconds=0.3, backoff=Backoff(0.05, 0.4), stuck_seconds=1,
 )  # fmt: skip
 SETTINGS = UploadSettings(
     settle_seconds=0, progress_seconds=0, small_limit_bytes=0, chunk_min_bytes=MIB, chunk_max_bytes=MIB, reconnects=0
@@ -145,7 +145,7 @@ def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
         random=lambda: 0.5,
         settings=service_settings(),
         upload_settings=SETTINGS,
-        breaker=CircuitBreaker(clock, wiring.timings(), lambda: 0.5, tripped=False),
+        breaker=CircuitBreaker(clock, wiring.timings().backoff, lambda: 0.5, tripped=False),
         bandwidth=Bandwidth(clock),
         group_commit=written_at_once(clock),
         stopping=threading.Event(),

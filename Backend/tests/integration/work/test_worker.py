@@ -30,6 +30,7 @@ from apps.cctv.worker.periodic import PERIODIC
 from apps.cctv.worker.pool import FEWEST
 from offload.clock import SystemClock
 from offload.errors import LineDown, Reason, StopAndTell
+from offload.retry import Backoff
 from offload.source import MediaRoot
 from offload.states import Move, State
 from offload.testing import MemoryStore
@@ -49,8 +50,7 @@ FAST = replace(
     margin_seconds=2,
     sweep_seconds=0.2,
     cleanup_seconds=0.2,
-    retry_base_seconds=0.05,
-    retry_cap_seconds=0.4,
+    backoff=Backoff(0.05, 0.4),
 )
 SETTINGS = UploadSettings(
     settle_seconds=0, progress_seconds=0, small_limit_bytes=0, chunk_min_bytes=MIB, chunk_max_bytes=MIB, reconnects=0

@@ -15,13 +15,12 @@ from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.rules import Ending, Refused
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.errors import FileProblem, LeaseLost, OffloadError, Reason, TryAgain
-from offload.retry import delay_seconds
+from offload.retry import Backoff
 from offload.states import Move
 
 log = structlog.get_logger("coldreel.cleanup")
 
-RETRY_BASE_SECONDS = 60
-RETRY_CAP_SECONDS = 3600
+BACKOFF = Backoff(base_seconds=60, cap_seconds=3600)
 DAILY_SECONDS = 24 * 3600
 """How often a file is still tried after `GCP_CLEANUP_MAX_RETRIES` failures."""
 
@@ -169,10 +168,5 @@ def put_back_if_it_goes(attempt: Attempt) -> bool:
 def _delay_seconds(attempt: Attempt, failures: int, error: OffloadError) -> float:
     if failures > attempt.run.settings.cleanup_max_retries:
         return DAILY_SECONDS
-    return delay_seconds(
-        failures,
-        base_seconds=RETRY_BASE_SECONDS,
-        cap_seconds=RETRY_CAP_SECONDS,
-        random=attempt.run.random,
-        retry_after_seconds=error.retry_after_seconds if isinstance(error, TryAgain) else None,
-    )
+    retry_after_seconds = error.retry_after_seconds if isinstance(error, TryAgain) else None
+    return BACKOFF.delay_seconds(failures, random=attempt.run.random, retry_after_seconds=retry_after_seconds)
