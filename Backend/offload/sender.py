@@ -17,7 +17,7 @@ from offload.log import EventLog
 from offload.pace import UNLIMITED, Pace
 from offload.request_body import BUFFER_ALLOWANCE, BufferedBody, PrefixSum, SourceBody, buffered
 from offload.source import Source
-from offload.store import SESSION_QUANTUM_BYTES, Abort, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus
+from offload.store import SESSION_QUANTUM_BYTES, Abort, ObjectInfo, ObjectSpec, SessionStatus, UploadStore
 from offload.upload_job import UploadSettings
 
 _PAUSE_SLICE_SECONDS = 0.5
@@ -85,7 +85,7 @@ class Sender:
         source: Source,
         session: StoredSession | None,
         *,
-        store: ObjectStore,
+        store: UploadStore,
         journal: Journal,
         connection: Connection,
         log: EventLog,

@@ -124,7 +124,9 @@ def never_abort() -> None:
     """The `Abort` of a caller without a lease."""
 
 
-class ObjectStore(Protocol):
+class UploadStore(Protocol):
+    """What `offload.uploader.upload` asks of a bucket."""
+
     def start_session(self, spec: ObjectSpec) -> str:
         """Begin a resumable upload and return its session URI, which is a key (P10)."""
 
@@ -167,14 +169,18 @@ class ObjectStore(Protocol):
         An object of which the bucket shows no CRC32C is left out; `get` of it raises ObjectProblem.
         """
 
+    def delete(self, bucket: str, name: str, *, generation: int) -> None:
+        """Delete that generation only. Raises ObjectProblem: OBJECT_HELD, OBJECT_RETAINED, OBJECT_MISSING."""
+
+
+class ObjectStore(UploadStore, Protocol):
+    """What all of Coldreel asks of a bucket."""
+
     def set_hold(self, info: ObjectInfo, *, held: bool) -> ObjectInfo:
         """Set or release the temporary hold of that generation at that metageneration.
 
         Raises PreconditionFailed where the object changed since `info` was read.
         """
-
-    def delete(self, bucket: str, name: str, *, generation: int) -> None:
-        """Delete that generation only. Raises ObjectProblem: OBJECT_HELD, OBJECT_RETAINED, OBJECT_MISSING."""
 
     def read_range(
         self, info: ObjectInfo, *, offset_bytes: int = 0, length_bytes: int | None = None

@@ -44,7 +44,7 @@ from offload.store import (
     Abort,
     ObjectInfo,
     ObjectSpec,
-    ObjectStore,
+    UploadStore,
     never_abort,
 )
 from offload.upload_job import UploadJob, UploadResult, UploadSettings, is_ours, is_whole
@@ -62,7 +62,7 @@ def upload(
     job: UploadJob,
     *,
     root: MediaRoot,
-    store: ObjectStore,
+    store: UploadStore,
     journal: Journal,
     clock: Clock,
     settings: UploadSettings,
@@ -97,7 +97,7 @@ def upload(
 
 
 def _found_in_bucket(
-    job: UploadJob, problem: FileProblem, *, root: MediaRoot, store: ObjectStore, connection: Connection, log: EventLog
+    job: UploadJob, problem: FileProblem, *, root: MediaRoot, store: UploadStore, connection: Connection, log: EventLog
 ) -> UploadResult:
     """Where the file is gone, its object may be there: a database restored from yesterday.
 
@@ -122,7 +122,7 @@ def _found_in_bucket(
     )
 
 
-def _last_object(job: UploadJob, *, store: ObjectStore, connection: Connection) -> tuple[int, ObjectInfo | None]:
+def _last_object(job: UploadJob, *, store: UploadStore, connection: Connection) -> tuple[int, ObjectInfo | None]:
     """The object under the last name that is taken, and its version; else an orphan that was found right.
 
     By listing: orphans lie under the earlier names, and where one was deleted there is a gap.
@@ -140,11 +140,11 @@ def _last_object(job: UploadJob, *, store: ObjectStore, connection: Connection) 
     return job.name_version, max(orphans, key=lambda info: info.generation, default=None)
 
 
-def _listed(store: ObjectStore, bucket: str, prefix: str) -> list[ObjectInfo]:
+def _listed(store: UploadStore, bucket: str, prefix: str) -> list[ObjectInfo]:
     return list(store.list_prefix(bucket, prefix))
 
 
-def _read(store: ObjectStore, connection: Connection, bucket: str, name: str) -> ObjectInfo | None:
+def _read(store: UploadStore, connection: Connection, bucket: str, name: str) -> ObjectInfo | None:
     return connection.ask(lambda: store.get(bucket, name))
 
 
@@ -172,7 +172,7 @@ class _Upload:
         sender: Sender,
         *,
         root: MediaRoot,
-        store: ObjectStore,
+        store: UploadStore,
         journal: Journal,
         connection: Connection,
         log: EventLog,

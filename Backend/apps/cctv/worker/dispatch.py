@@ -96,7 +96,7 @@ class Dispatcher:
             correct_far_times(now=self._tools.clock.now(), lease_seconds=self._tools.settings.timings.lease_seconds)
             expire_leases(now=self._tools.clock.now())
             for attempt in self.running():
-                attempt.tell_slow_start()
+                attempt.note_slow_start()
 
     def _write_and_claim(self) -> None:
         # While there is work for the threads a larger group of records costs less.

@@ -1,12 +1,11 @@
-"""One upload under one lease: run it, end it in time, tell how it ended. Its thread asks the database nothing."""
+"""One upload under one lease: run it, end it in time, record how it ended. Its thread asks the database nothing."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
 from uuid import UUID
 
 import structlog
@@ -29,10 +28,10 @@ from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.group_commit import GroupCommit, QueuedResult, QueuedWrite, Refusal
 from offload.clock import Clock
 from offload.errors import Disposition, LeaseLost, OffloadError, Reason, Stopped
-from offload.journal import Journal
+from offload.journal import Journal, Orphan, StoredSession
 from offload.pace import Pace
 from offload.source import MediaRoot
-from offload.store import Abort, Body, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus, never_abort
+from offload.store import Abort, Body, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus, UploadStore, never_abort
 from offload.uploader import UploadResult, UploadSettings, upload
 
 log = structlog.get_logger("coldreel.upload")
@@ -54,7 +53,7 @@ class Tools:
     stopping: threading.Event
     rights: RightsWatch | None = None
     cleanup_first: threading.Event = field(default_factory=threading.Event)
-    """Set while the disk is full and a cleanup is asked for: nothing else is begun."""
+    """Set while the disk is full and a cleanup is asked for: nothing else is started then."""
 
     @property
     def timings(self) -> Timings:
@@ -62,7 +61,11 @@ class Tools:
 
 
 class UploadAttempt:
-    """One claimed transfer on its way. `renewed` and `lose` are called by the heartbeat's thread."""
+    """One claimed transfer on its way.
+
+    Three threads call it: its own (`run`), the heartbeat's (`renewed`, `lose`, `give_up`), and the one that writes
+    (`check_lease`, `ended`).
+    """
 
     def __init__(
         self,
@@ -84,66 +87,26 @@ class UploadAttempt:
         self.is_stuck = False
         self._has_ended = False
         self._moved_at = claimed_at
-        self._waits_for_pace = False
+        self.waits_for_pace = False
         self._confirmed_until = claimed_at + tools.timings.lease_seconds
-        self._sending_since: float | None = None
-        self._start_is_told = False
+        self._small_since: float | None = None
+        self._start_is_noted = False
 
     @property
     def id(self) -> UUID:
         return self.claim.transfer.pk
 
-    def renewed(self, until: float) -> None:
-        self._confirmed_until = until
-
-    def lose(self) -> None:
-        self._lost = True
-
-    # --- movement: a thread that hangs in a read, a lock or a log must not keep its lease ---
-
-    def is_moving(self) -> bool:
-        """Whether its thread gave a sign within `stuck_seconds`."""
-        return self._tools.clock.monotonic() - self._moved_at < self._tools.timings.stuck_seconds
-
-    @property
-    def is_hanging(self) -> bool:
-        """Given up, and its thread is still in whatever it hangs in."""
-        return self.is_stuck and self.has_begun and not self._has_ended
-
-    def moved(self) -> None:
-        self._moved_at = self._tools.clock.monotonic()
-
-    def give_up(self) -> None:
-        """By the heartbeat: its lease is renewed no more. Whatever its thread does later changes nothing."""
-        if not self.is_stuck:
-            self.is_stuck = True
-            log.error("upload.stuck", transfer=str(self.id), attempt=self.claim.lease.number)
-        self.lose()
-
-    def take(self, pace: Pace, wanted_bytes: int, abort: Abort) -> int:
-        """A piece of the line. Who waits for it moves as long as the thread does that gives the pieces out."""
-        self._waits_for_pace = True
-        try:
-            return pace.take(wanted_bytes, abort)
-        finally:
-            self._waits_for_pace = False
-
-    def check_lease(self) -> None:
-        """Raises LeaseLost in time before anybody else can have the lease."""
-        last = self._confirmed_until - self._tools.timings.margin_seconds
-        if self._lost or self._tools.clock.monotonic() >= last:
-            raise LeaseLost(f"the lease of transfer {self.id} could not be renewed")
-
-    def check(self) -> None:
-        """The engine's `Abort`: raises LeaseLost, or Stopped once the worker was asked to stop."""
-        if not self._waits_for_pace or self._tools.bandwidth.stepped_within(self._tools.timings.stuck_seconds):
-            self.moved()
-        self.check_lease()
-        if self._tools.stopping.is_set():
-            raise Stopped("the worker was asked to stop")
+    # --- the attempt, by its own thread ---
 
     def run(self) -> None:
-        """Upload, and have the end recorded. Nothing is raised: this is the top of a worker's thread."""
+        """Upload, and have the end recorded. Nothing is raised: this is the top of a worker's thread.
+
+        The steps of docs/design/upload.md, and where they are done:
+
+        1. Claim: by the dispatcher, before there is an attempt.
+        2. Open, 3. session, 4. send, 5. finish, 6. compare: `offload.uploader.upload`.
+        7. Record: queued here, written with the next group; a failed attempt queues its failure instead.
+        """
         self.has_begun = True
         self.moved()
         try:
@@ -157,16 +120,12 @@ class UploadAttempt:
             self._fail(OffloadError(f"unexpected {type(error).__name__}", code=Reason.INTERNAL_ERROR))
         else:
             self._tools.group_commit.add(
-                QueuedResult(self, lambda: Uploaded(self.claim, result, self._sending_seconds()))
+                QueuedResult(self, lambda: Uploaded(self.claim, result, self._small_seconds()))
             )
         finally:
             self._has_ended = True
             self.moved()
-            connections.close_all()  # this thread's own, if anything had to ask after all
-
-    def give_back(self) -> None:
-        """Instead of `run`, where the worker stops before this attempt had a thread."""
-        self._fail(Stopped("the worker was asked to stop"))
+            connections.close_all()  # none is opened on the usual way
 
     def _upload(self) -> UploadResult:
         tools = self._tools
@@ -176,14 +135,18 @@ class UploadAttempt:
             return upload(
                 upload_job(self.claim, settings=tools.settings),
                 root=tools.root,
-                store=cast("ObjectStore", _BetweenRequests(self, tools)),
-                journal=cast("Journal", _InTurn(self, OrmJournal(self.claim, tools.clock))),
+                store=StoppableStore(self, tools.store),
+                journal=QueuedJournal(OrmJournal(self.claim, tools.clock), self.written),
                 clock=tools.clock,
                 settings=tools.upload_settings,
                 abort=self.check,
                 log=log,
-                pace=_OfAttempt(self, pace),
+                pace=AttemptPace(self, pace),
             )
+
+    def give_back(self) -> None:
+        """Instead of `run`, where the worker stops before this attempt had a thread."""
+        self._fail(Stopped("the worker was asked to stop"))
 
     def _fail(self, error: OffloadError) -> None:
         self._tools.group_commit.add(QueuedWrite(self, lambda: self._record_failure(error), ends=True))
@@ -191,7 +154,7 @@ class UploadAttempt:
     def _record_failure(self, error: OffloadError) -> None:
         if isinstance(error, LeaseLost):
             raise error
-        if self._sending_since is not None:
+        if self._small_since is not None:
             self._note_start()
         tools = self._tools
         upload_record_failure(
@@ -212,49 +175,102 @@ class UploadAttempt:
 
     def written(self, write: Callable[[], object]) -> None:
         """Have `write` called in the next group, and wait for its commit. Raises LeaseLost."""
-        note = QueuedWrite(self, write)
-        self._tools.group_commit.add(note)
-        note.wait()
+        queued = QueuedWrite(self, write)
+        self._tools.group_commit.add(queued)
+        queued.wait()
 
-    # --- the upload's start, as people see it: of a small file in the row with its end, or when somebody looks ---
+    # --- the lease, which ends the attempt before another worker can have it ---
 
-    def sending(self) -> None:
-        """A small file's bytes begin to go. A session's start is in the row with the session."""
-        self._sending_since = self._tools.clock.monotonic()
-        self._start_is_told = False
+    def renewed(self, until: float) -> None:
+        """The heartbeat's renewal is committed; `until` is by the monotonic clock, read before the renewal."""
+        self._confirmed_until = until
 
-    def tell_slow_start(self) -> None:
-        """Have the start of a small file that takes longer than a look written, once; waits for nothing."""
-        seconds = self._sending_seconds()
-        if seconds is not None and seconds >= self._tools.timings.poll_seconds and not self._start_is_told:
-            self._start_is_told = True
+    def lose(self) -> None:
+        """The next question whether to go on ends the attempt."""
+        self._lost = True
+
+    def check_lease(self) -> None:
+        """Raises LeaseLost while no other worker can have the lease yet.
+
+        By the monotonic clock: a wall clock that is set makes no lease longer or shorter.
+        """
+        last = self._confirmed_until - self._tools.timings.margin_seconds
+        if self._lost or self._tools.clock.monotonic() >= last:
+            raise LeaseLost(f"the lease of transfer {self.id} could not be renewed")
+
+    def check(self) -> None:
+        """The engine's `Abort`: raises LeaseLost, or Stopped once the worker was asked to stop."""
+        if not self.waits_for_pace or self._tools.bandwidth.stepped_within(self._tools.timings.stuck_seconds):
+            self.moved()
+        self.check_lease()
+        if self._tools.stopping.is_set():
+            raise Stopped("the worker was asked to stop")
+
+    # --- movement: a thread that hangs in a read, a lock or a log must not keep its lease ---
+
+    def moved(self) -> None:
+        """Its thread gives a sign."""
+        self._moved_at = self._tools.clock.monotonic()
+
+    def is_moving(self) -> bool:
+        """Whether its thread gave a sign within `stuck_seconds`."""
+        return self._tools.clock.monotonic() - self._moved_at < self._tools.timings.stuck_seconds
+
+    @property
+    def is_hanging(self) -> bool:
+        """Given up, and its thread has not come back."""
+        return self.is_stuck and self.has_begun and not self._has_ended
+
+    def give_up(self) -> None:
+        """By the heartbeat: its lease is renewed no more. Whatever its thread does later changes nothing."""
+        if not self.is_stuck:
+            self.is_stuck = True
+            log.error("upload.stuck", transfer=str(self.id), attempt=self.claim.lease.number)
+        self.lose()
+
+    # --- the time that people see as the upload's start: one commit less for each small file ---
+
+    def small_file_starts(self) -> None:
+        """A small file's bytes begin to go. A large one's start is committed with its session."""
+        self._small_since = self._tools.clock.monotonic()
+        self._start_is_noted = False
+
+    def note_slow_start(self) -> None:
+        """Queue the start of a small file that takes longer than a poll, once; usually it is written with its end."""
+        seconds = self._small_seconds()
+        if seconds is not None and seconds >= self._tools.timings.poll_seconds and not self._start_is_noted:
+            self._start_is_noted = True
             self._tools.group_commit.add(QueuedWrite(self, self._note_start))
 
     def _note_start(self) -> None:
-        upload_note_start(claim=self.claim, seconds_ago=self._sending_seconds() or 0.0, now=self._tools.clock.now())
+        upload_note_start(claim=self.claim, seconds_ago=self._small_seconds() or 0.0, now=self._tools.clock.now())
 
-    def _sending_seconds(self) -> float | None:
-        """Since when, by a clock that nobody sets; the row's time is reckoned back from the database's."""
-        return None if self._sending_since is None else self._tools.clock.monotonic() - self._sending_since
+    def _small_seconds(self) -> float | None:
+        """How long ago a small file began to go. A span, since the row's time is the database's clock less this."""
+        return None if self._small_since is None else self._tools.clock.monotonic() - self._small_since
 
-    def got_through(self) -> None:
+    def bytes_got_through(self) -> None:
+        """The bucket took bytes: reset the breaker, and end the alarms where it had tripped."""
         if self._tools.breaker.reset():
             self.written(lambda: uploads_work(claims=[self.claim], now=self._tools.clock.now()))
 
 
-class _BetweenRequests:
-    """The store as one attempt sees it: asked to stop, it begins no request, but ends none that runs."""
+class StoppableStore:
+    """The worker's store for one attempt: asked to stop, it finishes the request that runs and sends no other.
 
-    def __init__(self, attempt: UploadAttempt, tools: Tools) -> None:
+    A request that is cut off has sent bytes that the bucket does not commit: up to 256 KiB would be sent again.
+    """
+
+    def __init__(self, attempt: UploadAttempt, store: UploadStore) -> None:
         self._attempt = attempt
-        self._store = tools.store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        self._store = store
 
     def start_session(self, spec: ObjectSpec) -> str:
         self._attempt.check()
         return self._store.start_session(spec)
+
+    def session_status(self, uri: str, spec: ObjectSpec) -> SessionStatus:
+        return self._store.session_status(uri, spec)
 
     def send(
         self,
@@ -270,38 +286,66 @@ class _BetweenRequests:
         status = self._store.send(
             uri, spec, body, offset_bytes=offset_bytes, crc32c=crc32c, abort=_even_if_stopping(abort)
         )
-        self._attempt.got_through()
+        self._attempt.bytes_got_through()
         return status
+
+    def cancel_session(self, uri: str) -> None:
+        self._store.cancel_session(uri)
 
     def put_small(self, spec: ObjectSpec, body: Body, *, crc32c: int, abort: Abort = never_abort) -> ObjectInfo:
         self._attempt.check()
-        self._attempt.sending()
+        self._attempt.small_file_starts()
         info = self._store.put_small(spec, body, crc32c=crc32c, abort=_even_if_stopping(abort))
-        self._attempt.got_through()
+        self._attempt.bytes_got_through()
         return info
 
+    def get(self, bucket: str, name: str, *, generation: int | None = None) -> ObjectInfo | None:
+        return self._store.get(bucket, name, generation=generation)
 
-class _OfAttempt:
-    """The site's pace as one attempt waits for it."""
+    def list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        return self._store.list_prefix(bucket, prefix)
+
+    def delete(self, bucket: str, name: str, *, generation: int) -> None:
+        self._store.delete(bucket, name, generation=generation)
+
+
+class AttemptPace:
+    """The site's pace for one attempt, which counts as moving while it waits for its turn."""
 
     def __init__(self, attempt: UploadAttempt, pace: Pace) -> None:
         self._attempt = attempt
         self._pace = pace
 
     def take(self, wanted_bytes: int, abort: Abort) -> int:
-        return self._attempt.take(self._pace, wanted_bytes, abort)
+        self._attempt.waits_for_pace = True
+        try:
+            return self._pace.take(wanted_bytes, abort)
+        finally:
+            self._attempt.waits_for_pace = False
 
 
-class _InTurn:
-    """A journal whose notes are written in groups with those of the other uploads."""
+class QueuedJournal:
+    """A journal whose calls are made by the thread that writes, in a group with those of other uploads.
 
-    def __init__(self, attempt: UploadAttempt, journal: Journal) -> None:
-        self._attempt = attempt
+    Each method returns once its group is committed, as `offload.journal.Journal` promises, and raises LeaseLost.
+    """
+
+    def __init__(self, journal: Journal, write: Callable[[Callable[[], None]], None]) -> None:
+        """`write` has a call made in the next group, and returns once that is committed."""
         self._journal = journal
+        self._write = write
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        note = getattr(self._journal, name)
-        return lambda *values: self._attempt.written(lambda: note(*values))
+    def session_started(self, session: StoredSession) -> None:
+        self._write(lambda: self._journal.session_started(session))
+
+    def session_dropped(self) -> None:
+        self._write(self._journal.session_dropped)
+
+    def name_changed(self, name_version: int, name: str, orphan: Orphan | None) -> None:
+        self._write(lambda: self._journal.name_changed(name_version, name, orphan))
+
+    def progress(self, bytes_confirmed: int) -> None:
+        self._write(lambda: self._journal.progress(bytes_confirmed))
 
 
 def _even_if_stopping(abort: Abort) -> Abort:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import pytest
 from django.db import connection
 
@@ -21,11 +22,14 @@ from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
-from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
+from apps.cctv.worker.upload_attempt import QueuedJournal, StoppableStore, Tools, UploadAttempt
 from offload.errors import LeaseLost, LineDown, Reason, StopAndTell, Stopped
-from offload.source import MediaRoot
+from offload.journal import Journal, StoredSession
+from offload.request_body import BufferedBody
+from offload.source import MediaRoot, SourceIdentity
 from offload.states import State
-from offload.testing import FakeClock, MemoryStore
+from offload.store import ObjectSpec, SessionStatus
+from offload.testing import FakeClock, MemoryJournal, MemoryStore
 from offload.uploader import UploadSettings
 from tests.integration.db import rows
 from tests.integration.work.conftest import MakeTransfer, written_at_once
@@ -33,6 +37,7 @@ from tests.integration.work.conftest import MakeTransfer, written_at_once
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MIB = 2**20
+SESSION = StoredSession("https://bucket/upload?upload_id=key", rows.NOW, SourceIdentity(1, 2, MIB, 4, 5))
 TIMINGS = replace(wiring.timings(), lease_seconds=40, margin_seconds=10)
 # A file of n MiB goes in n + 1 requests: the last 256 KiB carry the checksum and go by themselves.
 SETTINGS = UploadSettings(
@@ -194,7 +199,7 @@ def test_stop_before_the_first_request_begins_none(
 # --- errors ---
 
 
-def test_no_line_closes_the_gate_and_bytes_open_it(
+def test_missing_line_trips_the_breaker_and_bytes_reset_it(
     tools: Tools, store: MemoryStore, clock: FakeClock, make_transfer: MakeTransfer
 ) -> None:
     make_transfer(size_bytes=2 * MIB)
@@ -268,7 +273,7 @@ def test_unexpected_error_is_recorded_and_says_no_secret(
 
 
 class _Busy(FakeClock):
-    """Somebody else holds SQLite's one write lock, until this clock's `sleep` was called so many times."""
+    """Another process holds SQLite's one write lock, until this clock's `sleep` was called so many times."""
 
     def __init__(self, sleeps: float) -> None:
         super().__init__(rows.NOW)
@@ -332,3 +337,52 @@ def test_database_that_stays_busy_costs_no_byte(
         attempt_of(replace(tools, clock=clock, group_commit=written_at_once(clock))).run()
     assert row().transfer_status == State.CLEANUP_PENDING
     assert sum(call.received_bytes for call in store.calls_of("send")) == 3 * MIB
+
+
+# --- what the engine gets from an attempt ---
+
+
+@pytest.mark.parametrize(
+    ("note", "noted"),
+    [
+        (lambda journal: journal.session_started(SESSION), ("session_started", SESSION, [], [])),
+        (lambda journal: journal.session_dropped(), ("session_dropped", None, [], [])),
+        (lambda journal: journal.name_changed(1, "next", None), ("name_changed", None, ["next"], [])),
+        (lambda journal: journal.progress(7), ("progress", None, [], [7])),
+    ],
+    ids=["session_started", "session_dropped", "name_changed", "progress"],
+)
+def test_queued_journal_leaves_the_writing_to_the_writer(
+    note: Callable[[Journal], None], noted: tuple[object, ...]
+) -> None:
+    journal, queue = MemoryJournal(), list[Callable[[], None]]()
+    note(QueuedJournal(journal, queue.append))
+    assert journal.events == []
+    (write,) = queue
+    write()
+    (event,) = journal.events
+    assert (event, journal.session, journal.names, journal.progressed) == noted
+
+
+def test_attempt_passes_every_request_on_to_the_store(
+    tools: Tools, store: MemoryStore, make_transfer: MakeTransfer
+) -> None:
+    make_transfer()
+    wrapped = StoppableStore(attempt_of(tools), store)
+    small, large = (ObjectSpec("footage", name, MIB, "video/mp4", {}) for name in ("small", "large"))
+    data = bytes(MIB)
+    crc32c = google_crc32c.value(data)
+
+    info = wrapped.put_small(small, BufferedBody([data]), crc32c=crc32c)
+    uri = wrapped.start_session(large)
+    assert wrapped.session_status(uri, large) == SessionStatus(0)
+    status = wrapped.send(uri, large, BufferedBody([data]), offset_bytes=0, crc32c=crc32c)
+    assert status.finished is not None
+    wrapped.cancel_session(uri)
+    assert wrapped.get("footage", "small", generation=info.generation) == info
+    assert list(wrapped.list_prefix("footage", "")) == [status.finished, info]
+    wrapped.delete("footage", "small", generation=info.generation)
+    assert store.objects() == [status.finished]
+    assert [call.kind for call in store.calls] == [
+        "put_small", "start_session", "session_status", "send", "cancel_session", "get", "list_prefix", "delete",
+    ]  # fmt: skip

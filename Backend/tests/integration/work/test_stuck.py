@@ -22,7 +22,7 @@ from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.heartbeat import moving
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
-from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
+from apps.cctv.worker.upload_attempt import AttemptPace, Tools, UploadAttempt
 from offload.clock import Clock
 from offload.errors import LeaseLost
 from offload.retry import Backoff
@@ -226,11 +226,11 @@ def test_wait_for_a_thin_line_is_movement_while_its_pieces_are_given_out(
     bandwidth = Seen(clock)
     one = UploadAttempt(one.claim, replace(tools, bandwidth=bandwidth), claimed_at=clock.monotonic())
     one.has_begun = True
-    thin = Thin(clock, lambda: stay_leased([one], clock))
-    assert one.take(thin, 100, one.check) == 100
+    pace = AttemptPace(one, Thin(clock, lambda: stay_leased([one], clock)))
+    assert pace.take(100, one.check) == 100
     assert one.is_moving()
     bandwidth.alive = False
-    assert one.take(thin, 100, one.check) == 100
+    assert pace.take(100, one.check) == 100
     assert not one.is_moving()
 
 
