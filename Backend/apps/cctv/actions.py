@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Model
+from django.utils import timezone
 
 from apps.cctv.models import Camera, GCPVideoTransfer, OrphanedObject, Recording
 from apps.cctv.services import Conflict, NotPermitted, ServiceError
@@ -247,7 +248,7 @@ CLEAN_UP = Action(
     "Clean up now",
     "Free the local disk now, before the waiting period is over? First the object is read back from the bucket and "
     "the file is compared with what was uploaded. Held recordings and anything in doubt stay.",
-    applies=lambda row: row.transfer_status == State.CLEANUP_PENDING and not row.recording.hold_wanted,
+    applies=lambda row: row.reason_to_keep(timezone.now(), waived=True) is None,
     carry_out_one=_clean_up,
     is_destructive=True,
     most_rows=MOST_ROWS_WITH_BUCKET,

@@ -22,7 +22,7 @@ ON_THE_WAY = ("offload", "apps/cctv/tables", "apps/cctv/leasing", "apps/cctv/wor
 
 PLAIN = {
     *("clock", "log", "lock", "setting", "share", "scope", "rule", "hour", "unlimited"),
-    *("allowance", "footprint", "tool", "found", "ending"),
+    *("allowance", "footprint", "tool", "found"),
 }
 """Words of class names that mean what they mean everywhere."""
 

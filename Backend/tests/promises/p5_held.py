@@ -7,9 +7,9 @@ from tests.promises.breakage import Breakage
 BREAKAGES = (
     Breakage(
         "P5",
-        "apps/cctv/services/cleanup/attempt.py",
-        "transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)",
-        "transfer_status=State.CLEANUP_PENDING)",
+        "apps/cctv/services/retention.py",
+        "MAY_GO_EARLY = Q(transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)",
+        "MAY_GO_EARLY = Q(transfer_status=State.CLEANUP_PENDING)",
         "tests/integration/cleanup/test_between_steps.py::test_hold_set_between_any_two_steps_saves_the_file_or_says_that_it_is_too_late",
     ),
     Breakage(
@@ -64,7 +64,7 @@ BREAKAGES = (
     Breakage(
         "P5",
         "apps/cctv/services/cleanup/open_receipts.py",
-        "    row_check(row, run.settings, run.installation)\n    if receipt",
+        "    row_check(row, run.settings, run.installation, now=run.clock.now())\n    if receipt",
         "    if receipt",
         "tests/integration/cleanup/test_trash.py::test_hold_during_the_quarantine_brings_the_file_back",
     ),

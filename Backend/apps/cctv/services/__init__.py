@@ -7,6 +7,7 @@
 | `cleanup/` | frees the disk of what is proven |
 | `importing/` | makes recordings of the files below the media root |
 | `holds` | set and lift legal holds, here and in the bucket |
+| `retention` | when the local file of a recording may go, and its schedule |
 | `orphans` | objects that uploads left in the bucket, and their deletion by a person |
 | `cameras` | create, change, archive, delete; who may see a private one |
 | `bandwidth` | a site's limit, and the one schedule of its uplink |

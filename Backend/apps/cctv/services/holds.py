@@ -27,6 +27,7 @@ from apps.cctv.selectors.visibility import recordings_visible_to
 from apps.cctv.services import NotFound
 from apps.cctv.services.alarms import STOP_CODES, alarm_clear, alarm_raise, alarms_clear
 from apps.cctv.services.bucket_rights import right_doubt, rights_proven
+from apps.cctv.services.retention import cleanup_time
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.users.models import User
@@ -97,8 +98,8 @@ def hold_lift(*, recording_id: UUID, user: User, now: datetime, settings: Servic
             recording.hold_confirmed = True  # until the sweep has seen that the bucket has released it
         recording.save(update_fields=_HOLD_COLUMNS)
         message = "The hold is lifted."
-        if transfer is not None and transfer.transfer_status == State.COMPLETED and settings.cleanup_local:
-            cleanup_at = now + settings.waiting_period
+        cleanup_at = cleanup_time(settings, now)
+        if transfer is not None and transfer.transfer_status == State.COMPLETED and cleanup_at is not None:
             _schedule(transfer, user, now, cleanup_at)
             message = f"The hold is lifted. The local file goes after {cleanup_at:%Y-%m-%d %H:%M} UTC."
     _log_hold("hold_lifted", recording, transfer, user, Reason.HOLD_LIFTED)
@@ -121,7 +122,7 @@ def _local_copy_remains(transfer: GCPVideoTransfer | None) -> bool:
     if transfer.transfer_status == State.CLEANUP_COMPLETED:
         return False
     if transfer.transfer_status != State.CLEANUP_PENDING:
-        return True  # what is not in line is not deleted; a receipt that was left open says nothing
+        return True  # a file whose transfer is in any other status stays; a receipt left open says nothing
     return not transfer.receipts.filter(closed_at__isnull=True).exists()
 
 

@@ -15,7 +15,8 @@ from apps.cctv.installation import installation_id
 from apps.cctv.models import GCPVideoTransfer, OrphanedObject
 from apps.cctv.selectors.visibility import orphans_visible_to
 from apps.cctv.services import Conflict, NotFound
-from apps.cctv.services.cleanup.rules import Refused, object_check
+from apps.cctv.services.cleanup.rules import object_check
+from apps.cctv.services.retention import FileStays
 from apps.users.models import User
 from offload.digest import to_base64
 from offload.errors import ObjectProblem, Reason
@@ -66,7 +67,7 @@ def _demand_proven(row: GCPVideoTransfer, store: ObjectStore) -> ObjectInfo:
         raise Conflict("The recording has no verified object yet: this may be its last copy.")
     try:
         return object_check(row, store.get(row.gcp_bucket, row.gcp_storage_path), installation_id())
-    except Refused as refused:
+    except FileStays as refused:
         raise Conflict(f"The recording's own object is not as it was uploaded: {refused.detail}.") from refused
 
 

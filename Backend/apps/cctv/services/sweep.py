@@ -8,27 +8,28 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
 from apps.cctv.installation import machine_id
 from apps.cctv.leasing.owners import unreadable_locks
 from apps.cctv.leasing.recovery import correct_far_times, expire_leases, free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER
-from apps.cctv.models import DeletionReceipt, GCPVideoTransfer, WorkerProcess
+from apps.cctv.models import GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.alarm_review import alarms_review
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.bucket_rights import rights_forget
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.reachability import bucket_look
+from apps.cctv.services.retention import cleanups_call_off, cleanups_schedule, far_cleanups_correct
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.silence import silence_tell
 from apps.cctv.tables.alarms import Subject, SubjectKind
-from apps.cctv.tables.moves import SYSTEM, RowGuard, TransferQuerySet
+from apps.cctv.tables.moves import RowGuard, TransferQuerySet
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot
-from offload.states import Move, State
+from offload.states import State
 from offload.store import ObjectStore
 
 log = structlog.get_logger("coldreel.worker")
@@ -36,9 +37,7 @@ log = structlog.get_logger("coldreel.worker")
 SESSION_MAX_AGE = timedelta(days=6)
 """Sessions end after seven days: https://cloud.google.com/storage/docs/resumable-uploads"""
 
-_ROWS_A_SWEEP = 1000
 _SESSIONS_A_SWEEP = 20  # each is a request to the bucket
-_LONGEST_WAITING_PERIOD = timedelta(days=366)  # a day more than the setting allows
 _FORGET_WORKERS_AFTER = timedelta(days=30)
 
 
@@ -77,14 +76,14 @@ def sweep(
     now = clock.now()
     owners_leases = free_leases_of_dead_owners(home=home, now=now)
     correct_far_times(now=now, lease_seconds=settings.timings.lease_seconds)
-    _pull_in_cleanups(now, settings.waiting_period)
+    far_cleanups_correct(settings=settings, now=now)
     expired_leases = expire_leases(now=now)
     _tell_of_other_users(home, now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
     silence_tell(now)
     rights_forget()
-    cleanups_scheduled = _schedule_cleanups(now, settings.waiting_period) if settings.cleanup_local else 0
-    cleanups_called_off = 0 if settings.cleanup_local else _call_off_cleanups(now)
+    cleanups_scheduled = cleanups_schedule(settings=settings, now=now)
+    cleanups_called_off = cleanups_call_off(settings=settings, now=now)
     trash_recovered = trash_recover(root, now, owner_id=owner_id)
     answers = bucket_look(store=store, now=now, site_id=site_id, settings=settings)
     report = SweepReport(
@@ -114,52 +113,6 @@ def _tell_of_other_users(home: Path, now: datetime) -> None:
         "only when its leases run out. Run all workers as one user; remove the file when no worker of that user runs."
     )
     alarm_raise(code=Reason.OWNER_OF_ANOTHER_USER, subject=subject, detail=detail, now=now)
-
-
-# --- Cleanup switched on or off -----------------------------------------------------------------------
-
-
-def _schedule_cleanups(now: datetime, waiting_period: timedelta) -> int:
-    """Kept only because cleanup was off: a full waiting period from now.
-
-    What a person has to look at stays: a file that is another one now is no copy of what was uploaded.
-    """
-    kept = GCPVideoTransfer.objects.filter(
-        transfer_status=State.COMPLETED, recording__hold_wanted=False, needs_attention=False, error_code=""
-    )
-    return _move_all(kept, Move.SCHEDULE_CLEANUP, Reason.CLEANUP_SCHEDULED, now, now + waiting_period)
-
-
-def _pull_in_cleanups(now: datetime, waiting_period: timedelta) -> None:
-    """A waiting period longer than the settings allow is a wrong clock's: a whole one begins now."""
-    parked = GCPVideoTransfer.objects.filter(
-        transfer_status=State.CLEANUP_PENDING, cleanup_scheduled_at__gt=now + _LONGEST_WAITING_PERIOD
-    )
-    if parked.exists():
-        count = parked.update(cleanup_scheduled_at=now + waiting_period)
-        log.warning("sweep.cleanups_pulled_in", count=count)
-
-
-def _call_off_cleanups(now: datetime) -> int:
-    """Not those whose receipt is open: their file is in the trash or gone, and the next run finishes them."""
-    waiting = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING).unleased(now)
-    waiting = waiting.filter(~Exists(DeletionReceipt.objects.filter(transfer=OuterRef("pk"), closed_at__isnull=True)))
-    return _move_all(waiting, Move.UNSCHEDULE_CLEANUP, Reason.CLEANUP_OFF, now, None)
-
-
-def _move_all(rows: TransferQuerySet, move: Move, reason: Reason, now: datetime, cleanup_at: datetime | None) -> int:
-    found = list(rows.order_by("created_at").values_list("pk", flat=True)[:_ROWS_A_SWEEP])
-    if not found:
-        return 0
-    moved = rows.move_many(
-        found,
-        move,
-        actor=SYSTEM,
-        now=now,
-        reason=reason,
-        changes={"cleanup_scheduled_at": cleanup_at, "next_attempt_at": None},
-    )
-    return len(moved)
 
 
 # --- Sessions that are of no more use -----------------------------------------------------------------

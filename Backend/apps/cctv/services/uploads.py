@@ -19,6 +19,7 @@ from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject, RightInDoubt
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from apps.cctv.services.bucket_rights import is_refused_alone, right_doubt, rights_proven
+from apps.cctv.services.retention import cleanup_time
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import VerifiedUpload
@@ -167,7 +168,6 @@ def _verified(one: Uploaded, now: datetime, settings: ServiceSettings) -> Verifi
     else:
         reason = Reason.ADOPTED if result.adopted else Reason.UPLOADED
         identity, cleaned_at = result.identity.encode(), None
-    stays = result.found_in_bucket or not settings.cleanup_local
     columns = {
         **_object_columns(one, now),
         "object_crc32c": to_base64(result.crc32c),
@@ -181,7 +181,7 @@ def _verified(one: Uploaded, now: datetime, settings: ServiceSettings) -> Verifi
         columns,
         actor=one.claim.actor,
         reason=reason,
-        cleanup_at=None if stays else now + settings.waiting_period,
+        cleanup_at=None if result.found_in_bucket else cleanup_time(settings, now),
         found_in_bucket=result.found_in_bucket,
         hold_confirmed=result.info.temporary_hold,
     )

@@ -196,16 +196,20 @@ class GCPVideoTransfer(models.Model):
 
     @property
     def is_cleanup_due(self) -> bool:
-        return self.cleanup_due_at(timezone.now())
+        return self.reason_to_keep(timezone.now()) is None
 
-    def cleanup_due_at(self, now: datetime) -> bool:
-        """Whether the waiting period is over at `now` and nothing holds the recording."""
-        return (
-            self.transfer_status == State.CLEANUP_PENDING
-            and self.cleanup_scheduled_at is not None
-            and self.cleanup_scheduled_at <= now
-            and not self.recording.hold_wanted
-        )
+    def reason_to_keep(self, now: datetime, *, waived: bool = False) -> Reason | None:
+        """Why the local file has to stay at `now`, as far as this row tells; None where it may go.
+
+        `waived`: the waiting period does not count. All the rules are in `services/retention.py`.
+        """
+        if self.recording.hold_wanted:
+            return Reason.HELD
+        if self.transfer_status != State.CLEANUP_PENDING:
+            return Reason.WRONG_STATE
+        if not waived and (self.cleanup_scheduled_at is None or self.cleanup_scheduled_at > now):
+            return Reason.NOT_DUE
+        return None
 
     def mark_upload_started(self, *, lease: Lease | None = None, now: datetime | None = None) -> None:
         """Note the first byte's time. Raises LeaseLost without the current lease."""

@@ -258,4 +258,4 @@ def test_a_held_recording_is_never_due_for_cleanup() -> None:
     held = rows.transfer(State.CLEANUP_PENDING, of=rows.recording(hold_wanted=True))
     free = rows.transfer(State.CLEANUP_PENDING)
     later = rows.NOW + timedelta(days=2)
-    assert (held.cleanup_due_at(later), free.cleanup_due_at(later)) == (False, True)
+    assert (held.reason_to_keep(later), free.reason_to_keep(later)) == (Reason.HELD, None)

@@ -10,13 +10,14 @@ from apps.cctv.leasing.leases import release_cleanup, renew
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
 from apps.cctv.services.cleanup.proof import Proof
 from apps.cctv.services.cleanup.report import FileReport, Outcome
-from apps.cctv.services.cleanup.rules import Refused, Waiver, object_check, row_check
+from apps.cctv.services.cleanup.rules import object_check, row_check
 from apps.cctv.services.cleanup.run_state import Run
+from apps.cctv.services.retention import MAY_GO_EARLY, FileStays, Waiver
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import Lease
 from offload.errors import FileProblem, LeaseLost, Reason
 from offload.source import MediaRoot, SourceIdentity
-from offload.states import Move, State
+from offload.states import Move
 
 TOLD = frozenset({Reason.HOLD_UNKNOWN, Reason.OTHER_INSTALLATION, Reason.BUCKET_SETTING_CHANGED})
 """Refusals that no waiting mends: an alarm tells a person, one a bucket and site."""
@@ -71,7 +72,7 @@ class Attempt:
     # --- Questions ------------------------------------------------------------------------------------
 
     def prove(self, *, margin_seconds: float = 0) -> Proof:
-        """Read back, now or less than a minute ago: the object is there, whole, ours and unheld. Raises Refused."""
+        """Read back, now or less than a minute ago: the object is there, whole, ours and unheld. Raises FileStays."""
         proof = self.run.proofs.of(self.row, margin_seconds=margin_seconds)
         self.run.missing_remotely.note(self.row.pk, missing=proof.info is None)
         self.run.missing_remotely.check()
@@ -79,18 +80,18 @@ class Attempt:
         return proof
 
     def demand_row(self) -> None:
-        """Inside a transaction: the lease is ours, nothing holds the recording. Raises Refused.
+        """Inside a transaction: the lease is ours, nothing holds the recording. Raises FileStays.
 
         Locks the row and its recording, so that a hold comes before what follows here, or finds it.
         """
         rows = GCPVideoTransfer.objects.under_lease(self.lease, self.run.now())
-        rows = rows.filter(transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)
+        rows = rows.filter(MAY_GO_EARLY)
         if rows.select_related("recording").select_for_update(of=("self", "recording")).first() is None:
             raise whoever_was_first(self.run, self.row)
 
     # --- Changes --------------------------------------------------------------------------------------
 
-    def move(self, move: Move, refused: Refused, **changes: object) -> None:
+    def move(self, move: Move, refused: FileStays, **changes: object) -> None:
         GCPVideoTransfer.objects.move(
             self.row.pk,
             move,
@@ -176,10 +177,10 @@ def read_row(pk: UUID) -> GCPVideoTransfer:
     return GCPVideoTransfer.objects.select_related("recording__camera", "site").get(pk=pk)
 
 
-def whoever_was_first(run: Run, row: GCPVideoTransfer) -> Refused:
+def whoever_was_first(run: Run, row: GCPVideoTransfer) -> FileStays:
     """Why the row is not to be had: it was changed meanwhile, or somebody else is at it."""
     try:
-        row_check(read_row(row.pk), run.settings, run.installation)
-    except Refused as refused:
+        row_check(read_row(row.pk), run.settings, run.installation, now=run.clock.now())
+    except FileStays as refused:
         return refused
-    return Refused(Reason.BUSY, "another cleanup has the lease")
+    return FileStays(Reason.BUSY, "another cleanup has the lease")

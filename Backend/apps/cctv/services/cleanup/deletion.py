@@ -13,7 +13,7 @@ from apps.cctv.services.cleanup.attempt import Attempt
 from apps.cctv.services.cleanup.guards import is_missing, marker_check
 from apps.cctv.services.cleanup.proof import Proof
 from apps.cctv.services.cleanup.report import FileReport, Outcome
-from apps.cctv.services.cleanup.rules import Refused
+from apps.cctv.services.retention import FileStays
 from offload.digest import crc32c_of, to_base64
 from offload.errors import FileChanged, FileProblem, LeaseLost, Reason, TryAgain
 from offload.source import Source, SourceIdentity, check_settled
@@ -39,7 +39,7 @@ Receipt = DeletionReceipt.Outcome
 
 
 def take_and_delete(attempt: Attempt, proof: Proof) -> FileReport:
-    """The file at its path, or the news that it is gone already. Raises Refused, OffloadError."""
+    """The file at its path, or the news that it is gone already. Raises FileStays, OffloadError."""
     if _is_gone(attempt):
         return _already_missing(attempt, proof)
     with _open(attempt) as source:
@@ -57,10 +57,12 @@ def take_and_delete(attempt: Attempt, proof: Proof) -> FileReport:
 
 
 def compare(attempt: Attempt, source: Source, recorded: str) -> Compared:
-    """Whether this is the file that was uploaded: by its identity, or by a fresh CRC32C of it all. Raises Refused."""
+    """Whether this is the file that was uploaded: by its identity, or by a fresh CRC32C of it all. Raises FileStays."""
     row = attempt.row
     if source.identity.size_bytes != row.file_size_bytes:
-        raise Refused(Reason.LOCAL_CHANGED, f"uploaded: {row.file_size_bytes} bytes, now: {source.identity.size_bytes}")
+        raise FileStays(
+            Reason.LOCAL_CHANGED, f"uploaded: {row.file_size_bytes} bytes, now: {source.identity.size_bytes}"
+        )
     if _is_proof(recorded, source.identity):
         return Compared.IDENTITY
     time = source.time(attempt.run.clock, may_write=not attempt.dry_run)
@@ -72,9 +74,9 @@ def compare(attempt: Attempt, source: Source, recorded: str) -> Compared:
     except FileProblem as problem:
         raise _refusal(problem) from problem
     if found != row.object_crc32c or not unchanged:
-        raise Refused(Reason.LOCAL_CHANGED, f"uploaded: CRC32C {row.object_crc32c}, now: {found}")
+        raise FileStays(Reason.LOCAL_CHANGED, f"uploaded: CRC32C {row.object_crc32c}, now: {found}")
     if _is_anothers(attempt, source.identity):
-        raise Refused(Reason.LOCAL_CHANGED, "the file is another recording's now, though with the same bytes")
+        raise FileStays(Reason.LOCAL_CHANGED, "the file is another recording's now, though with the same bytes")
     return Compared.CRC32C
 
 
@@ -102,7 +104,7 @@ def delete(attempt: Attempt, receipt: DeletionReceipt, expected: SourceIdentity,
     if found is None:  # put back or deleted by another: the next run finds out which
         raise TryAgain("the file left the trash during the cleanup")
     if found != expected:
-        raise Refused(Reason.LOCAL_CHANGED, "the file was touched in the trash")
+        raise FileStays(Reason.LOCAL_CHANGED, "the file was touched in the trash")
     _last_look(attempt, receipt, proof)
     if not run.proofs.is_fresh(proof):
         raise TryAgain("the proof grew too old before the file could be deleted")
@@ -111,7 +113,7 @@ def delete(attempt: Attempt, receipt: DeletionReceipt, expected: SourceIdentity,
 
 
 def _unlink(attempt: Attempt, expected: SourceIdentity) -> None:
-    """Raises Refused where the file was touched; where it is open for writing, it goes back to its place."""
+    """Raises FileStays where the file was touched; where it is open for writing, it goes back to its place."""
     try:
         attempt.run.trash.unlink(attempt.key, expected=expected)
     except FileProblem as problem:
@@ -178,7 +180,7 @@ def _rename(attempt: Attempt, source: Source) -> SourceIdentity:
 
 
 def _open_receipt(attempt: Attempt, compared: Compared, taken: SourceIdentity) -> DeletionReceipt:
-    """The receipt `deleting`, only under the lease and only where nothing holds the recording. Raises Refused."""
+    """The receipt `deleting`, only under the lease and only where nothing holds the recording. Raises FileStays."""
     proof = attempt.prove()
     with transaction.atomic():
         attempt.demand_row()
@@ -192,7 +194,7 @@ def _open_receipt(attempt: Attempt, compared: Compared, taken: SourceIdentity) -
 
 
 def _last_look(attempt: Attempt, receipt: DeletionReceipt, proof: Proof) -> None:
-    """A hold that came after the receipt still saves the file. Raises Refused, LeaseLost."""
+    """A hold that came after the receipt still saves the file. Raises FileStays, LeaseLost."""
     attempt.renew_lease()
     with transaction.atomic():
         attempt.demand_row()
@@ -204,5 +206,5 @@ def _last_look(attempt: Attempt, receipt: DeletionReceipt, proof: Proof) -> None
 def _refusal(problem: FileProblem) -> Exception:
     """A file that is another one now is refused; a disk that fails is a failed try."""
     if isinstance(problem, FileChanged) or problem.code in ANOTHER_FILE:
-        return Refused(Reason.LOCAL_CHANGED, problem.detail)
+        return FileStays(Reason.LOCAL_CHANGED, problem.detail)
     return problem

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q, Sum
 
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
+from apps.cctv.services.retention import MAY_GO_EARLY, waiting_period_over
 from apps.cctv.tables.moves import TransferQuerySet
 from offload.states import State
 
@@ -48,15 +49,15 @@ def due_rows(scope: Scope, now: datetime) -> list[DueRow]:
     tries = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=now + LONGEST_BACKOFF)
     rows = _in_line(scope).filter(tries)
     if not scope.force:
-        rows = rows.filter(Q(cleanup_scheduled_at__lte=now) | Q(has_open_receipt=True))
+        rows = rows.filter(waiting_period_over(now) | Q(has_open_receipt=True))
     return list(_described(rows))
 
 
 def is_anything_due(site_id: UUID | None, now: datetime) -> bool:
     """Whether a run would find something: due, or not yet due where a site has a high-water mark."""
-    rows = _in_line(Scope(force=True, site_id=site_id)).filter(recording__hold_wanted=False)
+    rows = _in_line(Scope(force=True, site_id=site_id)).filter(MAY_GO_EARLY)
     rows = rows.filter(Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
-    at_once = Q(cleanup_scheduled_at__lte=now) | Q(has_open_receipt=True)
+    at_once = waiting_period_over(now) | Q(has_open_receipt=True)
     return rows.filter(at_once | Q(site__disk_high_water_percent__isnull=False)).exists()
 
 
@@ -68,7 +69,7 @@ def one_row(transfer_id: UUID) -> list[DueRow]:
 def rows_not_due(site_id: UUID, now: datetime) -> list[DueRow]:
     """Verified, unheld rows of a site whose waiting period is not over: what disk pressure may take."""
     rows = _in_line(Scope(force=True, site_id=site_id))
-    rows = rows.filter(next_attempt_at__isnull=True, recording__hold_wanted=False, cleanup_scheduled_at__gt=now)
+    rows = rows.filter(MAY_GO_EARLY, ~waiting_period_over(now), next_attempt_at__isnull=True)
     return list(_described(rows))
 
 

@@ -12,7 +12,7 @@ from apps.cctv.services.cleanup.attempt import Attempt, is_at_path, whoever_was_
 from apps.cctv.services.cleanup.guards import is_missing
 from apps.cctv.services.cleanup.recovery import file_recover
 from apps.cctv.services.cleanup.report import FileReport, Outcome
-from apps.cctv.services.cleanup.rules import Ending, Refused
+from apps.cctv.services.retention import FileStays
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.errors import FileProblem, LeaseLost, OffloadError, Reason, TryAgain
 from offload.retry import Backoff
@@ -25,7 +25,7 @@ DAILY_SECONDS = 24 * 3600
 """How often a file is still tried after `GCP_CLEANUP_MAX_RETRIES` failures."""
 
 
-def refuse(attempt: Attempt, refused: Refused) -> FileReport:
+def refuse(attempt: Attempt, refused: FileStays) -> FileReport:
     """Put the file back where it was taken, then end the lease as the reason asks. Raises RunStopped."""
     if attempt.dry_run:
         return attempt.report(_outcome(refused), refused.reason, refused.detail)
@@ -88,34 +88,34 @@ def back_out(attempt: Attempt, why: str) -> None:
         leave(attempt)
 
 
-def _outcome(refused: Refused) -> Outcome:
-    return Outcome.FAILED if refused.ending is Ending.FAIL else Outcome.SKIPPED
+def _outcome(refused: FileStays) -> Outcome:
+    return Outcome.FAILED if refused.move is Move.FAIL else Outcome.SKIPPED
 
 
-def _as_lost(attempt: Attempt, refused: Refused) -> Refused:
+def _as_lost(attempt: Attempt, refused: FileStays) -> FileStays:
     """Without a local file, an object that is missing or differs is footage lost."""
-    if refused.ending is Ending.FAIL and is_missing(attempt.run.root, attempt.path):
-        return Refused(Reason.OBJECT_LOST, f"{refused.reason.value}: {refused.detail}")
+    if refused.move is Move.FAIL and is_missing(attempt.run.root, attempt.path):
+        return FileStays(Reason.OBJECT_LOST, f"{refused.reason.value}: {refused.detail}")
     return refused
 
 
-def _end(attempt: Attempt, refused: Refused) -> None:
-    if refused.ending is Ending.COMPLETE:
+def _end(attempt: Attempt, refused: FileStays) -> None:
+    if refused.move is Move.UNSCHEDULE_CLEANUP:
         attempt.move(Move.UNSCHEDULE_CLEANUP, refused, cleanup_scheduled_at=None, **_trouble_of(refused))
-    elif refused.ending is Ending.FAIL:
+    elif refused.move is Move.FAIL:
         _fail(attempt, refused)
     else:
         attempt.release()
 
 
-def _trouble_of(refused: Refused) -> dict[str, object]:
+def _trouble_of(refused: FileStays) -> dict[str, object]:
     """A row whose file is another one keeps the reason, so that nothing schedules it again by itself."""
     if refused.reason is Reason.LOCAL_CHANGED:
         return {"error_code": refused.reason, "error_message": refused.detail, "needs_attention": True}
     return {"error_code": "", "error_message": "", "needs_attention": False}
 
 
-def _fail(attempt: Attempt, refused: Refused) -> None:
+def _fail(attempt: Attempt, refused: FileStays) -> None:
     """The object is missing or another one: the local file is the recording again (F18)."""
     attempt.move(
         Move.FAIL,
@@ -143,7 +143,7 @@ def _try_later(attempt: Attempt, error: OffloadError, *, needs_attention: bool) 
             attempt.close_put_back(f"{error.code.value}: {error.detail}")
         attempt.move(
             Move.POSTPONE_CLEANUP,
-            Refused(error.code, error.detail),
+            FileStays(error.code, error.detail),
             error_code=error.code,
             error_message=error.detail,
             cleanup_failures=failures,

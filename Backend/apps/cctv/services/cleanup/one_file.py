@@ -17,9 +17,10 @@ from apps.cctv.services.cleanup.guards import RunStopped
 from apps.cctv.services.cleanup.odd_objects import refusal_of_bucket
 from apps.cctv.services.cleanup.open_receipts import finish
 from apps.cctv.services.cleanup.report import FileReport, Outcome
-from apps.cctv.services.cleanup.rules import Refused, Waiver, bucket_time_check, object_check, row_check, time_check
+from apps.cctv.services.cleanup.rules import object_check, row_check
 from apps.cctv.services.cleanup.run_state import Run
 from apps.cctv.services.disk_reserve import make_room
+from apps.cctv.services.retention import FileStays, Waiver, bucket_time_check
 from offload.errors import FileProblem, LeaseLost, ObjectProblem, OffloadError, Reason, StopAndTell
 from offload.states import State
 
@@ -53,8 +54,8 @@ def file_clean(run: Run, transfer_id: UUID, *, waiver: Waiver | None) -> FileRep
 
 def _file_clean(run: Run, row: GCPVideoTransfer, waiver: Waiver | None) -> FileReport:
     try:
-        row_check(row, run.settings, run.installation)
-    except Refused as refused:
+        row_check(row, run.settings, run.installation, now=run.clock.now())
+    except FileStays as refused:
         # A row in line is leased all the same: it may leave the line, or its file may lie in the trash.
         if row.transfer_status != State.CLEANUP_PENDING or refused.reason is Reason.OTHER_INSTALLATION:
             return Attempt(run, row, None, waiver).report(Outcome.SKIPPED, refused.reason, refused.detail)
@@ -90,7 +91,7 @@ def _attempt(attempt: Attempt) -> FileReport:
 def _clean_or_say_why(attempt: Attempt) -> FileReport:
     try:
         return _clean_although_full(attempt)
-    except Refused as refused:
+    except FileStays as refused:
         return refuse(attempt, refused)
     except LeaseLost:
         return leave(attempt)
@@ -121,13 +122,12 @@ def _clean(attempt: Attempt) -> FileReport:
         report = finish(attempt, attempt.receipt)
         if report is not None:
             return report
-    row_check(row, run.settings, run.installation)
-    if attempt.waiver is None:
-        time_check(row, run.clock.now())
+    row_check(row, run.settings, run.installation, now=run.clock.now(), waived=attempt.waiver is not None)
     proof = attempt.prove()
     if attempt.waiver is None:
         info = object_check(row, proof.info, run.installation)
-        bucket_time_check(row, info, run.settings, run.bucket_now(row.gcp_bucket))
+        bucket_now = run.bucket_now(row.gcp_bucket)
+        bucket_time_check(row, stored_at=info.stored_at, bucket_now=bucket_now, settings=run.settings)
     if not attempt.dry_run:
         attempt.put_back()  # in the trash without a receipt: a crash came between rename and receipt
     return take_and_delete(attempt, proof)

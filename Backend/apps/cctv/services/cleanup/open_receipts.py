@@ -10,17 +10,18 @@ from apps.cctv.services.cleanup.attempt import Attempt, identity_at, is_at_path
 from apps.cctv.services.cleanup.deletion import close, compare, delete, quarantined
 from apps.cctv.services.cleanup.guards import marker_check
 from apps.cctv.services.cleanup.report import FileReport, Outcome
-from apps.cctv.services.cleanup.rules import Ending, Refused, object_check, owner_check, row_check
+from apps.cctv.services.cleanup.rules import object_check, owner_check, row_check
 from apps.cctv.services.cleanup.run_state import Run
+from apps.cctv.services.retention import FileStays
 from offload.errors import Reason
 from offload.source import SourceIdentity
-from offload.states import State
+from offload.states import Move, State
 
 log = structlog.get_logger("coldreel.cleanup")
 
 
 def finish(attempt: Attempt, receipt: DeletionReceipt) -> FileReport | None:
-    """None where the file had been put back, and the cleanup begins anew. Raises Refused, OffloadError."""
+    """None where the file had been put back, and the cleanup begins anew. Raises FileStays, OffloadError."""
     run, row = attempt.run, attempt.row
     owner_check(row, run.settings, run.installation)
     found = run.trash.find(attempt.key)
@@ -28,7 +29,7 @@ def finish(attempt: Attempt, receipt: DeletionReceipt) -> FileReport | None:
         return _begin_anew(attempt)
     if found is None:
         return _close_unlinked(attempt, receipt)
-    row_check(row, run.settings, run.installation)
+    row_check(row, run.settings, run.installation, now=run.clock.now())
     if receipt.opened_at + run.settings.quarantine > run.clock.now():
         return quarantined(attempt, receipt)
     attempt.prove()
@@ -87,13 +88,13 @@ def _close_unlinked(attempt: Attempt, receipt: DeletionReceipt) -> FileReport:
     report = close(attempt, receipt, Reason.RECEIPT_FINISHED)
     try:
         object_check(attempt.row, proof.info, run.installation)
-    except Refused as refused:
-        if refused.ending is Ending.FAIL:
+    except FileStays as refused:
+        if refused.move is Move.FAIL:
             return _lost(attempt, refused)
     return report
 
 
-def _lost(attempt: Attempt, refused: Refused) -> FileReport:
+def _lost(attempt: Attempt, refused: FileStays) -> FileReport:
     """No local file and no object: the one thing that must never be quiet."""
     GCPVideoTransfer.objects.filter(pk=attempt.row.pk).update(
         error_code=Reason.OBJECT_LOST, error_message=refused.detail, needs_attention=True

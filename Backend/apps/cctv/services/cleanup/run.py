@@ -31,11 +31,11 @@ from apps.cctv.services.cleanup.open_receipts import close_left_open
 from apps.cctv.services.cleanup.pressure import DiskReader, bytes_above_mark, disk_usage
 from apps.cctv.services.cleanup.proof import PROOF_SECONDS, Proofs
 from apps.cctv.services.cleanup.report import CleanupReport, FileReport, Outcome
-from apps.cctv.services.cleanup.rules import Waiver
 from apps.cctv.services.cleanup.run_alarms import files_clear, files_tell, run_clear, run_note, stop_tell
 from apps.cctv.services.cleanup.run_state import Run
 from apps.cctv.services.disk_reserve import making_room
 from apps.cctv.services.media_root import media_root_expected, media_root_seen
+from apps.cctv.services.retention import Waiver
 from apps.cctv.services.settings import ServiceSettings
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
