@@ -199,7 +199,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
         rule = MOVES[move]
         if rule.needs_lease and lease is None:
             raise LeaseLost(f"{move.value} needs the current lease of transfer {transfer_id}")
-        columns = {"transfer_status": rule.target, **(changes or {})}
+        columns = {**(changes or {}), "transfer_status": rule.target}
         if rule.target is not State.UPLOADING:
             columns = {**NO_LEASE, **columns}
         with transaction.atomic():
