@@ -75,11 +75,12 @@ class RowGuard:
     def of_lease(cls, lease: Lease, now: datetime, *where: Condition, only_if: Q | None = None) -> Self:
         """The lease's row, while the lease is the row's own and has not run out at `now` (P6)."""
         fence: list[Condition] = [
+            ("id", "=", lease.transfer_id),
             ("lease_number", "=", lease.number),
             ("lease_owner", "=", lease.owner_id),
             ("lease_expires_at", ">", now),
         ]
-        return cls.of_row(lease.transfer_id, *fence, *where, only_if=only_if)
+        return cls([*fence, *where], only_if)
 
     def as_q(self) -> Q:
         """For Django's `filter`."""

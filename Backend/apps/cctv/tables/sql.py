@@ -77,8 +77,9 @@ def insert_many(
 def update_many(model: type[Model], rows: Sequence[tuple[Where, Mapping[str, Any]]], *, same: Mapping[str, Any]) -> int:
     """Change rows, each given as the conditions under which it is changed and its new columns; how many were changed.
 
-    The conditions of all rows test the same columns in the same order, and all rows change the same columns, so that
-    one prepared statement serves them. `same` holds further columns that get the same value in all of them.
+    The conditions of all rows compare the same columns in the same order, each with one value, and all rows change the
+    same columns, so that one prepared statement serves them. `same` holds further columns that get the same value in
+    all of them.
     """
     if not rows:
         return 0
@@ -87,9 +88,10 @@ def update_many(model: type[Model], rows: Sequence[tuple[Where, Mapping[str, Any
     sets = ", ".join(f"{connection.ops.quote_name(str(field.column))} = %s" for field in [*changing, *shared])
     table = connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 - as above
     same_values = _all_prepared(shared, same)
+    compared = _by_row(tested, [conditions for conditions, _ in rows])
     values = [
-        [*_all_prepared(changing, changes), *same_values, *_condition_values(tested, conditions)]
-        for conditions, changes in rows
+        [*_all_prepared(changing, changes), *same_values, *of_row]
+        for (_, changes), of_row in zip(rows, compared, strict=True)
     ]
     with connection.cursor() as cursor:
         cursor.executemany(f"UPDATE {table} SET {sets} WHERE {_condition_text(tested, where)}", values)  # noqa: S608 - names of our own columns
@@ -178,6 +180,18 @@ def _condition_values(fields: Sequence[Field[Any, Any]], where: Where) -> list[A
         elif operator != "IS":
             values.append(_prepared(field, value))
     return values
+
+
+def _by_row(fields: Sequence[Field[Any, Any]], wheres: Sequence[Where]) -> Iterable[tuple[Any, ...]]:
+    """The values of each row's conditions; one that all rows share, as the time of a guard, is prepared once."""
+    columns: list[list[Any]] = []
+    for field, conditions in zip(fields, zip(*wheres, strict=True), strict=True):
+        first = conditions[0][2]
+        if all(value is first for _, _, value in conditions):
+            columns.append([_prepared(field, first)] * len(wheres))
+        else:
+            columns.append([_prepared(field, value) for _, _, value in conditions])
+    return zip(*columns, strict=True)
 
 
 Converter = Callable[[Any], Any]
