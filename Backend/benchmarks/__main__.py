@@ -1,6 +1,6 @@
-"""`make bench`: Coldreel and its peers against one fast bucket on loopback, as medians and ratios.
+"""`make bench`: Coldreel and its peers upload to one fast bucket on loopback; the tables show medians and ratios.
 
-Tables go to standard output, progress to standard error. See `report.HOW_TO_READ`.
+Tables go to standard output, progress to standard error. `report.HOW_TO_READ` explains the figures.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _bench(options: Options) -> None:
     for table in results.tables()[len(results.races) :]:
         print(table, flush=True)
     if options.quick:
-        print("With --quick most of a client's time is its start: its figures tell little beside the targets.\n")
+        print("With --quick most of a client's time is its start: do not compare its figures with the targets.\n")
     print(results.target_table())
     say(f"every single run: {results.keep_raw(home / 'results')}")
     if options.write:
@@ -128,7 +128,7 @@ def _on_postgres(stack: ExitStack) -> Application:
 
 
 def _memory(options: Options, tools: Tools) -> list[Memory]:
-    """A race of one: the engine with many uploads at once."""
+    """The engine's memory with many uploads at once, over each line."""
     engine = replace(client_named(ENGINE), files_at_once=MANY_AT_ONCE)
     dataset = _made(DATASETS[0], options, tools.home)
     found = []

@@ -1,4 +1,4 @@
-"""Data sets: files that do not compress, made once, with the CRC32C that the bucket must find."""
+"""Data sets: files of random bytes, made once, with the CRC32C that the bucket must find."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """`crc32c` (base64) by the file's name."""
+    """`count` files of `file_bytes` each below `folder`. `crc32c` gives the checksum (base64) by the file's name."""
 
     name: str
     count: int
@@ -33,7 +33,7 @@ class Dataset:
         return f"{self.count} x {self.file_bytes // MIB} MiB"
 
     def quick(self) -> Dataset:
-        """An eighth of it."""
+        """About an eighth of the data, for `--quick`."""
         if self.count == 1:
             return replace(self, name=f"{self.name}-quick", file_bytes=self.file_bytes // 8)
         return replace(self, name=f"{self.name}-quick", count=max(4, self.count // 8))
@@ -48,12 +48,12 @@ THIN_LINE = Dataset("thin", 16, 8 * MIB)
 
 
 def make_files(home: Path, dataset: Dataset, say: Callable[[str], None]) -> Dataset:
-    """The data set with its folder and checksums; files that are there already are kept."""
+    """Make the files below `home` unless an earlier run did; return the data set with its folder and checksums."""
     folder = home / "data" / dataset.name
     folder.mkdir(parents=True, exist_ok=True)
     index = folder.parent / f"{dataset.name}.json"
     if not index.exists():
-        say(f"making {dataset.title} of noise …")
+        say(f"making {dataset.title} of random bytes …")
         found = {}
         for number in range(dataset.count):
             name = f"clip-{number:04d}.bin"

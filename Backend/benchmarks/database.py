@@ -1,7 +1,7 @@
-"""`python -m benchmarks.database`: what the database costs beside the stream.
+"""`python -m benchmarks.database`: how much time and how many commits the database costs an upload.
 
 One request through the HTTP API, one real worker process that was idle before, the fast bucket on
-loopback. Told are the time from the accepted request to the last verified row, commits and queries a
+loopback. The table shows the time from the accepted request to the last verified row, commits and queries a
 file, and the share of the wall time that the worker's threads spent in database calls.
 """
 
@@ -34,8 +34,8 @@ PATIENCE_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Of one run. `database_seconds` may exceed the wall time: it is the sum of all threads."""
+class RunFigures:
+    """What one run cost. `database_seconds` may exceed the wall time: it is the sum over all threads."""
 
     wall_seconds: float
     request_seconds: float
@@ -60,7 +60,7 @@ def main() -> int:
     _head(arguments.postgres)
     with _database(arguments.postgres) as url:
         for dataset in [make_files(home, one.quick() if arguments.quick else one, _say) for one in sets]:
-            runs = [_one(dataset, tools, url, arguments.batch_size) for _ in range(arguments.runs)]
+            runs = [_measured_run(dataset, tools, url, arguments.batch_size) for _ in range(arguments.runs)]
             _row(dataset, runs)
     return 0
 
@@ -88,18 +88,18 @@ def _database(postgres: bool) -> Iterator[str | None]:
         yield cluster.url if cluster else None
 
 
-# --- One run: a child prepares and asks, another one works ---------------------------------------------
+# --- One run: a child makes the request, another works -----------------------------------------------
 
 
-def _one(dataset: Dataset, tools: Tools, url: str | None, batch_size: int) -> Seen:
+def _measured_run(dataset: Dataset, tools: Tools, url: str | None, batch_size: int) -> RunFigures:
     with tempfile.TemporaryDirectory(prefix="coldreel-bench-", dir=dataset.folder.parent) as folder:
         with Sink(tools, line=PLAIN) as sink:
             child = os.fork()
             if not child:
                 status = 1
                 try:
-                    seen = _run(dataset, Path(folder), sink, url, batch_size)
-                    (Path(folder) / "seen.json").write_text(json.dumps(asdict(seen)))
+                    figures = _run(dataset, Path(folder), sink, url, batch_size)
+                    (Path(folder) / "figures.json").write_text(json.dumps(asdict(figures)))
                     status = 0
                 finally:
                     sys.stdout.flush()
@@ -110,10 +110,10 @@ def _one(dataset: Dataset, tools: Tools, url: str | None, batch_size: int) -> Se
             wrong = sink.what_is_wrong(dataset)
         if wrong:
             raise RuntimeError(wrong)
-        return Seen(**json.loads((Path(folder) / "seen.json").read_text()))
+        return RunFigures(**json.loads((Path(folder) / "figures.json").read_text()))
 
 
-def _run(dataset: Dataset, folder: Path, sink: Sink, url: str | None, batch_size: int) -> Seen:
+def _run(dataset: Dataset, folder: Path, sink: Sink, url: str | None, batch_size: int) -> RunFigures:
     home = folder / "home"
     os.environ.update(
         DJANGO_SETTINGS_MODULE="config.settings",
@@ -141,7 +141,7 @@ def _run(dataset: Dataset, folder: Path, sink: Sink, url: str | None, batch_size
         cpu_seconds = _cpu_seconds(worker.pid) - worker.cpu_before
     calls = [call for call in json.loads((folder / "calls.json").read_text()) if began <= call["began"] <= ended]
     kinds = Counter(call["kind"] for call in calls)
-    return Seen(
+    return RunFigures(
         wall_seconds=ended - began,
         request_seconds=request_seconds,
         worker_cpu_seconds=cpu_seconds,
@@ -198,7 +198,7 @@ def _client() -> Any:
 
 
 def _ask_and_wait(token: str, batch_size: int) -> tuple[float, float, float]:
-    """Seconds of the request; then, by the monotonic clock, when it was answered and when the last row was."""
+    """Seconds of the request; then, by the monotonic clock, when it was answered and when the last row was verified."""
     from apps.cctv.models import GCPVideoTransfer
 
     asked = time.monotonic()
@@ -214,7 +214,7 @@ def _ask_and_wait(token: str, batch_size: int) -> tuple[float, float, float]:
     under_way = GCPVideoTransfer.objects.filter(transfer_status__in=["pending", "uploading"])
     while under_way.exists():
         if time.monotonic() - began > PATIENCE_SECONDS:
-            raise RuntimeError("the worker does not come to an end")
+            raise RuntimeError(f"the uploads did not end within {PATIENCE_SECONDS} s")
         time.sleep(0.01)
     ended = time.monotonic()
     if GCPVideoTransfer.objects.exclude(transfer_status="cleanup_pending").exists():
@@ -233,7 +233,7 @@ class _Worker:
 
 @contextmanager
 def _worker(folder: Path) -> Iterator[_Worker]:
-    """A worker that has become idle, until the end of the block."""
+    """Start a worker and wait until it is idle; it is stopped at the end of the block."""
     from apps.cctv.models import PeriodicJob
 
     command = [sys.executable, "-m", "benchmarks.database", "--worker", str(folder / "calls.json")]
@@ -253,7 +253,8 @@ def _worker(folder: Path) -> Iterator[_Worker]:
         process.wait(timeout=PATIENCE_SECONDS)
 
 
-def _counting_worker(told_to: str) -> int:
+def _counting_worker(report: str) -> int:
+    """Run a worker in this process; at its end write every database call as JSON to the file `report`."""
     import django
     from django.core.management import call_command
 
@@ -263,7 +264,7 @@ def _counting_worker(told_to: str) -> int:
     calls = DatabaseCalls()
     with calls.watching():
         call_command("run_worker")
-    Path(told_to).write_text(json.dumps([asdict(call) for call in calls.calls]))
+    Path(report).write_text(json.dumps([asdict(call) for call in calls.calls]))
     return 0
 
 
@@ -276,7 +277,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _head(postgres: bool) -> None:
-    print(f"# Beside the stream, {'PostgreSQL' if postgres else 'SQLite'}, medians\n")
+    print(f"# What the database costs, {'PostgreSQL' if postgres else 'SQLite'}, medians\n")
     print(
         "| data | wall s | request s | worker's CPU s | commits a file | queries a file | connections "
         "| database s | share of the wall | its CPU s |"
@@ -284,7 +285,7 @@ def _head(postgres: bool) -> None:
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
 
 
-def _row(dataset: Dataset, runs: list[Seen]) -> None:
+def _row(dataset: Dataset, runs: list[RunFigures]) -> None:
     def median(figure: str) -> float:
         return statistics.median(getattr(run, figure) for run in runs)
 

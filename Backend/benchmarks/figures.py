@@ -1,4 +1,4 @@
-"""What was measured, and what follows from it. No process, no file: pure."""
+"""The figures that were measured, and medians and ratios of them. Pure functions: no process, no file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ RCLONE = "rclone"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one client. `problem` tells why it does not count; `spoke` is one text a kind of connection.
+    """One run of one client. `problem` says why it does not count, empty where it does.
 
-    `cpu_seconds` is user and system of the process and of its children that it waited for, `peak_bytes` the
-    resident size of the largest of them. `extra` holds the application's own figures.
+    `cpu_seconds` is user and system time of the process and of the children that it waited for, `peak_bytes` the
+    resident size of the largest of them. `spoke` names each kind of connection (protocol, TLS version, cipher).
+    `extra` holds the application's own figures.
     """
 
     wall_seconds: float
@@ -38,7 +39,7 @@ class Run:
 
 @dataclass(slots=True)
 class Race:
-    """All runs of all clients with one data set over one line. `absent` tells why a client does not run."""
+    """All runs of all clients with one data set over one line. `absent` says why a client does not run."""
 
     dataset: str
     title: str
@@ -56,11 +57,11 @@ class Race:
         return [run.problem for run in self.runs.get(name, []) if run.problem]
 
     def names(self) -> list[str]:
-        """The clients with a run that counts, as they ran."""
+        """The clients with a run that counts, in the order of their first run."""
         return [name for name in self.runs if self.counted(name)]
 
     def median(self, name: str, figure: str) -> float | None:
-        """Of the runs that count; None where there is none."""
+        """The median of that field of `Run`, over the runs that count; None where there are none."""
         runs = self.counted(name)
         return statistics.median(getattr(run, figure) for run in runs) if runs else None
 
@@ -69,7 +70,7 @@ class Race:
         return statistics.median(found) if found else None
 
     def best_of(self, peer: str, figure: str) -> str | None:
-        """The setting of that peer with the lowest median, for this figure alone."""
+        """The client whose name begins with `peer` and whose median of this figure is the lowest."""
         medians = {name: self.median(name, figure) for name in self.names() if name.startswith(peer)}
         return min(medians, key=lambda name: medians[name] or 0.0) if medians else None
 
@@ -79,7 +80,7 @@ class Race:
         return mine / theirs if mine is not None and theirs else None
 
     def spoke(self, name: str) -> str:
-        """How most of its connections spoke."""
+        """The kinds of its connections, the most frequent first."""
         kinds = Counter(kind for run in self.counted(name) for kind in run.spoke)
         return "; ".join(kind for kind, _ in kinds.most_common())
 
@@ -95,13 +96,16 @@ class Memory:
 
     @property
     def peak_bytes(self) -> int:
-        """The most of all runs."""
+        """The greatest of all runs that count; 0 where there are none."""
         return max((run.peak_bytes for run in self.runs if not run.problem), default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A client whose connections were cut once. Bytes of the file; `again_bytes`: those the bucket had kept."""
+    """A client whose connections were cut once.
+
+    `arrived_bytes` are all bytes of the file that reached the bucket, `again_bytes` those of them that it had already.
+    """
 
     client: str
     file_bytes: int

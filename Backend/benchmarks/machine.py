@@ -1,4 +1,4 @@
-"""On what machine, with what versions: read where it stands, nothing is installed for it."""
+"""The machine and the versions that a result belongs to, read from the system."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _first_line(*command: str) -> str:
 
 
 def _rclone(tools: Tools) -> str:
-    """Its first line, and the Go that it is made with."""
+    """The first line of `rclone version`, and the version of Go that it was built with."""
     done = subprocess.run([str(tools.peers / "bin/rclone"), "version"], capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     made_with = [line.split(":")[1].strip() for line in lines if "go/version" in line]

@@ -1,4 +1,4 @@
-"""One whole process, timed by `timed` (see timed/timed.cpp), and nothing of it left behind."""
+"""Runs one process under `timed` (timed/timed.cpp) and leaves none of its children behind."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOST_SECONDS = 900
-"""Only ever reached by a client that hangs."""
+"""Reached only by a client that hangs."""
 HUNG = 124
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`status` is the exit status, 128 + the signal's number where one ended it."""
+    """What a process cost. `status` is its exit status, or 128 + the number of the signal that ended it."""
 
     status: int
     wall_seconds: float
@@ -46,7 +46,7 @@ def measure(timed: Path, command: Sequence[str], *, environment: Mapping[str, st
 def running(
     command: Sequence[str], *, environment: Mapping[str, str], output: int | object, folder: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The process in a session of its own, which is ended to the last child however the block is left."""
+    """Start a process in a session of its own; every process of that session is killed at the end of the block."""
     process = subprocess.Popen(
         command,
         env=dict(environment),
@@ -59,10 +59,6 @@ def running(
     try:
         yield process
     finally:
-        _end_session(process)
-
-
-def _end_session(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,4 +1,4 @@
-"""The parts in C++: the bucket, the floor and the stop-watch, compiled on first use and after a change."""
+"""The parts in C++ (bucket, floor client, process timer), compiled on first use and after a change."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ADVICE = "apt-get install g++ libssl-dev openssl"
 
 
 class BenchError(Exception):
-    """Something that the benchmark needs is missing or did not start. The text is one line for people."""
+    """Something that the benchmark needs is missing or did not start. The text is one line for the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Where things lie. `peers` is the peers' environment."""
+    """Paths of the compiled programs, and of the peers' Python environment."""
 
     home: Path
     sink: Path
@@ -30,14 +30,14 @@ class Tools:
 
 
 def check_compiler() -> None:
-    """Raises BenchError naming what is missing."""
+    """Raise BenchError naming the program that is missing."""
     for needed in ("g++", "openssl"):
         if not shutil.which(needed):
             raise BenchError(f"{needed} is missing: {ADVICE}")
 
 
 def build_tools(home: Path, peers: Path) -> Tools:
-    """Raises BenchError where something cannot be built."""
+    """Compile what is not compiled yet. Raises BenchError where that fails."""
     sink, floor, timed = (
         _build(home, HERE / folder / f"{name}.cpp")
         for folder, name in (("sink", "gcs_sink"), ("floor", "floor"), ("timed", "timed"))
@@ -46,7 +46,7 @@ def build_tools(home: Path, peers: Path) -> Tools:
 
 
 def _build(home: Path, source: Path) -> Path:
-    """Named after its source's content, so that two checkouts may share a home."""
+    """Compile one program, named after its source's content, so that two checkouts may share a home."""
     stamp = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
     binary = home / "bin" / f"{source.stem}-{stamp}"
     if not binary.exists():
@@ -63,9 +63,9 @@ def _build(home: Path, source: Path) -> Path:
 
 
 def make_certificates(home: Path) -> tuple[Path, Path, Path]:
-    """An authority of our own, a certificate from it for 127.0.0.1, and that one's key.
+    """Make a certificate authority, a certificate from it for 127.0.0.1, and the key of that one.
 
-    Two certificates, because rustls takes none that may sign others for a server's.
+    Two certificates, because rustls refuses an authority's own certificate as that of a server.
     """
     folder = home / "certificates"
     authority, certificate, key = folder / "authority.pem", folder / "server.pem", folder / "server.key"

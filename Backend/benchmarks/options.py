@@ -1,4 +1,4 @@
-"""What `make bench ARGS=…` may ask for."""
+"""The arguments of `make bench ARGS=…`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CLIENT_WORDS = ("floor", "engine", "application", "obstore", "rclone", "transfer
 RUNS = 5
 QUICK_RUNS = 1
 QUICK_ABSENT = ("rclone tuned, checksum on", "transfer_manager", "gcsfs", "PostgreSQL")
-"""Left out of the races with --quick, being slow."""
+"""Clients too slow for the races of --quick; parts of their names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`words` are those of --only; none means everything."""
+    """`words` are those of --only; an empty set means everything."""
 
     quick: bool
     runs: int
@@ -49,7 +49,7 @@ class Options:
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Ends the program with one line where the arguments make no sense."""
+    """Parse; an invalid argument ends the program with status 2 and one line."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description="Coldreel and its peers, side by side.")
     parser.add_argument("--quick", action="store_true", help="small data, one run, fewer clients: within two minutes")
     parser.add_argument("--runs", type=int, default=0, help=f"runs of each client ({RUNS}; {QUICK_RUNS} with --quick)")
@@ -58,11 +58,11 @@ def parse(arguments: Sequence[str]) -> Options:
     found = parser.parse_args(arguments)
     words = frozenset(word.strip() for word in ",".join(found.only).split(",") if word.strip())
     if unknown := sorted(words - set(_known())):
-        parser.error(f"--only: {', '.join(unknown)}: not known. Known are: {', '.join(_known())}.")
+        parser.error(f"--only: {', '.join(unknown)}: not known. Choose from: {', '.join(_known())}.")
     if found.runs < 0:
-        parser.error("--runs: a whole number from 1 is wanted.")
+        parser.error("--runs: expected a whole number from 1.")
     if found.write and (found.quick or words):
-        parser.error("--write is for a whole run: without --quick and --only.")
+        parser.error("--write records a whole run only: leave out --quick and --only.")
     return Options(found.quick, found.runs or (QUICK_RUNS if found.quick else RUNS), words, found.write)
 
 

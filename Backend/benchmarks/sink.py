@@ -23,7 +23,7 @@ START_SECONDS = 10
 
 
 class Sink:
-    """A running bucket. `line` is one of LINES."""
+    """A bucket process, from `with` to the end of its block. `line` is one of LINES."""
 
     def __init__(self, tools: Tools, *, line: str) -> None:
         self._port = free_port()
@@ -63,11 +63,11 @@ class Sink:
             self._process.wait()
 
     def reset(self) -> None:
-        """Forget all objects, sessions and figures."""
+        """Delete all objects, sessions and figures."""
         self._get("/reset", method="POST")
 
     def cut(self, *, after_bytes: int) -> None:
-        """Once so many more bytes of files arrived, reset every open connection, once."""
+        """Reset every open connection once, as soon as `after_bytes` more bytes of files have arrived."""
         self._get(f"/cut?after={after_bytes}", method="POST")
 
     def stats(self) -> dict[str, Any]:
@@ -75,16 +75,16 @@ class Sink:
         return found
 
     def objects(self) -> dict[str, tuple[int, str]]:
-        """Size and CRC32C (base64), as the bucket computed it from what arrived, by the object's name."""
+        """Size and CRC32C (base64) by the object's name; the bucket computed both from what arrived."""
         rows = (row.split("\t") for row in self._get("/dump").splitlines())
         return {name: (int(size), crc32c) for name, size, crc32c in rows}
 
     def what_is_wrong(self, dataset: Dataset) -> str:
-        """Empty where every file is there with its size and CRC32C."""
+        """A sentence on missing and wrong objects; empty where every file arrived with its size and CRC32C."""
         found = {name.rsplit("/", 1)[-1]: figures for name, figures in self.objects().items()}
-        wanted = {name: (dataset.file_bytes, crc32c) for name, crc32c in dataset.crc32c.items()}
-        wrong = [name for name, figures in wanted.items() if found.get(name) != figures]
-        return f"{len(wrong)} of {len(wanted)} objects missing or wrong" if wrong else ""
+        expected = {name: (dataset.file_bytes, crc32c) for name, crc32c in dataset.crc32c.items()}
+        wrong = [name for name, figures in expected.items() if found.get(name) != figures]
+        return f"{len(wrong)} of {len(expected)} objects missing or wrong" if wrong else ""
 
     def _get(self, path: str, *, method: str = "GET") -> str:
         request = urllib.request.Request(self.url + path, method=method)

@@ -1,4 +1,4 @@
-"""Results as Markdown. Pure: the same results give the same text."""
+"""Results as Markdown tables. Pure functions: the same results give the same text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Coldreel set out to show, compared with what was measured. Pure."""
+"""The targets that Coldreel set itself, compared with what was measured. Pure functions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_PEAK_MIB = 100
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`found` is None where there is nothing to compare. Met where it is no more than `limit`."""
+    """A figure that must be no more than `limit`. `found` is None where it was not measured."""
 
     what: str
     where: str
@@ -48,10 +48,25 @@ class Target:
 def targets(races: Sequence[Race], memory: Sequence[Memory], cuts: Sequence[Cut]) -> list[Target]:
     found = [target for race in races for target in _of_race(race)]
     found += [
-        Target(f"engine, peak MiB at {one.at_once} uploads", f"{one.title}, {one.line}", MOST_PEAK_MIB, _mib(one))
+        Target(
+            f"engine, peak MiB at {one.at_once} uploads",
+            f"{one.title}, {one.line}",
+            MOST_PEAK_MIB,
+            one.peak_bytes / MIB if one.peak_bytes else None,
+        )
         for one in memory
     ]
-    return found + [_of_cut(cut) for cut in cuts if cut.client == ENGINE]
+    found += [
+        Target(
+            "engine, bytes sent again that the bucket had kept",
+            f"1 x {cut.file_bytes // MIB} MiB, cut once",
+            0,
+            None if cut.problem else cut.again_bytes,
+        )
+        for cut in cuts
+        if cut.client == ENGINE
+    ]
+    return found
 
 
 def _of_race(race: Race) -> Iterator[Target]:
@@ -75,14 +90,3 @@ def _of_race(race: Race) -> Iterator[Target]:
 def _to(race: Race, name: str, peer: str, figure: str, limit: float) -> Target:
     what = f"{name}, {'wall' if figure == WALL else 'CPU'} to the best of {peer}"
     return Target(what, f"{race.title}, {race.line}", limit, race.ratio(name, race.best_of(peer, figure), figure))
-
-
-def _mib(one: Memory) -> float | None:
-    return one.peak_bytes / MIB if one.peak_bytes else None
-
-
-def _of_cut(cut: Cut) -> Target:
-    where = f"1 x {cut.file_bytes // MIB} MiB, cut once"
-    return Target(
-        "engine, bytes sent again that the bucket had kept", where, 0, None if cut.problem else cut.again_bytes
-    )

@@ -1,8 +1,8 @@
-"""Real H.264 recordings for the demo: four painted scenes, a moving thing in each, a name and a running clock.
+"""Makes real H.264 recordings for the demo: four painted scenes with movement, the camera's name and a clock.
 
 PyAV's bundled FFmpeg has no `drawtext` and numpy is no dependency, so pictures are painted into the planes of
-the frame, row by row: the scene once a clip, what moves once a frame. The encoder runs at a constant bit rate,
-as cameras do, which makes the size of a clip known beforehand.
+the frame, row by row: the scene once a clip, the moving objects once a frame. The encoder runs at a constant bit
+rate, as cameras do, so that the size of a clip is known beforehand.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOISE = "noise=c0_strength=9:c0_flags=t+u:c0_seed=20260314"
 """Sensor noise: without it a still scene would be a few kB a second."""
 
 LEAST_SHARE = 0.9
-"""A clip of less than this share of the wanted size was made for a smaller demo, and is made again."""
+"""A clip below this share of its intended size comes from a smaller demo and is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,10 @@ def make_clips(
     seconds: int = CLIP_SECONDS,
     on_clip: Callable[[Path], None] | None = None,
 ) -> list[Path]:
-    """Make what is not there yet of ``<camera>/<date>/<time>.mp4`` below `folder`; paths of all, in order.
+    """Make the missing files of ``<camera>/<date>/<time>.mp4`` below `folder`; return the paths of all, in order.
 
-    The clips of a camera follow each other without a gap. `on_clip` hears of each finished one, from this
-    process. The same arguments make the same bytes.
+    The clips of a camera follow each other without a gap. `on_clip` is called in this process for
+    each finished one. The same arguments make the same bytes.
     """
     size_bytes = total_bytes // (cameras * clips_per_camera)
     clips = [
@@ -83,7 +83,7 @@ def make_clips(
 
 
 def camera_name(camera: int) -> str:
-    """Shop door, Car park, …; from the fifth on with a number behind."""
+    """Shop door, Car park, …; from the fifth camera on with a number."""
     name = SCENES[camera % len(SCENES)].name
     return name if camera < len(SCENES) else f"{name} {camera // len(SCENES) + 1}"
 
@@ -96,7 +96,7 @@ def _clip(folder: Path, camera: int, number: int, seconds: int, size_bytes: int)
 
 
 def _made(clips: list[Clip]) -> Iterator[Path]:
-    """Paths as they get ready: those already there first, then those that a process a core makes."""
+    """Yield the paths: first of clips that exist, then of others as they are finished, one process a core."""
     yield from (clip.path for clip in clips if clip.is_there)
     missing = [clip for clip in clips if not clip.is_there]
     if not missing:
@@ -109,7 +109,7 @@ def _made(clips: list[Clip]) -> Iterator[Path]:
 
 
 def make_clip(clip: Clip) -> Path:
-    """Encode one clip beside its place and rename it there, so that a half one is never met."""
+    """Encode one clip under a hidden name and rename it, so that no unfinished clip is imported."""
     clip.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = clip.path.with_name(f".{clip.path.name}.part")
     _encode(clip, unfinished)
@@ -136,7 +136,7 @@ def _stream(container: av.container.OutputContainer, clip: Clip) -> av.VideoStre
     stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
     stream.width, stream.height, stream.pix_fmt = WIDTH_PIXELS, HEIGHT_PIXELS, "yuv420p"
     stream.bit_rate = rate
-    stream.thread_count = 1  # a process a core already
+    stream.thread_count = 1  # there is a process for each core already
     stream.options = {
         "preset": "ultrafast",
         "g": str(2 * FRAMES_PER_SECOND),

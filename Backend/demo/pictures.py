@@ -1,4 +1,4 @@
-"""Painting for the demo's clips: a canvas of three planes, four scenes, a small font."""
+"""Paints the demo's clips: a canvas of three planes, four scenes, a small font."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GLASS, SILVER, LAWN = (60, 138, 122), (178, 129, 127), (104, 104, 116)
 
 
 class Canvas:
-    """A picture of WIDTH_PIXELS by HEIGHT_PIXELS in yuv420p; what lies outside of it is not painted."""
+    """A picture of WIDTH_PIXELS by HEIGHT_PIXELS in yuv420p; parts outside of it are not painted."""
 
     def __init__(self, planes: list[bytearray] | None = None) -> None:
         size = WIDTH_PIXELS * HEIGHT_PIXELS
@@ -80,14 +80,14 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`paint` makes what stands still, `move` what moves, at so many seconds of the camera's time."""
+    """`paint` draws what stands still, `move` what moves, at so many seconds of the camera's time."""
 
     name: str
     paint: Callable[[Canvas], None]
     move: Callable[[Canvas, float], None]
 
 
-# --- things ---------------------------------------------------------------------------------------
+# --- objects ---------------------------------------------------------------------------------------
 def _darker(colour: Colour, share: float = 0.6) -> Colour:
     return (max(16, int(colour[0] * share)), colour[1], colour[2])
 

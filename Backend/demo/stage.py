@@ -18,7 +18,7 @@ from typing import Self
 BACKEND = Path(__file__).resolve().parents[1]
 BUCKET = "coldreel-demo"
 MBYTES_PER_SECOND = 20
-"""Slowed to about the speed of a good uplink, so that there is something to see."""
+"""About the speed of a good uplink; loopback would be too fast to watch."""
 START_SECONDS = 60
 STOP_SECONDS = 20
 
@@ -28,9 +28,9 @@ class StageError(Exception):
 
 
 class Stage:
-    """Everything the tour needs, under a home of its own: no real recording is ever touched.
+    """The processes and files of the tour, all below a home of its own: no real recording is touched.
 
-    Used as a context manager; on leaving, the processes are ended by their ids.
+    Use it as a context manager: at the end of the block its processes are stopped.
     """
 
     def __init__(self, home: Path, *, port: int) -> None:
@@ -55,7 +55,7 @@ class Stage:
             _end(process)
 
     def start_bucket(self) -> None:
-        """The emulator on a free port; `bucket_url` afterwards."""
+        """Start the emulator on a free port; `bucket_url` is its address afterwards."""
         port_file = self.home / "bucket-port"
         self._start(
             "bucket",
@@ -69,7 +69,7 @@ class Stage:
         self.bucket_url = f"http://127.0.0.1:{port_file.read_text().strip()}"
 
     def start_server(self) -> None:
-        """The web server and the worker, as `make run` starts them."""
+        """Start the web server and the worker, as `make run` does."""
         self._start("server", ["manage.py", "serve", "--host", "127.0.0.1", "--port", str(self._port)])
 
     def manage(self, *arguments: str, extra: dict[str, str] | None = None) -> str:
@@ -126,7 +126,7 @@ class Stage:
     def _start(self, name: str, arguments: list[str]) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / f"{name}.log").open("wb") as log:
-            # A session of its own: Ctrl-C reaches the demo alone, which ends its processes in order.
+            # A session of its own: Ctrl-C reaches the demo only, which then stops its processes in order.
             self._processes[name] = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=BACKEND,
@@ -137,16 +137,16 @@ class Stage:
             )
 
     def _refuse_a_taken_port(self) -> None:
-        """Before half a minute of work, not after it; another demo may be running there."""
+        """Fail before half a minute of work, not after it; another demo may use the port."""
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", self._port))
             except OSError as error:
-                raise StageError(f"port {self._port} is taken. PORT=8001 chooses another port.") from error
+                raise StageError(f"port {self._port} is in use. PORT=8001 chooses another port.") from error
 
     def _clear_last_run(self) -> None:
-        """Forget the last demo's bucket and database; its clips are used again."""
+        """Delete the bucket and the database of the last demo; its clips are used again."""
         self.home.mkdir(parents=True, exist_ok=True)
         for entry in self.home.iterdir():
             if entry == self.media:
@@ -161,7 +161,7 @@ _OURS = ("GCP_", "COLDREEL_", "DJANGO_", "DATABASE_URL", "MEDIA_ROOT", "CORS_", 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask twice, then insist: SIGTERM finishes the part, a second one ends now."""
+    """Send SIGTERM (finish the chunk), again (end now), then SIGKILL, each after STOP_SECONDS."""
     for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return

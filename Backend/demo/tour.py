@@ -1,4 +1,4 @@
-"""The tour itself: what a newcomer watches, told step by step."""
+"""The tour: each step prints what happens and why it matters, for a newcomer at a terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOGINS = {"superadmin": "root", "admin": "admin", "dev": "dev"}
 
 
 class TourError(Exception):
-    """A step of the tour did not end as it must."""
+    """A step of the tour did not end as it must. The text is for the terminal."""
 
 
 class Tour:
@@ -37,7 +37,15 @@ class Tour:
         self._http = requests.Session()
 
     def run(self) -> None:
-        """Footage in, proven in the bucket, cleanup scheduled. Raises TourError, StageError."""
+        """Run the tour. Raises TourError, StageError.
+
+        1. Make footage, as recorders do.
+        2. Start a bucket, the database, the web server and a worker; import the footage.
+        3. Sign in through the API and ask for the transfer of every recording.
+        4. Show the uploads.
+        5. Compare every object with its file.
+        6. Rehearse the cleanup, which would free the disk.
+        """
         self._make_footage()
         self._start()
         self._sign_in()
@@ -46,13 +54,13 @@ class Tour:
         self._prove(transfers)
         self._show(transfers)
         self._rehearse_cleanup()
-        self._say_where()
+        self._step("Every recording is uploaded and verified; no local file was deleted.")
 
     def _step(self, text: str) -> None:
         self._console.print(f"\n[bold cyan]▸ {text}[/]")
 
     def _make_footage(self) -> None:
-        self._step(f"Recording {CAMERAS} cameras (H.264, made on the spot) …")
+        self._step(f"Making footage of {CAMERAS} cameras: real H.264 files, as a recorder would write them …")
         total = CAMERAS * CLIPS_PER_CAMERA
         with Progress(console=self._console, transient=True) as progress:
             task = progress.add_task("clips", total=total)
@@ -67,7 +75,10 @@ class Tour:
         self._console.print(f"  {len(clips)} clips, {size / 1e6:.0f} MB, in {self._stage.media}")
 
     def _start(self) -> None:
-        self._step("Starting a bucket on loopback, the database, the web server and a worker …")
+        self._step(
+            "Starting a bucket (an emulator of Google Cloud Storage), the database, the web server and a worker, "
+            "all on this machine …"
+        )
         stage = self._stage
         stage.start_bucket()
         stage.manage("migrate", "--no-input", "--verbosity", "0")
@@ -88,7 +99,7 @@ class Tour:
             return False
 
     def _sign_in(self) -> None:
-        self._step("Signing in through the API as admin …")
+        self._step("Signing in to the API as an admin …")
         answer = self._call("POST", "token/", json={"username": LOGINS["admin"], "password": self._stage.password})
         self._http.headers["Authorization"] = f"Bearer {answer['access']}"
         self._console.print(
@@ -96,14 +107,17 @@ class Tour:
         )
 
     def _transfer(self) -> None:
-        self._step(f"Asking for every local recording, {BATCH_SIZE} at a time …")
+        self._step(f"Asking for the transfer of every recording on the disk, at most {BATCH_SIZE} uploads at a time …")
         answer = self._call("POST", "recordings/transfer-to-gcp/", json={"batch_size": BATCH_SIZE})
         self._console.print(f"  POST /api/v0/recordings/transfer-to-gcp/ → {answer['message']}")
         if answer["failed_initiations"] or not answer["total_recordings"]:
-            raise TourError(f"not every recording was taken: {answer['failures'][:3]}")
+            raise TourError(f"not every recording could be transferred: {answer['failures'][:3]}")
 
     def _watch(self) -> list[dict[str, Any]]:
-        self._step(f"Uploading (slowed to {MBYTES_PER_SECOND} MB/s, so that there is something to see) …")
+        self._step(
+            f"Uploading at {MBYTES_PER_SECOND} MB/s, the speed of a good uplink. A recording counts as uploaded only "
+            "once the bucket has confirmed its size and checksum …"
+        )
         columns = (TextColumn("{task.description:<34}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         deadline = time.monotonic() + UPLOAD_SECONDS
         with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
@@ -121,28 +135,32 @@ class Tour:
                 time.sleep(0.4)
 
     def _prove(self, transfers: list[dict[str, Any]]) -> None:
-        self._step("Comparing every object in the bucket with the file on the disk …")
+        self._step(
+            "Checking independently of Coldreel: has every object in the bucket the size and checksum of its file? …"
+        )
         listing = requests.get(f"{self._stage.bucket_url}/storage/v1/b/{BUCKET}/o?maxResults=1000", timeout=30).json()
         objects = {item["name"]: item for item in listing["items"]}
         proven = {self._proven_path(transfer, objects) for transfer in transfers}
         on_disk = set(self._stage.media.rglob("*.mp4"))
         if proven != on_disk:
             raise TourError(f"{len(on_disk - proven)} files on the disk have no object in the bucket")
-        self._console.print(f"  {len(proven)} of {len(on_disk)} are the same, size and CRC32C")
+        self._console.print(
+            f"  {len(proven)} of {len(on_disk)} objects have the size and the CRC32C checksum of their file"
+        )
 
     def _proven_path(self, transfer: dict[str, Any], objects: dict[str, dict[str, Any]]) -> Path:
-        """The file whose bytes the transfer's object has. Raises TourError where there is none."""
+        """The path of the file that the transfer's object equals. Raises TourError where it differs or is missing."""
         item = objects.get(transfer["gcp_storage_path"])
         if item is None:
             raise TourError(f"{transfer['recording_name']} is not in the bucket")
         path: Path = self._stage.media / item["metadata"][META_LOCAL_PATH]
         if int(item["size"]) != path.stat().st_size or item["crc32c"] != _crc32c_base64(path):
-            raise TourError(f"{transfer['recording_name']} is in the bucket, but not as it is on the disk")
+            raise TourError(f"{transfer['recording_name']} in the bucket differs from the file on the disk")
         return path
 
     def _show(self, transfers: list[dict[str, Any]]) -> None:
         table = Table(box=None, header_style="bold")
-        for name in ("camera", "recording", "MiB", "status", "local file goes after"):
+        for name in ("camera", "recording", "MiB", "status", "local file is kept until"):
             table.add_column(name, justify="right" if name == "MiB" else "left")
         for row in sorted(transfers, key=lambda row: (row["camera_name"], row["recording_name"])):
             table.add_row(
@@ -155,23 +173,26 @@ class Tour:
         self._console.print(table)
 
     def _rehearse_cleanup(self) -> None:
-        self._step("Rehearsing the cleanup: nothing is due before its 24 hours, and a dry run deletes nothing …")
+        self._step(
+            "Rehearsing the cleanup, which frees the disk: a local file is kept for 24 hours after its upload, "
+            "so nothing is due yet (--dry-run deletes nothing) …"
+        )
         self._console.print(_indent(self._stage.manage("cleanup_gcp_transfers", "--dry-run")))
-        self._step("… and what the same cleanup would free once they have passed (--dry-run --force):")
+        self._step("What the same cleanup would free after the 24 hours (--dry-run --force):")
         self._console.print(
             _indent(_last_lines(self._stage.manage("cleanup_gcp_transfers", "--dry-run", "--force"), 6))
         )
 
-    def _say_where(self) -> None:
-        self._step("All recordings are uploaded and verified.")
+    def say_where(self) -> None:
+        """Print where the pages, the API, the bucket and the logs are, and the logins."""
         url = self._stage.web_url
-        self._console.print(f"  Pages        {url}/admin/")
+        self._console.print(f"  Admin pages  {url}/admin/")
         self._console.print(f"  API          {url}/api/v0/docs")
         self._console.print(f"  Bucket       {self._stage.bucket_url} ({BUCKET})")
         for role, name in LOGINS.items():
             self._console.print(f"  Login        {name} / {self._stage.password}  ({role})", markup=False)
         self._console.print(f"  Logs         {self._stage.logs}")
-        self._console.print("  Ctrl-C ends the demo.")
+        self._console.print("  Ctrl-C ends the demo; the next run begins anew.")
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
         try:
@@ -184,7 +205,7 @@ class Tour:
 
 
 class _Bars:
-    """One bar for everything, and one for each recording that is on its way."""
+    """Progress on a terminal: one bar for all recordings, and one for each that is uploading."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -207,7 +228,7 @@ class _Bars:
 
 
 class _Lines:
-    """A line every few seconds, where there is no terminal to draw bars on."""
+    """Progress without a terminal: one line every two seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

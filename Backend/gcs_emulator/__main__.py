@@ -1,4 +1,4 @@
-"""``python -m gcs_emulator``: serve until stopped."""
+"""``python -m gcs_emulator``: a Google Cloud Storage look-alike for development; serves until it is stopped."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--data", type=Path, required=True, help="folder for buckets and open sessions")
-    parser.add_argument("--bucket", action="append", default=[], help="make this bucket if it is not there")
+    parser.add_argument("--bucket", action="append", default=[], help="make this bucket unless it exists (repeatable)")
     parser.add_argument("--tls", nargs=2, type=Path, metavar=("CERT", "KEY"), help="serve https")
-    parser.add_argument("--mbytes-per-second", type=float, default=0, help="what all uploads share; 0 is no limit")
+    parser.add_argument(
+        "--mbytes-per-second", type=float, default=0, help="10^6 bytes a second that all uploads share; 0 is no limit"
+    )
     parser.add_argument("--page-objects", type=int, default=1000, help="most objects on one page of a listing")
     parser.add_argument("--signer-key", type=Path, help="service account key that signed URLs are checked against")
     parser.add_argument("--port-file", type=Path, help="write the port here once it listens")

@@ -1,4 +1,7 @@
-"""``/_emulator/``: faults, the request log, the clock, and changes behind the client's back."""
+"""``/_emulator/``: faults, the request log, the clock, and changes to a bucket that no client made.
+
+None of this is Google's; `docs/guide/emulator.md` is its reference.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Admin:
         return json_answer({"requests": self._log.show()})
 
     def stats(self, request: Request) -> Answer:
-        """Counts, and the memory of this process."""
+        """Numbers of objects, sessions and requests, and the memory of this process."""
         del request
         objects = [one for bucket in self._storage.buckets() for one in bucket.everything()]
         requests = self._log.show()
@@ -80,39 +83,39 @@ class Admin:
         return json_answer({"mbytes_per_second": self._limit.mbytes_per_second})
 
     def bucket(self, request: Request) -> Answer:
-        """Any setting of a bucket, and ``deniedPermissions``."""
+        """Read or change any setting of a bucket, and ``deniedPermissions``."""
         bucket = self._storage.bucket(request.bucket)
         settings = bucket.change_settings(request.json()) if request.method == "PATCH" else bucket.settings
         return json_answer(public(settings) | {"deniedPermissions": settings["_deniedPermissions"]})
 
     def expire_sessions(self, request: Request) -> Answer:
-        """Forget every open session, as the service may at any time; they answer 410 (or the given status)."""
+        """End every open session, as the service may at any time; each then answers 410, or the given status."""
         return json_answer({"expired": self._sessions.expire(int(request.json().get("status", 410)))})
 
     def objects(self, request: Request) -> Answer:
-        """Every object, or those of one bucket."""
-        wanted = request.query.get("bucket")
-        buckets = [self._storage.bucket(wanted)] if wanted else self._storage.buckets()
+        """List every object, or those of one bucket."""
+        named = request.query.get("bucket")
+        buckets = [self._storage.bucket(named)] if named else self._storage.buckets()
         return json_answer({"objects": [public(one) for bucket in buckets for one in bucket.everything()]})
 
     def object_put(self, request: Request) -> Answer:
-        """Another object under that name: a new generation with the body as its bytes, holds ignored."""
+        """Put another object under that name, a new generation made of the body, whatever holds the old one."""
         bucket = self._storage.bucket(request.bucket)
         name = check_name(request.name)
         path = self._sessions.temporary_path()
         try:
             length = _store(request, path)
-            wanted: Resource = {"name": name, "size": str(length), "crc32c": encode_crc(crc_of_file(path, length))}
+            resource: Resource = {"name": name, "size": str(length), "crc32c": encode_crc(crc_of_file(path, length))}
             if kind := request.headers.get("Content-Type"):
-                wanted["contentType"] = kind
+                resource["contentType"] = kind
             if former := bucket.live(name):
                 bucket.forget(former)
-            return json_answer(public(bucket.put(wanted, path, Preconditions())))
+            return json_answer(public(bucket.put(resource, path, Preconditions())))
         finally:
             path.unlink(missing_ok=True)
 
     def object_patch(self, request: Request) -> Answer:
-        """Any field of the resource as it is, unchecked: size, crc32c, generation, holds, times."""
+        """Set any field of the resource without a check: size, crc32c, generation, holds, times."""
         with self._storage.lock:
             bucket = self._storage.bucket(request.bucket)
             live = bucket.live(request.name)
@@ -155,7 +158,7 @@ def _store(request: Request, path: Path) -> int:
 
 
 def _flip(path: Path, at: int) -> None:
-    """Rot: the stored byte changes, the metadata does not."""
+    """Turn one stored byte over, as decay of the disk does; the metadata stays."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         byte = os.pread(descriptor, 1, at)
@@ -167,6 +170,6 @@ def _flip(path: Path, at: int) -> None:
 
 
 def _memory_bytes(field: str) -> int:
-    """From /proc: `ru_maxrss` would tell the parent's peak too, which a child inherits."""
+    """Read it from /proc: `ru_maxrss` includes the parent's peak, which a child inherits (getrusage(2))."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))

@@ -1,6 +1,6 @@
-"""Answers and refusals in Google's shapes.
+"""Answers and refusals in the form of Google's JSON API.
 
-Reasons and texts: https://cloud.google.com/storage/docs/json_api/v1/status-codes
+Source of status codes, reasons and texts: https://cloud.google.com/storage/docs/json_api/v1/status-codes
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 Resource = dict[str, Any]
-"""A bucket or an object as the JSON API spells it; keys that begin with ``_`` stay in the emulator."""
+"""A bucket or an object in the form of the JSON API; keys that begin with ``_`` never leave the emulator."""
 
 
 @dataclass(slots=True)
 class FilePart:
-    """A range of a file, sent without being read whole."""
+    """A range of a file, sent in pieces."""
 
     path: Path
     offset_bytes: int
@@ -32,7 +32,7 @@ class Answer:
 
 
 class Refusal(Exception):
-    """A request that the emulator answers with an error."""
+    """A request that the emulator answers with an error; `plain` gives the message as text instead of JSON."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Refusal(Exception):
 
 
 class Cut(Exception):
-    """The connection ends here without an answer; `hard` sends a reset."""
+    """Raised to end the connection without an answer; `hard` sends a TCP reset."""
 
     def __init__(self, *, hard: bool = False) -> None:
         super().__init__("connection cut")
@@ -78,7 +78,7 @@ def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | N
 
 
 def public(resource: Resource) -> Resource:
-    """Without the emulator's own keys."""
+    """The resource without the emulator's own keys."""
     return {key: value for key, value in resource.items() if not key.startswith("_")}
 
 
@@ -112,7 +112,7 @@ def permission_denied(permission: str) -> Refusal:
 
 
 def under_hold(bucket: str, name: str, kind: str) -> Refusal:
-    """The documented reason is objectUnderActiveHold; the service itself sends ``forbidden`` and this sentence."""
+    """403 with reason ``forbidden``, as the service sends it; its documentation says objectUnderActiveHold."""
     message = (
         f"Object '{bucket}/{name}' is under active {kind} hold and cannot be deleted, overwritten or archived "
         "until hold is removed."

@@ -1,6 +1,6 @@
-"""Everything but uploads: buckets, objects' metadata, downloads.
+"""The calls that are no uploads: buckets, metadata of objects, downloads.
 
-https://cloud.google.com/storage/docs/json_api/v1
+Source: https://cloud.google.com/storage/docs/json_api/v1
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_PAGE = 1000
 
 
 class Calls:
-    """`page_objects` caps a listing's pages, so that a test meets paging early."""
+    """`page_objects` limits a page of a listing, so that a test needs few objects to see paging."""
 
     def __init__(self, storage: Storage, page_objects: int = MAX_PAGE) -> None:
         self._storage = storage
@@ -90,7 +90,7 @@ class Calls:
         return self._content(request, self._resource(request))
 
     def signed_get(self, request: Request) -> Answer:
-        """The XML API's read; the server has checked the signature."""
+        """Read by the XML API's address; the server has checked the signature before."""
         return self._content(request, self._resource(request))
 
     def _resource(self, request: Request) -> Resource:
@@ -147,7 +147,7 @@ def _from_token(token: str) -> str:
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:
-    """First and last byte, or None for the whole. Refuses with 416 what lies beyond."""
+    """First and last byte, or None for the whole object. Refuses with 416 one beyond it (RFC 9110, 15.5.17)."""
     if header is None:
         return None
     found = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())

@@ -1,4 +1,7 @@
-"""CRC32C and MD5 as object resources spell them: base64 of the big-endian bytes."""
+"""CRC32C and MD5 in the form of object resources: base64 of the big-endian bytes.
+
+Source: https://cloud.google.com/storage/docs/json_api/v1/objects
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,6 @@ def encode_crc(crc: int) -> str:
 
 
 def parse_goog_hash(header: str | None) -> dict[str, str]:
-    """``crc32c=AAAA==,md5=BBBB==`` as a mapping; https://cloud.google.com/storage/docs/xml-api/reference-headers."""
+    """Parse ``crc32c=AAAA==,md5=BBBB==``. Source: https://cloud.google.com/storage/docs/xml-api/reference-headers."""
     pairs = (part.strip().split("=", 1) for part in (header or "").split(",") if "=" in part)
     return {key.lower(): value for key, value in pairs}

@@ -1,4 +1,4 @@
-"""The emulator's wall clock, which a test may put wrong."""
+"""The emulator's wall clock, which a test may set wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 
 class EmulatorClock:
-    """Wall time plus `offset_seconds`; dates, generations, sessions and retention all go by it."""
+    """Wall time plus `offset_seconds`. Dates, generations, expiry of sessions and retention use it."""
 
     def __init__(self) -> None:
         self.offset_seconds = 0.0
@@ -22,7 +22,7 @@ class EmulatorClock:
 
 
 def rfc3339(seconds: float) -> str:
-    """As object resources carry it: UTC, milliseconds, ``Z``."""
+    """The form of object resources: UTC, milliseconds, ``Z``."""
     return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

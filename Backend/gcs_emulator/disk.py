@@ -1,4 +1,4 @@
-"""Files that survive ``kill -9``: written beside, then renamed. Power loss is not the emulator's concern."""
+"""Writes files that survive ``kill -9``: under another name, then renamed. They need not survive power loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_json(path: Path) -> Resource:
 
 
 def write_all(descriptor: int, piece: bytes, offset_bytes: int) -> None:
-    """`os.pwrite` may write less than asked."""
+    """Write the whole piece; `os.pwrite` may write less than asked."""
     view = memoryview(piece)
     while view:
         written = os.pwrite(descriptor, view, offset_bytes)

@@ -1,4 +1,4 @@
-"""Faults that a test asks for: which request they meet, how often, and what happens to it."""
+"""Faults that a test asks for: which requests they affect, how often, and what happens to those."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = frozenset(
         "bucket_get", "bucket_insert", "test_permissions", "signed_get",
     }
 )  # fmt: skip
-"""Every kind of request that the emulator tells apart; `GET /_emulator/requests` shows the same words."""
+"""The kinds of request that a fault may choose; `GET /_emulator/requests` shows the same words."""
 
 ACTIONS = {
     "status": "answer `status` with `reason`, after `after_bytes` of the body, instead of doing the work",
@@ -49,7 +49,10 @@ MESSAGES = {
 
 @dataclass(slots=True)
 class Fault:
-    """One fault. Empty match fields match everything; `skip` lets that many matching requests pass first."""
+    """One fault. An empty `kind`, `method` or `name` matches all; `skip` lets so many matching requests pass first.
+
+    The fault affects `times` requests; `hits` counts those so far.
+    """
 
     action: str
     kind: str = ""
@@ -69,18 +72,19 @@ class Fault:
     hits: int = 0
 
     @classmethod
-    def parse(cls, wanted: Mapping[str, Any]) -> Fault:
+    def parse(cls, sent: Mapping[str, Any]) -> Fault:
+        """Make one from a request's JSON. Refuses with 400 an unknown field or value."""
         known = {one.name for one in fields(cls)} - {"hits"}
-        if unknown := set(wanted) - known:
+        if unknown := set(sent) - known:
             raise invalid(f"A fault has no field {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}.")
-        if wanted.get("action") not in ACTIONS:
+        if sent.get("action") not in ACTIONS:
             raise invalid(f"action is one of {', '.join(ACTIONS)}.")
-        if wanted.get("kind") and wanted["kind"] not in KINDS:
+        if sent.get("kind") and sent["kind"] not in KINDS:
             raise invalid(f"kind is one of {', '.join(sorted(KINDS))}.")
         for one in fields(cls):
-            if one.name in wanted and not _is_like(wanted[one.name], one.type):
+            if one.name in sent and not _is_like(sent[one.name], one.type):
                 raise invalid(f"{one.name} is {one.type}.")
-        return cls(**wanted)
+        return cls(**sent)
 
     def matches(self, method: str, kind: str, name: str) -> bool:
         return (
@@ -101,7 +105,7 @@ class Fault:
 
 
 def _is_like(value: object, annotation: object) -> bool:
-    """Whether JSON's `value` fits a field's annotation, which is text here."""
+    """Whether a value from JSON has the type that a field's annotation (a text) names."""
     kinds: dict[str, type | tuple[type, ...]] = {
         "int": int,
         "float": (int, float),
@@ -114,7 +118,7 @@ def _is_like(value: object, annotation: object) -> bool:
 
 
 class Faults:
-    """The faults in force, first come first served; each request meets at most one."""
+    """The faults in force. Each request gets at most one, the first that matches."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -133,7 +137,7 @@ class Faults:
             return [asdict(fault) for fault in self._faults]
 
     def take(self, method: str, kind: str, name: str) -> Fault | None:
-        """The fault that this request meets, counted down."""
+        """The fault of this request, or None; counts it down."""
         with self._lock:
             for fault in self._faults:
                 if fault.times <= 0 or not fault.matches(method, kind, name):

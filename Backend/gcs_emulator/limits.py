@@ -1,4 +1,4 @@
-"""A rate that all uploads share."""
+"""The rate limit that all uploads share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RateLimit:
             self._sleep(start - now)
 
     def piece_bytes(self, most: int) -> int:
-        """How much to read at once, so that a slow line moves smoothly: a tenth of a second's worth."""
+        """How much to read at once: at most the bytes of a tenth of a second, so that a slow line flows evenly."""
         if self.mbytes_per_second <= 0:
             return most
         return max(4096, min(most, int(self.mbytes_per_second * 1e5)))

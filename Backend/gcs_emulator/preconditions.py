@@ -1,6 +1,6 @@
 """The four preconditions of the JSON API.
 
-https://cloud.google.com/storage/docs/request-preconditions
+Source: https://cloud.google.com/storage/docs/request-preconditions
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from gcs_emulator.answers import Refusal, Resource, invalid, not_modified, precondition_failed
+from gcs_emulator.answers import Resource, invalid, not_modified, precondition_failed
 
 PARAMETERS = frozenset(
     {"ifGenerationMatch", "ifGenerationNotMatch", "ifMetagenerationMatch", "ifMetagenerationNotMatch"}
@@ -39,7 +39,7 @@ class Preconditions:
         return asdict(self)
 
     def check(self, live: Resource | None, *, reading: bool = False) -> None:
-        """Refuse with 412, or 304 where a read asked for a change; generation 0 means: nothing lives there."""
+        """Refuse with 412, or with 304 a read that asked for a changed object; generation 0 means that none exists."""
         generation = int(live["generation"]) if live else 0
         metageneration = int(live["metageneration"]) if live else 0
         if self.generation is not None and self.generation != generation:
@@ -47,15 +47,11 @@ class Preconditions:
         if self.metageneration is not None and self.metageneration != metageneration:
             raise precondition_failed()
         if self.not_generation == generation or (live and self.not_metageneration == metageneration):
-            raise _unchanged(reading=reading)
-
-
-def _unchanged(*, reading: bool) -> Refusal:
-    return not_modified() if reading else precondition_failed()
+            raise not_modified() if reading else precondition_failed()
 
 
 def whole_number(query: Mapping[str, str], name: str) -> int | None:
-    """A query parameter as a number. Refuses with 400 what is none."""
+    """A query parameter as a number, None where it is missing. Refuses with 400 any other text."""
     text = query.get(name)
     if text is None:
         return None

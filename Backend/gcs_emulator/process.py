@@ -1,4 +1,4 @@
-"""`EmulatorProcess`: a real emulator process for tests and the demo."""
+"""`EmulatorProcess`: starts the emulator as a process of its own and speaks to its `/_emulator/` calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 
 
 class EmulatorProcess:
-    """Starts on entering, stops on leaving. After `kill` (SIGKILL), `restart` serves on the same port again."""
+    """`with EmulatorProcess(folder, buckets=["b"]) as emulator: emulator.url`. It stops at the end of the block.
+
+    After `kill` (SIGKILL), `restart` serves the same data on the same port.
+    """
 
     def __init__(
         self,
@@ -90,7 +93,7 @@ class EmulatorProcess:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL: nothing is tidied up."""
+        """SIGKILL: the process ends without closing anything."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
@@ -114,14 +117,14 @@ class EmulatorProcess:
         os.kill(self.pid, signal.SIGCONT)
 
     def restart(self) -> None:
-        """On the same data and the same port; kills first where it still runs."""
+        """Kill it if it runs, and start it with the same data on the same port."""
         self.kill()
         self.start()
 
     # --- /_emulator/ ---
 
     def call(self, method: str, path: str, value: object = None, *, body: bytes | None = None) -> Any:
-        """One request to the emulator's own end. Raises RuntimeError on an error answer."""
+        """Make one request and return its JSON. Raises RuntimeError on an error status."""
         parts = urlsplit(self.url)
         connection = self._connection(parts.hostname or "", parts.port or 0)
         try:
@@ -152,7 +155,7 @@ class EmulatorProcess:
         self.call("DELETE", "/_emulator/faults")
 
     def requests(self, **match: Any) -> list[dict[str, Any]]:
-        """The log, oldest first; `requests(kind="chunk", status=308)` picks."""
+        """The request log, oldest first; `requests(kind="chunk", status=308)` selects."""
         entries = self.call("GET", "/_emulator/requests")["requests"]
         return [one for one in entries if all(one.get(key) == value for key, value in match.items())]
 
@@ -160,7 +163,7 @@ class EmulatorProcess:
         self.call("DELETE", "/_emulator/requests")
 
     def wait_for_request(self, *, seconds: float = START_SECONDS, **match: Any) -> dict[str, Any]:
-        """The first logged request that fits, waited for."""
+        """Wait for the first logged request that fits, and return it. Raises TimeoutError."""
         give_up_at = time.monotonic() + seconds
         while time.monotonic() < give_up_at:
             if found := self.requests(**match):
@@ -178,12 +181,12 @@ class EmulatorProcess:
         return found
 
     def put_object(self, bucket: str, name: str, content: bytes) -> dict[str, Any]:
-        """Another generation behind the client's back."""
+        """Put a new generation under the name, as another client of the bucket may."""
         found: dict[str, Any] = self.call("PUT", _object_path(bucket, name), body=content)
         return found
 
     def patch_object(self, bucket: str, name: str, **fields: Any) -> dict[str, Any]:
-        """Any field of the resource, unchecked; `flip_byte_at=n` rots a stored byte instead."""
+        """Set any field of the resource without a check; `flip_byte_at=n` turns a stored byte over instead."""
         found: dict[str, Any] = self.call("PATCH", _object_path(bucket, name), fields)
         return found
 
@@ -205,7 +208,7 @@ class EmulatorProcess:
         self.call("POST", "/storage/v1/b?project=emulated", {"name": name, **settings})
 
     def expire_sessions(self, status: int = 410) -> int:
-        """Every open session is gone; how many there were."""
+        """End every open session; return how many there were."""
         return int(self.call("POST", "/_emulator/sessions/expire", {"status": status})["expired"])
 
 

@@ -1,4 +1,4 @@
-"""One request: what was asked, and its body as a stream that a fault may interrupt."""
+"""One request: its parameters, and its body as a stream that a fault may interrupt."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Body:
         while self.left_bytes > 0:
             piece = self._read(min(self.left_bytes, self._bytes_to_fault(), self._limit.piece_bytes(PIECE_BYTES)))
             yield self._flipped(piece)
-        self.strike()
+        self.apply_fault()
 
     def _read(self, most: int) -> bytes:
         if most == 0:
-            self.strike()
+            self.apply_fault()
         try:
             piece = self._reader.read1(most)
         except OSError as error:
@@ -65,7 +65,7 @@ class Body:
         return b"".join(self.pieces())
 
     def read_until(self, marker: bytes, most: int, *, before: bytes = b"") -> bytes:
-        """Up to and with `marker`, line by line, as if it began with `before`; for a multipart body's heads."""
+        """Read lines up to and with `marker`, as if the body began with `before`; for a multipart's headers."""
         found = before
         while not found.endswith(marker):
             if self.left_bytes <= 0 or len(found) >= most:
@@ -83,8 +83,8 @@ class Body:
             return self.left_bytes
         return max(0, fault.after_bytes - self.received_bytes)
 
-    def strike(self) -> None:
-        """The fault that waits at this byte, if one does."""
+    def apply_fault(self) -> None:
+        """Apply the fault, where it is one of those that happen at a byte of the body."""
         fault = self.fault
         if fault is None or fault.action not in {"status", "reset", "stall"}:
             return
@@ -106,7 +106,7 @@ class Body:
 
 @dataclass(slots=True)
 class Request:
-    """`base_url` is what the client called us; `bucket` and `name` are set by the route."""
+    """`base_url` is the address that the client used; `kind`, `bucket` and `name` are set by the route."""
 
     method: str
     path: str
@@ -135,7 +135,7 @@ class Request:
         return value
 
     def allow(self, *parameters: str) -> None:
-        """Refuse with 501 a query parameter that would be ignored."""
+        """Refuse with 501 a query parameter that this call would ignore."""
         if unknown := set(self.query) - set(parameters) - HARMLESS:
             raise not_emulated(f"the parameter {', '.join(sorted(unknown))} of {self.kind}")
 

@@ -1,4 +1,4 @@
-"""What was asked of the emulator: in memory for the tests, on disk across a kill. Never a session's id."""
+"""The log of requests, in memory and on disk across a kill. It holds no session's id, which is a key."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ class RequestLog:
         self._path = folder / "requests.jsonl"
         self._entries: deque[Resource] = deque(maxlen=KEPT_REQUESTS)
         if self._path.exists():
-            self._entries.extend(json.loads(line) for line in self._whole_lines())
+            lines = self._path.read_bytes().splitlines(keepends=True)
+            # A kill may have cut the last line.
+            self._entries.extend(json.loads(line) for line in lines if line.endswith(b"}\n"))
         self._file = self._path.open("ab", buffering=0)
         self._next = 1 + (int(self._entries[-1]["number"]) if self._entries else 0)
-
-    def _whole_lines(self) -> list[bytes]:
-        """A kill may have cut the last one."""
-        return [line for line in self._path.read_bytes().splitlines(keepends=True) if line.endswith(b"}\n")]
 
     def note(self, entry: Resource) -> None:
         with self._lock:

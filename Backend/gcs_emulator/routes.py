@@ -1,4 +1,7 @@
-"""Which call answers which path."""
+"""Which call answers which method and path.
+
+Source of the paths: https://cloud.google.com/storage/docs/request-endpoints
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,11 @@ SIGNED_PREFIXES = frozenset({"storage", "download", "upload", "_emulator", "batc
 
 
 def route(request: Request) -> str:
-    """The call's name; sets the request's kind, bucket and name. Refuses with 501 what is unknown."""
+    """Return the call's name; set the request's kind, bucket and name. Refuses with 501 an unknown path."""
     segments = tuple(unquote(part) for part in request.path.strip("/").split("/"))
     for (method, pattern), named in API.items():
         if method == request.method and _fits(pattern, segments, request):
-            # A POST to a session is a PUT by another name.
+            # The service takes a POST to a session's URI for a PUT.
             call = "put" if named == "insert" and "upload_id" in request.query else named
             request.kind = _kind(call, request)
             return call

@@ -1,6 +1,6 @@
-"""The HTTP end: connections, routing, faults, the log.
+"""The HTTP server: connections, routing, faults, the log.
 
-One thread a connection. A body is handed on as a stream and never held whole.
+Each connection has a thread. A body is passed on as a stream and never held in memory whole.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Options:
 
 
 class Emulator:
-    """Everything behind the HTTP end."""
+    """The emulator behind the HTTP server: storage, sessions, faults and log."""
 
     def __init__(self, options: Options) -> None:
         options.data.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class Emulator:
         )
 
     def handle(self, request: Request) -> Answer:
-        """The answer to one request. Raises Cut where there is to be none."""
+        """Answer one request. Raises Cut where a fault leaves it unanswered, Refusal for an error."""
         call = route(request)
         if call.startswith("admin_"):
             return self._calls[call](request)
@@ -83,7 +83,7 @@ class Emulator:
         if fault.action == "delay":
             time.sleep(fault.seconds)
         if fault.after_bytes == 0 or request.body.length_bytes == 0:
-            request.body.strike()
+            request.body.apply_fault()
         answer = self._calls[call](request)
         if fault.action == "lost_answer":
             raise Cut
@@ -133,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def __getattr__(self, name: str) -> Any:
-        """The base class looks for ``do_GET`` and its like; routing decides what each method may."""
+        """The base class asks for ``do_GET`` and so on: all are `_serve`, which routes by method."""
         if name.startswith("do_"):
             return self._serve
         raise AttributeError(name)
@@ -206,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
                 left -= len(piece)
 
     def _linger(self) -> None:
-        """Closing with unread bytes resets the connection and may take the answer with it."""
+        """Read on for a moment: closing with unread bytes resets the connection, and the client may lose the answer."""
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(LINGER_SECONDS)
@@ -226,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         return self._emulator.clock.http_date()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Paths carry session ids, so nothing is printed; `/_emulator/requests` tells."""
+        """Print nothing: paths contain session ids, which are keys. `/_emulator/requests` shows the log."""
 
 
 class EmulatorServer(socketserver.ThreadingTCPServer):
@@ -250,7 +250,7 @@ class EmulatorServer(socketserver.ThreadingTCPServer):
         return f"{'https' if self.tls else 'http'}://{host!s}:{port}"
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """In the connection's own thread, so a slow handshake delays nobody."""
+        """Make the TLS handshake in the connection's own thread, so that a slow one delays no other."""
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls:
             request.settimeout(LINGER_SECONDS * 5)
@@ -262,7 +262,7 @@ class EmulatorServer(socketserver.ThreadingTCPServer):
                 self.shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news; anything else is a mistake of the emulator's."""
+        """Print a traceback, except where the client went away: any other error is a fault of the emulator."""
         error = sys.exc_info()[1]
         if not isinstance(error, (ConnectionError, TimeoutError, ssl.SSLError)):
             super().handle_error(request, client_address)

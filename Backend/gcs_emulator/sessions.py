@@ -1,10 +1,12 @@
-"""Resumable upload sessions: what the bucket has of an object that does not exist yet.
+"""Resumable upload sessions: the bytes that the bucket has of an object that does not exist yet.
 
-    DATA/sessions/ID.json     what was asked for at the start, and how it ended
+    DATA/sessions/ID.json     what the client asked for at the start, and how the session ended
     DATA/sessions/ID.data     the bytes; whole 256 KiB of them count as committed, and what a fault committed beyond
 
-How many bytes are committed is read from the data file's size, so a kill at any moment loses nothing that
-was told, and no chunk costs a second write.
+The size of the data file says how many bytes are committed, so that a kill at any moment loses no byte that a
+client was told of, and no chunk costs a second write.
+
+Source: https://cloud.google.com/storage/docs/resumable-uploads
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ SESSION_SECONDS = 7 * 86_400
 """https://cloud.google.com/storage/docs/resumable-uploads#session-uris"""
 
 OPEN, FINISHED, CANCELLED, EXPIRED = "open", "finished", "cancelled", "expired"
-NEVER_WAS = 404
+UNKNOWN = 404
 
 
 def whole_quanta(byte_count: int) -> int:
@@ -36,7 +38,7 @@ def whole_quanta(byte_count: int) -> int:
 
 @dataclass
 class Session:
-    """One session. Hold `lock` to look at or change anything below it."""
+    """One session. Take `lock` to read or change any field after it."""
 
     path: Path
     bucket: str
@@ -88,7 +90,7 @@ class Session:
         return session
 
     def settle(self, most_bytes: int | None = None) -> None:
-        """Forget what is not committed (and, for a fault, what lies beyond `most_bytes`)."""
+        """Drop the bytes that are not committed (and, for a fault, those beyond `most_bytes`)."""
         with self.lock:
             committed = self.committed_bytes
             if most_bytes is not None and whole_quanta(most_bytes) < committed:
@@ -98,7 +100,7 @@ class Session:
             self.received_bytes = committed
 
     def commit_exactly(self, byte_count: int) -> None:
-        """For a fault: so many bytes are committed, in whole 256 KiB or not."""
+        """For a fault: commit exactly so many bytes, in whole 256 KiB or not."""
         with self.lock:
             self.odd_bytes = self.received_bytes = min(byte_count, self.received_bytes)
             self.committed_crc = None
@@ -106,7 +108,7 @@ class Session:
             self.save()
 
     def crc(self) -> int:
-        """Of the committed bytes; read again after a restart."""
+        """The CRC32C of the committed bytes; they are read again after a restart."""
         if self.committed_crc is None:
             self.committed_crc = crc_of_file(self.data_path, self.committed_bytes)
         return self.committed_crc
@@ -119,7 +121,7 @@ class Session:
 
 
 class ChunkWriter:
-    """Appends one chunk. A later chunk of the same session takes over: this one's connection is cut."""
+    """Appends one chunk. Where a later chunk of the same session arrives, this one's connection is cut."""
 
     def __init__(self, session: Session, offset_bytes: int) -> None:
         self._session = session
@@ -127,7 +129,7 @@ class ChunkWriter:
             session.writer = self
             session.settle()
             self.crc = session.crc()
-            # Bytes that were persisted already are ignored, as the service documents it.
+            # The service ignores bytes that it has already (documented under the address above).
             self._skip_bytes = session.committed_bytes - offset_bytes
             self._descriptor = os.open(session.data_path, os.O_WRONLY | os.O_CREAT, 0o644)
 
@@ -144,7 +146,7 @@ class ChunkWriter:
             self._sum_up(piece)
 
     def _sum_up(self, piece: bytes) -> None:
-        """Two running sums: of everything, and of what is committed."""
+        """Keep two running sums: of all bytes, and of those committed."""
         session = self._session
         before = session.received_bytes
         session.received_bytes += len(piece)
@@ -171,7 +173,7 @@ class Sessions:
         self._drop_strays()
 
     def _recovered(self, session: Session) -> Session:
-        """A kill may have come between the object's commit and the session's."""
+        """Finish a session that a kill left open after its object was committed."""
         if session.state == OPEN:
             live = self._storage.bucket(session.bucket).live(session.name)
             if live and live.get("_session") == session.path.stem:
@@ -184,13 +186,13 @@ class Sessions:
                 path.unlink()
 
     def temporary_path(self) -> Path:
-        """For a body that has no session; gone after a restart."""
+        """A path for a body that has no session; a restart removes the file."""
         return self._folder / f"{secrets.token_hex(16)}.body"
 
     def start(
         self, bucket: str, name: str, resource: Resource, preconditions: Preconditions, declared_bytes: int | None
     ) -> str:
-        """The new session's id, which is a key."""
+        """Store a new session and return its id, which authorises writes like a key."""
         key = secrets.token_urlsafe(48)
         session = Session(
             path=self._folder / f"{key}.json",
@@ -207,7 +209,7 @@ class Sessions:
         return key
 
     def find(self, key: str) -> Session:
-        """404 for what never was, 410 for what is older than a week, 499 for what was cancelled."""
+        """Refuses with 404 an unknown id, with 410 a session older than a week, with 499 a cancelled one."""
         with self._lock:
             session = self._sessions.get(key)
         if session is None:
@@ -226,11 +228,11 @@ class Sessions:
         return {state: states.count(state) for state in (OPEN, FINISHED, CANCELLED, EXPIRED)}
 
     def expire(self, status: int) -> int:
-        """End every open session, as the service may; with 404 it is as if they never were."""
+        """End every open session, as the service may; with 404 they are unknown from then on."""
         with self._lock:
             open_ones = {key: one for key, one in self._sessions.items() if one.state == OPEN}
             for key, session in open_ones.items():
-                if status == NEVER_WAS:
+                if status == UNKNOWN:
                     del self._sessions[key]
                     session.path.unlink()
                     session.data_path.unlink(missing_ok=True)

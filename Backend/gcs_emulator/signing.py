@@ -1,6 +1,6 @@
-"""V4 signed URLs: shape, expiry, and the signature where the signer's key was given at the start.
+"""V4 signed URLs: parameters, expiry, and the signature where the signer's key was given at the start.
 
-https://cloud.google.com/storage/docs/authentication/canonical-requests
+Source: https://cloud.google.com/storage/docs/authentication/canonical-requests
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ PARAMETERS = (
     "X-Goog-Signature",
 )  # fmt: skip
 LONGEST_SECONDS = 604_800
+"""https://cloud.google.com/storage/docs/access-control/signed-urls"""
 
 
 class SignatureCheck:

@@ -1,8 +1,8 @@
-"""Buckets and their objects, in memory for speed and on disk for ``kill -9``.
+"""Buckets and their objects, in memory for speed and on disk so that they survive ``kill -9``.
 
 DATA/generation                     the last generation given out
 DATA/buckets/B/bucket.json          settings
-DATA/buckets/B/objects/KEY.json     an object's resource: its rename is the moment the object exists
+DATA/buckets/B/objects/KEY.json     an object's resource; the object exists from its rename on
 DATA/buckets/B/objects/GENERATION.data
 """
 
@@ -35,7 +35,7 @@ MAX_NAME_BYTES = 1024
 
 
 class Storage:
-    """Every bucket of one emulator. `lock` guards resources, never bytes on their way."""
+    """Every bucket of one emulator. `lock` guards resources and is never held while bytes arrive."""
 
     def __init__(self, folder: Path, clock: EmulatorClock) -> None:
         self.lock = threading.RLock()
@@ -56,9 +56,9 @@ class Storage:
         with self.lock:
             return list(self._buckets.values())
 
-    def create_bucket(self, wanted: Resource) -> Bucket:
-        """409 where it exists, as for a caller who owns it."""
-        name = str(wanted.get("name", ""))
+    def create_bucket(self, sent: Resource) -> Bucket:
+        """Refuses with 409 a name that exists, in the words for a caller who owns the bucket."""
+        name = str(sent.get("name", ""))
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name):
             raise invalid(f"Invalid bucket name: '{name}'")
         with self.lock:
@@ -67,20 +67,20 @@ class Storage:
                 raise answers.Refusal(409, "conflict", message)
             folder = self._folder / name
             (folder / "objects").mkdir(parents=True)
-            write_json(folder / "bucket.json", _new_bucket(wanted, self.clock.now()))
+            write_json(folder / "bucket.json", _new_bucket(sent, self.clock.now()))
             self._buckets[name] = Bucket(self, folder)
             return self._buckets[name]
 
     def new_generation(self) -> int:
-        """Microseconds since the epoch, strictly growing, also when the clock is put back."""
+        """Microseconds since the epoch, strictly growing, also after the clock was set back."""
         with self.lock:
             self._last_generation = max(int(self.clock.now() * 1e6), self._last_generation + 1)
             write_all(self._generation_file, b"%020d" % self._last_generation, 0)
             return self._last_generation
 
 
-def _new_bucket(wanted: Resource, now: float) -> Resource:
-    name = wanted["name"]
+def _new_bucket(sent: Resource, now: float) -> Resource:
+    name = sent["name"]
     settings: Resource = {
         "kind": "storage#bucket",
         "id": name,
@@ -98,7 +98,7 @@ def _new_bucket(wanted: Resource, now: float) -> Resource:
         "softDeletePolicy": {"retentionDurationSeconds": "604800", "effectiveTime": rfc3339(now)},
         "_deniedPermissions": [],
     }
-    return settings | {key: wanted[key] for key in BUCKET_SETTINGS if key in wanted}
+    return settings | {key: sent[key] for key in BUCKET_SETTINGS if key in sent}
 
 
 class Bucket:
@@ -118,7 +118,7 @@ class Bucket:
         self._drop_strays()
 
     def _drop_strays(self) -> None:
-        """Data whose resource was never written, or was replaced, before a kill."""
+        """Remove data whose resource was not written, or was replaced, before a kill."""
         alive = {self.data_path(resource) for resource in self._objects.values()}
         for path in self._objects_folder.iterdir():
             if path.suffix == ".new" or (path.suffix == ".data" and path not in alive):
@@ -137,14 +137,17 @@ class Bucket:
                 else:
                     self.settings[key] = value
             if self.settings.get("retentionPolicy") != policy_before:
-                self._retain_anew()
+                self._apply_retention()
             self.settings["metageneration"] = str(int(self.settings["metageneration"]) + 1)
             self.settings["updated"] = rfc3339(self._storage.clock.now())
             write_json(self._folder / "bucket.json", self.settings)
             return self.settings
 
-    def _retain_anew(self) -> None:
-        """A retention policy holds for objects old and new."""
+    def _apply_retention(self) -> None:
+        """Apply a new retention policy to the objects that exist.
+
+        Source: https://cloud.google.com/storage/docs/bucket-lock
+        """
         for resource in self._objects.values():
             resource.pop("retentionExpirationTime", None)
             self._set_retention(resource, resource.get("_retained_from", from_rfc3339(resource["timeCreated"])))
@@ -199,25 +202,31 @@ class Bucket:
         with self._storage.lock:
             yield from [self._objects[name] for name in self._names]
 
-    def put(self, wanted: Resource, data: Path, preconditions: Preconditions) -> Resource:
-        """Make the object exist with `data` (linked, the caller removes its own name). All or nothing."""
+    def put(self, sent: Resource, data: Path, preconditions: Preconditions) -> Resource:
+        """Create the object from the file `data`, or change nothing.
+
+        1. Check the preconditions, and that no hold or retention keeps the object under that name.
+        2. Take a new generation and link the data under it; the caller removes its own name of the file.
+        3. Write the resource: from its rename on the new object exists.
+        4. Remove the data of the former object.
+        """
         with self._storage.lock:
-            name = str(wanted["name"])
+            name = str(sent["name"])
             former = self._objects.get(name)
             preconditions.check(former)
             if former:
                 self.refuse_if_kept(former)
             generation = self._storage.new_generation()
-            resource = self._new_object(wanted, generation)
+            resource = self._new_object(sent, generation)
             self.data_path(resource).hardlink_to(data)
             self.save(resource)
             if former:
                 self.data_path(former).unlink(missing_ok=True)
             return dict(resource)
 
-    def _new_object(self, wanted: Resource, generation: int) -> Resource:
+    def _new_object(self, sent: Resource, generation: int) -> Resource:
         now = self._storage.clock.now()
-        name = wanted["name"]
+        name = sent["name"]
         resource: Resource = {
             "kind": "storage#object",
             "id": f"{self.name}/{name}/{generation}",
@@ -232,21 +241,24 @@ class Bucket:
             "timeFinalized": rfc3339(now),
             "timeStorageClassUpdated": rfc3339(now),
             "_data": str(generation),
-        } | wanted
-        if self.settings.get("defaultEventBasedHold") and "eventBasedHold" not in wanted:
+        } | sent
+        if self.settings.get("defaultEventBasedHold") and "eventBasedHold" not in sent:
             resource["eventBasedHold"] = True
         self._set_retention(resource, now)
         return resource
 
     def _set_retention(self, resource: Resource, since: float) -> None:
-        """An event-based hold keeps the period from starting."""
+        """Set when the retention ends. An event-based hold keeps the period from starting.
+
+        Source: https://cloud.google.com/storage/docs/object-holds
+        """
         resource["_retained_from"] = since
         period = (self.settings.get("retentionPolicy") or {}).get("retentionPeriod")
         if period is not None and not resource.get("eventBasedHold"):
             resource["retentionExpirationTime"] = rfc3339(since + int(period))
 
     def save(self, resource: Resource) -> None:
-        """The commit: memory follows the rename."""
+        """Commit the resource: on disk by a rename, then in memory."""
         name = str(resource["name"])
         resource["etag"] = hashlib.md5(f"{resource['generation']}/{resource['metageneration']}".encode()).hexdigest()
         write_json(self._resource_path(name), resource)
@@ -260,7 +272,7 @@ class Bucket:
     def patch(
         self, name: str, generation: int | None, changes: Resource, preconditions: Preconditions, *, replace: bool
     ) -> Resource:
-        """`replace` (the API's update) drops custom metadata that is not named."""
+        """Change writable fields; `replace` (the API's update) drops custom metadata that is not named."""
         with self._storage.lock:
             resource = dict(self._found(name, generation))
             preconditions.check(resource)
@@ -285,7 +297,7 @@ class Bucket:
             self.forget(resource)
 
     def forget(self, resource: Resource) -> None:
-        """Remove the object, whatever keeps it."""
+        """Remove the object without asking for holds and retention."""
         with self._storage.lock:
             name = str(resource["name"])
             self._resource_path(name).unlink()
@@ -314,7 +326,7 @@ def _change(resource: Resource, key: str, value: Any, *, replace: bool) -> None:
 
 
 def check_name(name: object) -> str:
-    """https://cloud.google.com/storage/docs/objects#naming"""
+    """Return a valid object name, or refuse with 400. Source: https://cloud.google.com/storage/docs/objects#naming"""
     if not name or not isinstance(name, str):
         raise answers.Refusal(400, "required", "Required")
     if len(name.encode()) > MAX_NAME_BYTES or "\r" in name or "\n" in name or name in {".", ".."}:

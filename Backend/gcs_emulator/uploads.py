@@ -1,6 +1,6 @@
 """Uploads: resumable sessions, multipart and media.
 
-https://cloud.google.com/storage/docs/performing-resumable-uploads and
+Sources: https://cloud.google.com/storage/docs/performing-resumable-uploads and
 https://cloud.google.com/storage/docs/json_api/v1/objects/insert
 """
 
@@ -46,7 +46,7 @@ STORAGE_CLASSES = frozenset(
 
 
 class ContentRange:
-    """``bytes 0-9/10``, ``bytes 0-9/*``, ``bytes */10``, ``bytes */*``; no header: the whole object."""
+    """``bytes 0-9/10``, ``bytes 0-9/*``, ``bytes */10``, ``bytes */*``; without the header the body is the object."""
 
     def __init__(self, header: str | None, length_bytes: int) -> None:
         self.first, self.last, self.asks = 0, length_bytes - 1, False
@@ -67,12 +67,12 @@ class ContentRange:
 
     @property
     def final(self) -> bool:
-        """The chunk ends the object. A query with a total ends it only where exactly so much is there."""
+        """Whether the chunk ends the object. A query does not: it ends it where exactly `total` bytes are there."""
         return not self.asks and self.total is not None and self.last + 1 >= self.total
 
 
 def kind_of_put(request: Request) -> str:
-    """What a PUT to a session is, for the faults and the log."""
+    """The kind of a PUT to a session, for the faults and the log."""
     header = request.headers.get("Content-Range")
     if header and "*/" in header:
         return "status" if header.strip().endswith("*/*") else "finalise"
@@ -101,7 +101,7 @@ class Uploads:
 
     def _start(self, request: Request) -> Answer:
         preconditions = Preconditions.parse(request.query)
-        resource = self._wanted(request, request.json())
+        resource = self._new_resource(request, request.json())
         preconditions.check(self._storage.bucket(request.bucket).live(request.name))
         if kind := request.headers.get("X-Upload-Content-Type"):
             resource.setdefault("contentType", kind)
@@ -115,8 +115,8 @@ class Uploads:
         location = f"{place}?uploadType=resumable&name={quote(request.name, safe='')}&upload_id={key}"
         return Answer(200, b"", {"Location": location, "X-GUploader-UploadID": key})
 
-    def _wanted(self, request: Request, sent: Resource) -> Resource:
-        """The resource as the client wants it, with what is not emulated refused."""
+    def _new_resource(self, request: Request, sent: Resource) -> Resource:
+        """The resource that the client asks for. Refuses with 501 fields that are not emulated."""
         named, body_name = request.query.get("name"), sent.get("name")
         if named and body_name and named != body_name:
             raise invalid(f"Value '{body_name}' in content does not agree with value '{named}'.")
@@ -125,14 +125,14 @@ class Uploads:
         request.name = check_name(named or body_name or "")
         metadata = sent.get("metadata") or {}
         if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-            raise invalid("Invalid metadata: names and texts are wanted.")
+            raise invalid("Invalid metadata: expected an object of texts.")
         wanted = {key: value for key, value in sent.items() if key != "bucket" and value is not None}
         if wanted.get("storageClass", "STANDARD") not in STORAGE_CLASSES:
             raise invalid(f"Invalid argument: storage class {wanted['storageClass']}")
         return wanted | {"name": request.name}
 
     def _media(self, request: Request) -> Answer:
-        wanted = self._wanted(request, {"contentType": request.headers.get("Content-Type")})
+        wanted = self._new_resource(request, {"contentType": request.headers.get("Content-Type")})
         return self._whole(request, wanted, tail=b"")
 
     def _multipart(self, request: Request) -> Answer:
@@ -146,15 +146,15 @@ class Uploads:
             sent = json.loads(str(first.get_payload()))
         except ValueError as error:
             raise Refusal(400, "parseError", "Parse Error") from error
-        # A part without headers begins with the empty line that ends them.
+        # A part without headers begins with an empty line (RFC 2046, 5.1).
         head = request.body.read_until(b"\r\n\r\n", MAX_HEAD_BYTES, before=b"\r\n")
         second = email.message_from_bytes(head.removeprefix(b"\r\n"))
-        wanted = self._wanted(request, sent)
+        wanted = self._new_resource(request, sent)
         wanted.setdefault("contentType", second.get_content_type())
         return self._whole(request, wanted, tail=b"\r\n--" + boundary + b"--")
 
     def _whole(self, request: Request, wanted: Resource, *, tail: bytes) -> Answer:
-        """Take the rest of the body as the object's bytes, less the multipart `tail`."""
+        """Store the rest of the body, without the multipart `tail`, as the object."""
         preconditions = Preconditions.parse(request.query)
         path = self._sessions.temporary_path()
         try:
@@ -172,33 +172,33 @@ class Uploads:
         request.allow("name", "uploadType", "upload_id", *PARAMETERS)
         session = self._sessions.find(request.query.get("upload_id", ""))
         request.bucket, request.name = session.bucket, session.name
-        wanted = ContentRange(request.headers.get("Content-Range"), request.body.length_bytes)
-        request.offset_bytes = None if wanted.asks else wanted.first
+        content_range = ContentRange(request.headers.get("Content-Range"), request.body.length_bytes)
+        request.offset_bytes = None if content_range.asks else content_range.first
         if session.state == FINISHED and session.finished:
             return _object_answer(session.finished)
-        _check_total(session, wanted)
-        if wanted.asks:
-            return self._query(request, session, wanted)
-        return self._chunk(request, session, wanted)
+        _check_total(session, content_range)
+        if content_range.asks:
+            return self._query(request, session, content_range)
+        return self._chunk(request, session, content_range)
 
-    def _query(self, request: Request, session: Session, wanted: ContentRange) -> Answer:
+    def _query(self, request: Request, session: Session, content_range: ContentRange) -> Answer:
         with session.lock:
-            if session.committed_bytes != wanted.total:
+            if session.committed_bytes != content_range.total:
                 return _incomplete(session)
             session.writer = None
             session.settle()
             return self._finish(request, session, session.crc())
 
-    def _chunk(self, request: Request, session: Session, wanted: ContentRange) -> Answer:
-        self._refuse_small_chunk(wanted, request.body.length_bytes)
+    def _chunk(self, request: Request, session: Session, content_range: ContentRange) -> Answer:
+        self._refuse_small_chunk(content_range, request.body.length_bytes)
         with session.lock:
-            if wanted.first > session.committed_bytes:
-                raise _gap(wanted.first, session.committed_bytes)
-            writer = ChunkWriter(session, wanted.first)
+            if content_range.first > session.committed_bytes:
+                raise _gap(content_range.first, session.committed_bytes)
+            writer = ChunkWriter(session, content_range.first)
         try:
             for piece in request.body.pieces():
                 writer.write(piece)
-            return self._after_chunk(request, session, writer, wanted)
+            return self._after_chunk(request, session, writer, content_range)
         finally:
             with session.lock:
                 if session.writer is writer:
@@ -207,8 +207,8 @@ class Uploads:
             writer.close()
 
     @staticmethod
-    def _refuse_small_chunk(wanted: ContentRange, length_bytes: int) -> None:
-        if not wanted.final and length_bytes < QUANTUM_BYTES:
+    def _refuse_small_chunk(content_range: ContentRange, length_bytes: int) -> None:
+        if not content_range.final and length_bytes < QUANTUM_BYTES:
             raise Refusal(
                 400,
                 "invalid",
@@ -218,24 +218,26 @@ class Uploads:
                 plain=True,
             )
 
-    def _after_chunk(self, request: Request, session: Session, writer: ChunkWriter, wanted: ContentRange) -> Answer:
+    def _after_chunk(
+        self, request: Request, session: Session, writer: ChunkWriter, content_range: ContentRange
+    ) -> Answer:
         with session.lock:
             if session.writer is not writer:
                 raise Cut
             fault = request.fault
             if fault and fault.action == "partial_commit":
-                session.settle(wanted.first + fault.commit_bytes)
+                session.settle(content_range.first + fault.commit_bytes)
                 return _incomplete(session)
             if fault and fault.action == "odd_commit":
-                session.commit_exactly(wanted.first + fault.commit_bytes)
+                session.commit_exactly(content_range.first + fault.commit_bytes)
                 return _incomplete(session)
-            if wanted.final:
+            if content_range.final:
                 return self._finish(request, session, writer.crc)
             session.settle()
             return _incomplete(session)
 
     def _finish(self, request: Request, session: Session, crc: int) -> Answer:
-        """The session's bytes become the object; a refusal leaves the session as it was."""
+        """Make the object from the session's bytes; a refusal leaves the session as it was."""
         path = session.data_path
         if not path.exists():
             path.touch()
@@ -262,18 +264,19 @@ class Uploads:
         return Answer(499)
 
 
-def _check_total(session: Session, wanted: ContentRange) -> None:
-    if wanted.total is not None and session.declared_bytes not in {None, wanted.total}:
+def _check_total(session: Session, content_range: ContentRange) -> None:
+    if content_range.total is not None and session.declared_bytes not in {None, content_range.total}:
         message = (
-            f"X-Upload-Content-Length was {session.declared_bytes}, but the total in Content-Range is {wanted.total}."
+            f"X-Upload-Content-Length was {session.declared_bytes}, "
+            f"but the total in Content-Range is {content_range.total}."
         )
         raise Refusal(400, "invalid", message, plain=True)
-    if wanted.total is not None and wanted.last + 1 > wanted.total:
+    if content_range.total is not None and content_range.last + 1 > content_range.total:
         raise Refusal(400, "invalid", "Content-Range goes beyond its total.", plain=True)
 
 
 def _checked(request: Request, wanted: Resource, path: Path, crc: int) -> str:
-    """The object's CRC32C, once every sum that was given, in the header or the metadata, agrees."""
+    """Return the object's CRC32C; refuse with 400 where a sum in the header or the metadata differs."""
     header = parse_goog_hash(request.headers.get("X-Goog-Hash"))
     calculated = encode_crc(crc)
     for provided in (header.get("crc32c"), wanted.get("crc32c")):
@@ -286,7 +289,7 @@ def _checked(request: Request, wanted: Resource, path: Path, crc: int) -> str:
 
 
 def _gap(offset_bytes: int, committed_bytes: int) -> Refusal:
-    """As the service words it, two blanks and all; clients tell it from a passing 503 by that."""
+    """The words of the service, with its two blanks: clients tell it from a passing 503 by them."""
     message = (
         f"Invalid request.  According to the Content-Range header, the upload offset is {offset_bytes} byte(s), "
         f"which exceeds already uploaded size of {committed_bytes} byte(s)."
@@ -295,7 +298,7 @@ def _gap(offset_bytes: int, committed_bytes: int) -> Refusal:
 
 
 def _incomplete(session: Session) -> Answer:
-    """308, with ``Range`` only where something is committed."""
+    """308, with ``Range`` only where bytes are committed."""
     headers = {"X-GUploader-UploadID": session.path.stem}
     if session.committed_bytes:
         headers["Range"] = f"bytes=0-{session.committed_bytes - 1}"
@@ -317,7 +320,7 @@ def _boundary(request: Request) -> bytes:
 
 
 def _take(request: Request, path: Path, tail: bytes) -> int:
-    """Store the rest of the body; the object's length, once the multipart tail is cut off."""
+    """Store the rest of the body without the multipart tail; return the length."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         length = 0

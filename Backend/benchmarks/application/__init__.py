@@ -1,7 +1,7 @@
-"""The whole application: rows created through the API, a real worker, real processes.
+"""Measures the whole application: rows created through the API, a real web server, a real worker.
 
-The clock starts when the request is accepted (its 200 has arrived) and stops when the last row is verified,
-as the database says. Every row is then compared with what the bucket holds.
+The clock starts when the request is accepted (its 200 has arrived) and stops when the database says that the
+last row is verified. Every row is then compared with the object in the bucket.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.application.databases import ROWS, STATUSES, WORKERS, Databases, Look, verified_and_failed
+from benchmarks.application.databases import ROWS, STATUSES, WORKERS, Databases, Observer, verified_and_failed
 from benchmarks.application.procfs import cpu_seconds_of_session, peak_bytes
 from benchmarks.application.seed import PASSWORD, USER
-from benchmarks.clients import BACKEND, Field
+from benchmarks.clients import BACKEND, Course
 from benchmarks.data import Dataset
 from benchmarks.figures import Run
 from benchmarks.measure import running
@@ -34,7 +34,7 @@ from benchmarks.sink import BUCKET, Sink, free_port
 from offload.source import MARKER_NAME
 
 AT_ONCE = 16
-"""As everybody on the thin line. On a quick one the worker begins fewer by itself."""
+"""As all clients on the thin line. On a quick line the worker starts fewer by itself."""
 LOOK_SECONDS = 0.01
 START_SECONDS = 60
 PATIENCE_SECONDS = 600
@@ -45,7 +45,7 @@ _OURS = ("GCP_", "COLDREEL_", "DJANGO_", "DATABASE_URL", "MEDIA_ROOT", "CORS_", 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A contestant. `databases` is where its rows live; without one, `missing` says why."""
+    """A contestant. Its rows are in `databases`; where that is None, `missing` says why."""
 
     name: str
     databases: Databases | None
@@ -59,64 +59,68 @@ class Application:
         del line
         return self.missing
 
-    def run(self, place: Field) -> Run:
-        place.sink.reset()
-        runs = place.tools.home / "runs"
+    def run(self, course: Course) -> Run:
+        course.sink.reset()
+        runs = course.tools.home / "runs"
         runs.mkdir(exist_ok=True)
         try:
-            return self._run(place, runs)
+            return self._run(course, runs)
         except (BenchError, OSError, sqlite3.Error, psycopg.Error) as error:
             return Run(0.0, 0.0, 0, problem=str(error))
 
-    def _run(self, place: Field, runs: Path) -> Run:
+    def _run(self, course: Course, runs: Path) -> Run:
         assert self.databases is not None
-        # Below our home, because hard links do not leave a file system.
+        # Below our home, because a hard link cannot point to another file system.
         with ExitStack() as stack:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=runs)))
-            media = _link_media(home, place.dataset)
+            media = _link_media(home, course.dataset)
             seed = _Seed(home, media)
-            url = stack.enter_context(self.databases.fresh(place.dataset.name, seed, home))
-            look = stack.enter_context(self.databases.look(url))
-            settings = _settings(home, media, url, place.sink)
-            return _measured(place, look, home, settings)
+            url = stack.enter_context(self.databases.fresh(course.dataset.name, seed, home))
+            observer = stack.enter_context(self.databases.observe(url))
+            settings = _settings(home, media, url, course.sink)
+            return _measured(course, observer, home, settings)
 
 
-def _measured(place: Field, look: Look, home: Path, settings: dict[str, str]) -> Run:
+def _measured(course: Course, observer: Observer, home: Path, settings: dict[str, str]) -> Run:
     port = free_port()
     with (
         _started(["run_web", "--host", "127.0.0.1", "--port", str(port)], settings, home / "web.log") as web,
         _started(["run_worker"], settings, home / "worker.log") as worker,
     ):
         token = _token_when_up(port, web, home)
-        _wait_for_an_idle_worker(worker, look, home)
-        tally = look.tally()
+        _wait_for_idle_worker(worker, observer, home)
+        commit_count = observer.commit_count()
         cpu, web_cpu = cpu_seconds_of_session(worker.pid), cpu_seconds_of_session(web.pid)
         asked_at = time.monotonic()
         answer = _post(port, "recordings/transfer-to-gcp/", {"batch_size": AT_ONCE}, token)
         began = time.monotonic()
-        problem = _wait_until_verified(look, place.dataset, answer, worker)
+        problem = _wait_until_verified(observer, course.dataset, answer, worker)
         wall = time.monotonic() - began
         cpu, web_cpu = cpu_seconds_of_session(worker.pid) - cpu, cpu_seconds_of_session(web.pid) - web_cpu
         peak = peak_bytes(worker.pid) if worker.poll() is None else 0
-        problem = problem or _what_is_wrong(look, place)
-        stats = place.sink.stats()
-    look.wait_until_alone()
-    after = look.tally()
-    extra = {"request_seconds": began - asked_at, "web_cpu_seconds": web_cpu, "commits": after.commits - tally.commits}
-    if after.transactions is not None and tally.transactions is not None:
-        extra["transactions"] = after.transactions - tally.transactions
+        problem = problem or _what_is_wrong(observer, course)
+        stats = course.sink.stats()
+    observer.wait_until_alone()
+    after = observer.commit_count()
+    extra = {
+        "request_seconds": began - asked_at,
+        "web_cpu_seconds": web_cpu,
+        "commits": after.commits - commit_count.commits,
+    }
+    if after.transactions is not None and commit_count.transactions is not None:
+        extra["transactions"] = after.transactions - commit_count.transactions
     return Run(wall, cpu, peak, stats["conns"], tuple(stats["spoke"]), problem, extra)
 
 
 class _Seed:
-    """Fills a database by a process of its own, with this run's media root."""
+    """Fills a database in a process of its own, with the files of this run's media root."""
 
     def __init__(self, home: Path, media: Path) -> None:
         self._home = home
         self._media = media
 
     def __call__(self, url: str) -> None:
-        settings = _outer() | {
+        settings = _inherited_environment() | {
             "COLDREEL_ENV_FILE": os.devnull,
             "COLDREEL_HOME": str(self._home),
             "MEDIA_ROOT": str(self._media),
@@ -129,8 +133,8 @@ class _Seed:
 
 
 def _settings(home: Path, media: Path, url: str, sink: Sink) -> dict[str, str]:
-    """All else is as it is by default."""
-    return _outer() | {
+    """The environment of the product's processes; every other setting has its default."""
+    return _inherited_environment() | {
         "COLDREEL_ENV_FILE": os.devnull,
         "COLDREEL_HOME": str(home),
         "MEDIA_ROOT": str(media),
@@ -144,7 +148,7 @@ def _settings(home: Path, media: Path, url: str, sink: Sink) -> dict[str, str]:
     }
 
 
-def _outer() -> dict[str, str]:
+def _inherited_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
 
 
@@ -159,7 +163,7 @@ def _link_media(home: Path, dataset: Dataset) -> Path:
 
 @contextmanager
 def _started(command: list[str], settings: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """One of `manage.py`'s commands."""
+    """Run a command of `manage.py` until the end of the block."""
     manage = [sys.executable, str(BACKEND / "manage.py"), *command]
     with log.open("wb") as out, running(manage, environment=settings, output=out, folder=BACKEND) as process:
         yield process
@@ -185,25 +189,27 @@ def _post(port: int, path: str, body: dict[str, Any], token: str = "") -> dict[s
         return found
 
 
-def _wait_for_an_idle_worker(worker: subprocess.Popen[bytes], look: Look, home: Path) -> None:
+def _wait_for_idle_worker(worker: subprocess.Popen[bytes], observer: Observer, home: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     before = 0.0
     while time.monotonic() < deadline and worker.poll() is None:
         now = cpu_seconds_of_session(worker.pid)
-        if look.rows(WORKERS) != [(0,)] and now - before <= QUIET_CPU_SECONDS:
+        if observer.rows(WORKERS) != [(0,)] and now - before <= QUIET_CPU_SECONDS:
             return
         before = now
         time.sleep(QUIET_SECONDS)
     raise BenchError(f"the worker did not start: {_tail(home / 'worker.log')}")
 
 
-def _wait_until_verified(look: Look, dataset: Dataset, answer: dict[str, Any], worker: subprocess.Popen[bytes]) -> str:
-    """Empty, or why it will not come to that."""
+def _wait_until_verified(
+    observer: Observer, dataset: Dataset, answer: dict[str, Any], worker: subprocess.Popen[bytes]
+) -> str:
+    """Wait until every row is verified; return an empty text, or why that will not happen."""
     if answer["initiated_transfers"] != dataset.count:
         return f"{answer['initiated_transfers']} of {dataset.count} transfers were started"
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        verified, failed = verified_and_failed(dict(look.rows(STATUSES)))
+        verified, failed = verified_and_failed(dict(observer.rows(STATUSES)))
         if verified == dataset.count:
             return ""
         if failed or worker.poll() is not None:
@@ -212,13 +218,13 @@ def _wait_until_verified(look: Look, dataset: Dataset, answer: dict[str, Any], w
     return f"not done after {PATIENCE_SECONDS} s"
 
 
-def _what_is_wrong(look: Look, place: Field) -> str:
-    """Every row against the object that it names, and every object against its file."""
-    objects = place.sink.objects()
-    wrong = [path for path, size, crc32c in look.rows(ROWS) if objects.get(path) != (size, crc32c)]
+def _what_is_wrong(observer: Observer, course: Course) -> str:
+    """Compare every row with its object, and every object with its file; empty where all are right."""
+    objects = course.sink.objects()
+    wrong = [path for path, size, crc32c in observer.rows(ROWS) if objects.get(path) != (size, crc32c)]
     if wrong:
         return f"{len(wrong)} rows differ from their objects"
-    return place.sink.what_is_wrong(place.dataset)
+    return course.sink.what_is_wrong(course.dataset)
 
 
 def _tail(log: Path) -> str:

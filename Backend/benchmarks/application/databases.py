@@ -1,4 +1,4 @@
-"""A fresh database a run, and what is seen in it from outside: how far the transfers are, how many commits."""
+"""A fresh database for each run, observed by a connection of its own: states of the transfers, number of commits."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ WORKERS = "SELECT count(*) FROM cctv_workerprocess"
 SETTLE_SECONDS = 5
 
 Seed = Callable[[str], None]
-"""Fills the database of that DATABASE_URL, which is empty or was filled for another data set."""
+"""Fills the database at that DATABASE_URL, which is empty or was filled for another data set."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """How often a database was committed so far. `transactions` counts those that only read as well.
+class CommitCount:
+    """How many commits a database has seen. `transactions` counts those that only read as well.
 
-    Two of them are to be subtracted: where they begin to count is their own business.
+    Subtract two counts to measure: each kind of database begins to count at another moment.
     """
 
     commits: int
     transactions: int | None = None
 
 
-class Look(Protocol):
-    """A connection from outside, which only reads."""
+class Observer(Protocol):
+    """A connection beside those of the product, which only reads."""
 
     def rows(self, query: str) -> list[tuple[Any, ...]]: ...
 
-    def tally(self) -> Tally: ...
+    def commit_count(self) -> CommitCount: ...
 
     def wait_until_alone(self) -> None:
-        """After the product's processes have ended: their connections take a moment longer."""
+        """Wait for the end of other connections: they outlive the product's processes by a moment."""
         ...
 
 
 class Databases(Protocol):
     def fresh(self, template: str, seed: Seed, folder: Path) -> Any:
-        """A context with the URL of a new copy of the template, which `seed` fills on first use."""
+        """A context with the URL of a new copy of the template; `seed` fills the template on first use."""
         ...
 
-    def look(self, url: str) -> Any:
-        """A context with a Look."""
+    def observe(self, url: str) -> Any:
+        """A context with an Observer."""
         ...
 
 
-class SqliteLook:
+class SqliteObserver:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._index = path.with_name(f"{path.name}-shm")
         self._connection = connection
@@ -67,17 +67,17 @@ class SqliteLook:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(query).fetchall()
 
-    def tally(self) -> Tally:
-        """The counter `iChange` of the WAL index's header: one up for each transaction that wrote.
+    def commit_count(self) -> CommitCount:
+        """The counter `iChange` of the WAL index's header, which grows by one with each transaction that wrote.
 
-        https://www.sqlite.org/walformat.html#the_wal_index_header. It starts anew with the file, which stays
-        as long as a connection is open: this one.
+        Source: https://www.sqlite.org/walformat.html#the_wal_index_header. The counter starts again with the file,
+        which exists as long as a connection is open; this one is.
         """
         with self._index.open("rb") as file:
-            return Tally(int.from_bytes(file.read(12)[8:12], "little"))
+            return CommitCount(int.from_bytes(file.read(12)[8:12], "little"))
 
     def wait_until_alone(self) -> None:
-        """There is nobody to wait for: an ended process holds no connection to a file."""
+        """Returns at once: the connections of an ended process are closed with it."""
 
 
 class SqliteDatabases:
@@ -96,16 +96,16 @@ class SqliteDatabases:
         yield f"sqlite:///{path}"
 
     @contextmanager
-    def look(self, url: str) -> Iterator[SqliteLook]:
+    def observe(self, url: str) -> Iterator[SqliteObserver]:
         path = Path(urlsplit(url).path.removeprefix("/"))
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30, isolation_level=None)
         with closing(connection):
-            look = SqliteLook(path, connection)
-            look.rows(WORKERS)
-            yield look
+            observer = SqliteObserver(path, connection)
+            observer.rows(WORKERS)
+            yield observer
 
 
-class PostgresLook:
+class PostgresObserver:
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         self._connection = connection
         self._queries = 0
@@ -115,10 +115,10 @@ class PostgresLook:
         self._queries += 1
         return self._connection.execute(query).fetchall()  # type: ignore[call-overload, no-any-return]
 
-    def tally(self) -> Tally:
-        """Commit records in the write-ahead log, and what pg_stat_database counted but for our own queries.
+    def commit_count(self) -> CommitCount:
+        """Commit records in the write-ahead log, and the count of pg_stat_database without this connection's queries.
 
-        There each connection adds its own once a second, and when it ends.
+        Each connection adds its transactions to pg_stat_database once a second, and when it ends.
         """
         records = f"pg_get_wal_records_info('{self._begun_at}', pg_current_wal_flush_lsn())"
         ((commits,),) = self.rows(
@@ -127,7 +127,7 @@ class PostgresLook:
         self.rows("SELECT pg_stat_force_next_flush()")
         own = self._queries
         ((all_of_them,),) = self.rows("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
-        return Tally(int(commits), int(all_of_them) - own)
+        return CommitCount(int(commits), int(all_of_them) - own)
 
     def wait_until_alone(self) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -137,7 +137,7 @@ class PostgresLook:
 
 
 class PostgresDatabases:
-    """Durable, as PostgreSQL is by default. Made once: a database a run is cheap, a cluster is not."""
+    """Databases of one cluster, durable as PostgreSQL is by default: a new database is cheap, a new cluster is not."""
 
     def __init__(self, cluster: ThrowawayPostgres) -> None:
         self._cluster = cluster
@@ -163,9 +163,9 @@ class PostgresDatabases:
             self._admin(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextmanager
-    def look(self, url: str) -> Iterator[PostgresLook]:
+    def observe(self, url: str) -> Iterator[PostgresObserver]:
         with psycopg.connect(url, autocommit=True) as connection:
-            yield PostgresLook(connection)
+            yield PostgresObserver(connection)
 
     def _url(self, name: str) -> str:
         return f"{self._cluster.url.rsplit('/', 1)[0]}/{name}"

@@ -1,4 +1,4 @@
-"""What the kernel knows of running processes."""
+"""CPU time and memory of running processes, read from /proc (proc(5))."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds_of_session(leader: int) -> float:
-    """User and system of every live process of the session, and of their children that they waited for."""
+    """User and system time of every live process of the session, and of the children that they waited for."""
     ticks = 0
     for fields in _processes():
         if int(fields[3]) == leader:
@@ -30,5 +30,5 @@ def _processes() -> Iterator[list[str]]:
         try:
             text = path.read_text()
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended meanwhile
         yield text.rpartition(")")[2].split()

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.application.seed`: a migrated database with a user and a recording a file of MEDIA_ROOT.
+"""`python -m benchmarks.application.seed`: migrates a database and adds a user and a recording for each file.
 
-One that was seeded for other files is taken over: migrations are what takes time.
-Its settings come from the environment, as the product's own.
+The files are those of MEDIA_ROOT. A database that was filled for other files is used again: its migrations are what
+takes time. Its settings come from the environment, like those of the product.
 """
 
 from __future__ import annotations

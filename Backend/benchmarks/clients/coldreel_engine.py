@@ -1,4 +1,4 @@
-"""The engine alone: every safety on, the journal in memory. Arguments: url bucket folder ca-file uploads-at-once."""
+"""Coldreel's engine with all its checks and no database. Arguments: url bucket folder ca-file uploads-at-once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from offload.uploader import UploadJob, UploadSettings, upload
 
 
 class NoJournal:
-    """The database beside the stream is measured with the whole application."""
+    """Keeps nothing: the cost of the database is measured with the whole application."""
 
     def session_started(self, session: object) -> None: ...
     def session_dropped(self) -> None: ...

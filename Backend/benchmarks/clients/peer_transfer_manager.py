@@ -20,7 +20,7 @@ def main() -> None:
         names,
         source_directory=folder,
         blob_name_prefix="recordings/",
-        # Processes where the cores are what is short, threads where the line is.
+        # Processes where the cores are the limit, threads where the line is.
         worker_type=transfer_manager.PROCESS if workers <= CORES else transfer_manager.THREAD,
         max_workers=workers,
     )

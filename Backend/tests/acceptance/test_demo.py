@@ -50,7 +50,7 @@ def test_demo_verifies_every_recording_and_leaves_no_process_behind(tmp_path: Pa
     said, _ = demo.communicate(timeout=240)
 
     assert demo.returncode == 0, said
-    assert "24 of 24 are the same, size and CRC32C" in said
+    assert "24 of 24 objects have the size and the CRC32C checksum of their file" in said
     assert "Would clean:     24 of 24" in said
     assert len(list((tmp_path / "demo" / "media").rglob("*.mp4"))) == 24
     assert processes_of(tmp_path) == []
@@ -77,4 +77,4 @@ def test_demo_says_at_once_that_its_port_is_taken(tmp_path: Path) -> None:
 
     assert demo.returncode == 1
     assert "PORT=8001 chooses another port" in said
-    assert "Recording" not in said
+    assert "Making footage" not in said

@@ -32,10 +32,10 @@ def test_commits_that_write_are_counted_each_once_and_reads_never(tmp_path: Path
     folder.mkdir()
     with (
         databases.fresh("one", lambda url: make_database(Path(url.removeprefix("sqlite:///"))), folder) as url,
-        databases.look(url) as look,
+        databases.observe(url) as observer,
         closing(sqlite3.connect(folder / "coldreel.sqlite3", isolation_level=None)) as product,
     ):
-        before = look.tally().commits
+        before = observer.commit_count().commits
         for number in range(7):
             product.execute("INSERT INTO cctv_workerprocess VALUES (?)", [number])
             product.execute("SELECT * FROM cctv_workerprocess").fetchall()
@@ -45,8 +45,8 @@ def test_commits_that_write_are_counted_each_once_and_reads_never(tmp_path: Path
         product.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         product.executescript("BEGIN; INSERT INTO cctv_workerprocess VALUES (1), (2); COMMIT")
 
-        assert look.tally().commits - before == 8
-        assert look.rows("SELECT count(*) FROM cctv_workerprocess") == [(9,)]
+        assert observer.commit_count().commits - before == 8
+        assert observer.rows("SELECT count(*) FROM cctv_workerprocess") == [(9,)]
 
 
 def test_each_run_begins_with_a_copy_of_what_was_seeded_once(tmp_path: Path) -> None:
@@ -61,10 +61,10 @@ def test_each_run_begins_with_a_copy_of_what_was_seeded_once(tmp_path: Path) -> 
         (tmp_path / name).mkdir()
         with (
             databases.fresh("one", seed, tmp_path / name) as url,
-            databases.look(url) as look,
+            databases.observe(url) as observer,
             closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as product,
         ):
-            assert look.rows("SELECT count(*) FROM cctv_workerprocess") == [(0,)]
+            assert observer.rows("SELECT count(*) FROM cctv_workerprocess") == [(0,)]
             product.execute("INSERT INTO cctv_workerprocess VALUES (1)")
     assert len(seeded) == 1
 
