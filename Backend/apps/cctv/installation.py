@@ -67,14 +67,14 @@ def installation_id() -> str:
     return _read(path)
 
 
-def machine_id() -> str:
+def machine_id(file: Path = _MACHINE_ID_FILE) -> str:
     """Which machine this is, by an id that stays when it gets another name; its name where it has no such id.
 
     Not the id itself, which is to be kept from others, but a hash of it that no other program makes:
     https://www.freedesktop.org/software/systemd/man/latest/machine-id.html
     """
     try:
-        found = _MACHINE_ID_FILE.read_bytes().strip()
+        found = file.read_bytes().strip()
     except OSError:
         found = b""
     return hmac.digest(found, b"coldreel", hashlib.sha256).hex()[:32] if found else socket.gethostname()
