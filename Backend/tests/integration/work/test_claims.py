@@ -206,7 +206,7 @@ def test_half_uploaded_file_is_not_taken_twice_where_there_is_room() -> None:
     assert [claim.transfer.pk for claim in queue().claim_due(5, now=NOW)] == [half.pk, other.pk]
 
 
-def test_line_of_a_site_takes_only_its_own_of_a_batch() -> None:
+def test_queue_of_a_site_claims_only_its_own_of_a_batch() -> None:
     batch = batch_of(5)
     yard = rows.camera("Yard", site=Site.objects.create(name="Yard"))
     there = rows.transfer(batch=batch, of=rows.recording("yard.mp4", camera=yard))
