@@ -201,7 +201,7 @@ def _archive(row: Camera, request: ActionRequest) -> str:
 
 
 def _unarchive(row: Camera, request: ActionRequest) -> str:
-    camera_unarchive(camera_id=row.pk, user=request.user)
+    camera_unarchive(camera_id=row.pk, user=request.user, now=request.now)
     return "In use again."
 
 

@@ -35,10 +35,10 @@ from apps.cctv.admin_pages.filters import (
     Completion,
     DayRange,
     Held,
+    OwnSiteFilter,
     SiteFilter,
     TransferCameraFilter,
     TransferHeld,
-    TransferSiteFilter,
 )
 from apps.cctv.admin_pages.site import viewer
 from apps.cctv.models import GCPVideoTransfer, Recording
@@ -69,7 +69,7 @@ class GCPVideoTransferAdmin(ActionsAdmin, ReadAdmin):
         Completion,
         TransferHeld,
         TransferCameraFilter,
-        TransferSiteFilter,
+        OwnSiteFilter,
         ("created_at", DayRange),
         ("upload_completed_at", DayRange),
         ("cleanup_scheduled_at", DayRange),

@@ -229,7 +229,7 @@ def camera_detail(request: HttpRequest, camera_id: UUID) -> Any:
 )
 def camera_update(request: HttpRequest, camera_id: UUID, body: schemas.CameraIn) -> Any:
     """Without `site_id` it stays where it is. 409 for another site while it has recordings."""
-    return cameras.camera_update(camera_id=camera_id, **body.dict(), user=caller(request))
+    return cameras.camera_update(camera_id=camera_id, **body.dict(), user=caller(request), now=timezone.now())
 
 
 @locations.delete(
@@ -237,7 +237,7 @@ def camera_update(request: HttpRequest, camera_id: UUID, body: schemas.CameraIn)
 )
 def camera_delete(request: HttpRequest, camera_id: UUID) -> Any:
     """409 while recordings exist: archive it instead."""
-    cameras.camera_delete(camera_id=camera_id, user=caller(request))
+    cameras.camera_delete(camera_id=camera_id, user=caller(request), now=timezone.now())
     return Status(204, None)
 
 
@@ -253,7 +253,7 @@ def camera_archive(request: HttpRequest, camera_id: UUID) -> Any:
     "/cameras/{camera_id}/archive/", response=secured(schemas.CameraOut, 404), auth=MANAGE, summary="Take a camera back"
 )
 def camera_unarchive(request: HttpRequest, camera_id: UUID) -> Any:
-    return cameras.camera_unarchive(camera_id=camera_id, user=caller(request))
+    return cameras.camera_unarchive(camera_id=camera_id, user=caller(request), now=timezone.now())
 
 
 # --- Rendering ------------------------------------------------------------------------------------

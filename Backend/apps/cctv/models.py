@@ -6,7 +6,7 @@ is deleted by a cascade (P4).
 
 from apps.cctv.tables.alarms import Alarm
 from apps.cctv.tables.orphans import OrphanedObject
-from apps.cctv.tables.places import Camera, CameraGrant, SeenMediaRoot, Site, SiteLine
+from apps.cctv.tables.places import Camera, CameraGrant, PlaceEvent, SeenMediaRoot, Site, SiteLine
 from apps.cctv.tables.receipts import DeletionReceipt
 from apps.cctv.tables.recordings import Recording
 from apps.cctv.tables.transfers import GCPVideoTransfer, TransferBatch, TransferEvent
@@ -20,6 +20,7 @@ __all__ = [
     "GCPVideoTransfer",
     "OrphanedObject",
     "PeriodicJob",
+    "PlaceEvent",
     "Recording",
     "RightInDoubt",
     "SeenMediaRoot",

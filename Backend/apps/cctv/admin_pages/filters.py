@@ -84,7 +84,9 @@ class TransferCameraFilter(CameraFilter):
     lookup_path = "recording__camera"
 
 
-class TransferSiteFilter(SiteFilter):
+class OwnSiteFilter(SiteFilter):
+    """Of rows that have a site of their own, not by way of a camera."""
+
     lookup_path = "site"
 
 

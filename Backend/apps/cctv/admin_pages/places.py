@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
-from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import admin
@@ -19,29 +19,29 @@ from apps.cctv.admin_pages.display import NOTHING, badge, when
 from apps.cctv.admin_pages.filters import SiteFilter
 from apps.cctv.admin_pages.site import viewer
 from apps.cctv.models import Camera, CameraGrant, Recording, Site
-from apps.cctv.selectors.places import site_list
+from apps.cctv.selectors.places import people_for_grants, site_list
 from apps.cctv.selectors.visibility import cameras_visible_to
+from apps.cctv.services import ServiceError
 from apps.cctv.services.bandwidth import limit_of
-from apps.cctv.services.cameras import camera_create, camera_update
-from apps.users.models import Role, User
+from apps.cctv.services.cameras import camera_create, camera_update, grant_end, grant_give
+from apps.cctv.services.sites import bandwidth_limit_check, site_create, site_update, time_zone_check
 from apps.users.permissions import Permission
-from offload.timetable import parse
 
 
 class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for type checkers only
     def clean_time_zone(self) -> str:
-        name: str = self.cleaned_data["time_zone"]
-        if name not in available_timezones():
-            raise forms.ValidationError("Not an IANA time zone. Europe/Berlin and UTC are.")
-        return name
+        return _checked(time_zone_check, self.cleaned_data["time_zone"])
 
     def clean_bandwidth_limit(self) -> str:
-        text: str = self.cleaned_data["bandwidth_limit"].strip()
-        try:
-            parse(text)
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
-        return text
+        return _checked(bandwidth_limit_check, self.cleaned_data["bandwidth_limit"])
+
+
+def _checked(rule: Callable[[str], str], text: str) -> str:
+    """What a rule of the services makes of a field, its refusal as the form's."""
+    try:
+        return rule(text)
+    except ServiceError as error:
+        raise forms.ValidationError(error.detail) from error
 
 
 @admin.register(Site)
@@ -59,6 +59,13 @@ class SiteAdmin(RoleAdmin):
         visible = [site.pk for site in site_list(user)]
         # A private camera does not show in a number either.
         return Site.objects.filter(pk__in=visible).annotate(camera_count=count_of(cameras_visible_to(user), "site"))
+
+    def save_model(self, request: HttpRequest, obj: Site, form: Any, change: bool) -> None:
+        columns = {name: getattr(obj, name) for name in form.fields}
+        if change:
+            site_update(site_id=obj.pk, **columns, user=viewer(request), now=timezone.now())
+        else:
+            obj.pk = site_create(**columns, user=viewer(request), now=timezone.now()).pk
 
     @display(description="Limit in force now")
     def limit_now(self, row: Site) -> str:
@@ -90,7 +97,7 @@ class GrantInline(RoleTabularInline):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "user":
-            kwargs["queryset"] = User.objects.filter(role=Role.DEV, is_active=True).order_by("username")
+            kwargs["queryset"] = people_for_grants()
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
@@ -114,19 +121,18 @@ class CameraAdmin(ActionsAdmin):
         return ("site",) if obj is not None and obj.recordings.exists() else ()
 
     def save_model(self, request: HttpRequest, obj: Camera, form: Any, change: bool) -> None:
-        fields: dict[str, Any] = {"name": obj.name, "is_private": obj.is_private, "site_id": obj.site_id}
-        fields["user"] = viewer(request)
+        columns: dict[str, Any] = {"name": obj.name, "is_private": obj.is_private, "site_id": obj.site_id}
         if change:
-            camera_update(camera_id=obj.pk, **fields)
+            camera_update(camera_id=obj.pk, **columns, user=viewer(request), now=timezone.now())
         else:
-            obj.pk = camera_create(now=timezone.now(), **fields).pk
+            obj.pk = camera_create(**columns, user=viewer(request), now=timezone.now()).pk
 
     def save_formset(self, request: HttpRequest, form: Any, formset: BaseModelFormSet[Any, Any], change: bool) -> None:
+        camera_id, user, now = form.instance.pk, viewer(request), timezone.now()
         for grant in formset.save(commit=False):
-            grant.granted_by = viewer(request)
-            grant.save()
+            grant_give(camera_id=camera_id, person_id=grant.user_id, user=user, now=now)
         for grant in formset.deleted_objects:
-            grant.delete()
+            grant_end(camera_id=camera_id, person_id=grant.user_id, user=user, now=now)
 
     @display(description="Private", ordering="is_private")
     def private(self, row: Camera) -> str:

@@ -27,13 +27,14 @@ from apps.cctv.admin_pages.display import (
     status_name,
     when,
 )
-from apps.cctv.admin_pages.filters import DayRange, OpenAlarms
+from apps.cctv.admin_pages.filters import DayRange, OpenAlarms, OwnSiteFilter
 from apps.cctv.admin_pages.site import viewer
 from apps.cctv.models import (
     Alarm,
     DeletionReceipt,
     GCPVideoTransfer,
     PeriodicJob,
+    PlaceEvent,
     Site,
     TransferBatch,
     TransferEvent,
@@ -43,6 +44,7 @@ from apps.cctv.selectors.alarms import alarms_shown
 from apps.cctv.selectors.visibility import (
     batches_visible_to,
     jobs_visible_to,
+    place_events_visible_to,
     sees_all_cameras,
     transfers_visible_to,
     workers_visible_to,
@@ -95,6 +97,25 @@ class TransferEventAdmin(OfTransferAdmin):
     @display(description="Why")
     def why(self, row: TransferEvent) -> SafeString:
         return format_html('<strong class="cr-code">{}</strong> {}', row.reason, meaning(row.reason))
+
+
+@admin.register(PlaceEvent)
+class PlaceEventAdmin(ReadAdmin):
+    """The audit log of the set-up: every change to a site, a camera or a grant."""
+
+    list_display = ("happened", "what", "name", "site", "person", "detail", "actor")
+    list_display_links = ("happened",)
+    list_filter = (("what", ChoicesCheckboxFilter), OwnSiteFilter, ("at", DayRange))
+    list_select_related = ("site",)
+    search_fields = ("name", "site__name", "person", "detail", "actor")
+    fields = (moment_of("at", "When"), ("what", "actor"), ("site", "camera"), ("name", "person"), "detail")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PlaceEvent]:
+        return place_events_visible_to(viewer(request))
+
+    @display(description="When", ordering="id")
+    def happened(self, row: PlaceEvent) -> str | SafeString:
+        return when(row.at)
 
 
 @admin.register(DeletionReceipt)

@@ -124,6 +124,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("History", "history", "cctv_transferevent"),
             ("Deletion receipts", "receipt_long", "cctv_deletionreceipt"),
             ("Orphaned objects", "inventory_2", "cctv_orphanedobject"),
+            ("Changes to sites", "tune", "cctv_placeevent"),
         ),
     ),
     (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from apps.cctv.models import Camera, Site
 from apps.cctv.selectors.visibility import cameras_visible_to, sites_visible_to
-from apps.users.models import User
+from apps.users.models import Role, User
 
 
 def camera_list(*, user: User, archived: bool | None = None) -> list[Camera]:
@@ -23,3 +25,8 @@ def camera_detail(*, user: User, camera_id: UUID) -> Camera | None:
 
 def site_list(user: User) -> list[Site]:
     return list(sites_visible_to(user).order_by("name"))
+
+
+def people_for_grants() -> QuerySet[User]:
+    """Whom a grant lets see a private camera: active users of the role dev. The others see all cameras, or none."""
+    return User.objects.filter(role=Role.DEV, is_active=True).order_by("username")

@@ -9,6 +9,7 @@ from apps.cctv.models import (
     GCPVideoTransfer,
     OrphanedObject,
     PeriodicJob,
+    PlaceEvent,
     Recording,
     Site,
     TransferBatch,
@@ -73,6 +74,18 @@ def sites_visible_to(user: User) -> QuerySet[Site]:
     if may(user, Permission.MANAGE):
         return sites
     return sites.filter(pk__in=cameras_visible_to(user).order_by().values("site_id"))
+
+
+def place_events_visible_to(user: User) -> QuerySet[PlaceEvent]:
+    """All for who may manage; else what happened to the sites and cameras that `user` may see, but for grants."""
+    events = PlaceEvent.objects.all()
+    if may(user, Permission.MANAGE):
+        return events
+    # An event of a deleted camera has no camera left that could say whether it was private.
+    of_sites = Q(what__in=[PlaceEvent.What.SITE_CREATED, PlaceEvent.What.SITE_CHANGED])
+    of_sites &= Q(site__in=sites_visible_to(user).order_by().values("pk"))
+    of_cameras = Q(camera__in=cameras_visible_to(user).order_by().values("pk"), person="")
+    return events.filter(of_sites | of_cameras)
 
 
 def workers_visible_to(user: User) -> QuerySet[WorkerProcess]:

@@ -9,6 +9,7 @@
 | `holds` | set and lift legal holds, here and in the bucket |
 | `retention` | when the local file of a recording may go, and its schedule |
 | `orphans` | objects that uploads left in the bucket, and their deletion by a person |
+| `sites` | create and change sites; their time zones; the history of sites, cameras and grants |
 | `cameras` | create, change, archive, delete; who may see a private one |
 | `bandwidth` | a site's limit, and the one schedule of its uplink |
 | `media_root` | the marker of a media root |

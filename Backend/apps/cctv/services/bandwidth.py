@@ -20,7 +20,7 @@ from django.db import transaction
 from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.models import Site, SiteLine
 from apps.cctv.services import ServiceError
-from apps.cctv.services.importing.cameras import zone_of
+from apps.cctv.services.sites import zone_of
 from offload.clock import Clock
 from offload.pace import LATE_SECONDS, LEAST_STRETCH_SECONDS, MOST_STRETCH_SECONDS, Stretch
 from offload.timetable import Timetable, parse, rate_text

@@ -93,6 +93,40 @@ class CameraGrant(models.Model):
         return f"{self.user} may see {self.camera}"
 
 
+class PlaceEvent(models.Model):
+    """One change to a site, to a camera or to the grants of one: what, when, by whom. No row is changed later."""
+
+    class What(models.TextChoices):
+        SITE_CREATED = "site_created", "site created"
+        SITE_CHANGED = "site_changed", "site changed"
+        CAMERA_CREATED = "camera_created", "camera created"
+        CAMERA_CHANGED = "camera_changed", "camera changed"
+        CAMERA_ARCHIVED = "camera_archived", "camera archived"
+        CAMERA_UNARCHIVED = "camera_unarchived", "camera taken back into use"
+        CAMERA_DELETED = "camera_deleted", "camera deleted"
+        GRANT_GIVEN = "grant_given", "grant given"
+        GRANT_ENDED = "grant_ended", "grant ended"
+
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150, help_text="A user's name, or system")
+    what = models.CharField(max_length=20, choices=What)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
+    camera = models.ForeignKey(
+        Camera, on_delete=models.PROTECT, null=True, blank=True, related_name="+", help_text="Empty once it is deleted"
+    )
+    name = models.CharField(max_length=100, help_text="What the site or the camera was called after the change")
+    person = models.CharField(max_length=150, blank=True, default="", help_text="Whose grant it is")
+    detail = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name = "change to a site"
+        verbose_name_plural = "changes to sites"
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.get_what_display()}: {self.name}"
+
+
 class SeenMediaRoot(models.Model):
     """A media root in which the marker file was seen. From then on a missing marker means that its disk is away.
 

@@ -8,7 +8,17 @@ from typing import Any
 
 from django.utils import timezone
 
-from apps.cctv.models import Alarm, Camera, GCPVideoTransfer, PeriodicJob, Recording, Site, TransferBatch, WorkerProcess
+from apps.cctv.models import (
+    Alarm,
+    Camera,
+    GCPVideoTransfer,
+    PeriodicJob,
+    PlaceEvent,
+    Recording,
+    Site,
+    TransferBatch,
+    WorkerProcess,
+)
 from apps.users.models import Role, User
 from offload.states import UPLOADED, State
 from tests.integration.db import rows
@@ -93,6 +103,14 @@ def told(row: GCPVideoTransfer, state: State) -> None:
 def machinery() -> None:
     now = timezone.now()
     site = Site.objects.get()
+    PlaceEvent.objects.create(
+        at=now - timedelta(days=2),
+        actor="ada",
+        what=PlaceEvent.What.SITE_CHANGED,
+        site=site,
+        name=site.name,
+        detail="time zone: UTC → Europe/Berlin; disk high water percent: none → 90",
+    )
     worker = {"site": site, "host": "nvr-1", "installation_id": "11111111-2222-4333-8444-555555555555"}
     WorkerProcess.objects.create(**worker, pid=4711, started_at=now - timedelta(days=2), heartbeat_at=now)
     WorkerProcess.objects.create(**worker, pid=4002, heartbeat_at=now - timedelta(days=3), stopped_at=now)

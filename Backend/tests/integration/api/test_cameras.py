@@ -8,7 +8,7 @@ import pytest
 
 from apps.cctv.models import Camera, CameraGrant, Site
 from apps.cctv.services import Conflict
-from apps.cctv.services.cameras import site_default
+from apps.cctv.services.sites import site_default
 
 
 def test_a_camera_is_created_at_the_only_site(admin, site):
@@ -35,10 +35,10 @@ def test_with_several_sites_one_has_to_be_named(admin, site):
 
 
 def test_site_default_refuses_to_choose(site, now):
-    assert site_default(now=now) == site
+    assert site_default(actor="ada", now=now) == site
     Site.objects.create(name="Harbour")
     with pytest.raises(Conflict):
-        site_default(now=now)
+        site_default(actor="ada", now=now)
 
 
 def test_a_name_is_taken_once_a_site(admin, camera):

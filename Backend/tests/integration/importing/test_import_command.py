@@ -86,7 +86,7 @@ def test_json_tells_every_refused_file_and_nothing_else(media_root: Path, comman
         ([], "Either --camera or {camera} in --template is wanted"),
         (["--template", "{date}.mp4"], "Either --camera or {camera} in --template is wanted"),
         (["--template", TEMPLATE, "--camera", "Gate"], "Either --camera or {camera} in --template is wanted"),
-        (["--camera", "Gate", "--time-zone", "Mars/Olympus"], "a name like Europe/Berlin is wanted"),
+        (["--camera", "Gate", "--time-zone", "Mars/Olympus"], "expected an IANA name like Europe/Berlin"),
         (["--camera", "Gate", "--settle-seconds", "-1"], "a number from 0 to 86400 is wanted"),
     ],
 )

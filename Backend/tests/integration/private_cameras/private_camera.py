@@ -19,6 +19,7 @@ from apps.cctv.models import (
     GCPVideoTransfer,
     OrphanedObject,
     PeriodicJob,
+    PlaceEvent,
     Recording,
     Site,
     TransferBatch,
@@ -73,6 +74,9 @@ def installation(by: User) -> Installation:
     beside = found.rows(GCPVideoTransfer)[-1]
     GCPVideoTransfer.objects.filter(pk=beside.pk).update(batch=mixed)
 
+    found.open_rows += [_event(open_site), _event(open_site, open_camera)]
+    found.hidden_rows += [_event(hidden_site), *(_event(camera.site, camera) for camera in cameras)]
+    found.hidden_rows += [_event(open_site, what="camera_deleted"), _event(open_site, open_camera, what="grant_given")]
     found.open_rows += [
         _worker(open_site),
         *_jobs(open_site),
@@ -119,6 +123,14 @@ def _footage(camera: Camera, by: User) -> list[Model]:
 
 def _worker(site: Site) -> WorkerProcess:
     return WorkerProcess.objects.create(site=site, host="nvr", pid=4711, installation_id="one")
+
+
+def _event(site: Site, camera: Camera | None = None, what: str = "") -> PlaceEvent:
+    what = what or ("camera_changed" if camera else "site_changed")
+    person = "grace" if what == "grant_given" else ""
+    return PlaceEvent.objects.create(
+        at=timezone.now(), actor="ada", what=what, site=site, camera=camera, name="Yard", person=person
+    )
 
 
 def _jobs(site: Site) -> list[PeriodicJob]:
@@ -206,4 +218,4 @@ def _filled(route: str, found: Installation) -> Iterator[str]:
         fits = {"transfer_id": GCPVideoTransfer, "recording_id": Recording, "camera_id": Camera}.get(parameter)
         if (fits is not None and isinstance(row, fits)) or f"/{model}/" in route:
             filled = route.replace(route[route.index("<") : route.index(">") + 1], quote(str(row.pk), safe=""))
-            yield from (filled.replace("<slug:verb_name>", verb) for verb in ("hold", "delete_orphan", "archive"))
+            yield from (filled.replace("<slug:action_name>", action) for action in ("hold", "delete_orphan", "archive"))

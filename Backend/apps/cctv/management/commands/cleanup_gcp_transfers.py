@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import getpass
 import json
 import logging
-import os
 import signal
-import socket
 import sys
 import threading
 from collections import Counter
@@ -26,6 +23,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from apps.cctv import wiring
+from apps.cctv.management.actor import command_actor
 from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured, NotFound
 from apps.cctv.services.cleanup import CleanupReport, FileReport, Outcome, cleanup_run
@@ -111,7 +109,7 @@ def _cleanup(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupRepo
         store=wiring.object_store(),
         root=wiring.media_root(),
         clock=SystemClock(),
-        actor=_actor(),
+        actor=command_actor(),
         settings=wiring.service_settings(),
         dry_run=options["dry_run"],
         force=options["force"],
@@ -158,15 +156,6 @@ def _site(name: str | None) -> Site | None:
         return Site.objects.get(name=name)
     except Site.DoesNotExist as error:
         raise CommandError(f"--site: there is no site {name!r}.", returncode=BAD_USAGE) from error
-
-
-def _actor() -> str:
-    """Who runs this, for the receipts."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()} (command)"[:150]
 
 
 # --- Ctrl-C -------------------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from apps.cctv.management.actor import command_actor
 from apps.cctv.services import ServiceError
-from apps.cctv.services.importing.cameras import zone_of
 from apps.cctv.services.importing.path_template import PathTemplate, TemplateError
 from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, shown
 from apps.cctv.services.importing.run import ImportRequest, recordings_import
+from apps.cctv.services.sites import zone_of
 from apps.cctv.units import human_size
 from apps.cctv.wiring import media_root, upload_settings
 from offload.clock import SystemClock
@@ -205,6 +206,7 @@ def _request(options: dict[str, Any], root: MediaRoot) -> ImportRequest:
         create_cameras=options["create_cameras"],
         every_type=options["every_type"],
         time_from_file=options["time_from_file"],
+        actor=command_actor(),
         dry_run=options["dry_run"],
         settle_seconds=upload_settings().settle_seconds if settle_seconds is None else settle_seconds,
     )

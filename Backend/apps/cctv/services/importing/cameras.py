@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from apps.cctv.models import Camera, Site
-from apps.cctv.services import Conflict, NotFound, ServiceError
-from apps.cctv.services.cameras import DEFAULT_SITE_NAME
+from apps.cctv.services import Conflict, NotFound
+from apps.cctv.services.cameras import camera_of_name
+from apps.cctv.services.sites import DEFAULT_SITE_NAME, site_of_name, zone_of
 from offload.errors import FileProblem, Reason
 
 _MOST_LETTERS = 100  # the columns that keep names
@@ -16,12 +17,13 @@ _MOST_LETTERS = 100  # the columns that keep names
 class ImportCameras:
     """Looks each camera up once. `create` makes those that are missing; with `dry_run` they are not saved."""
 
-    def __init__(self, *, site: str, time_zone: str, create: bool, dry_run: bool, now: datetime) -> None:
+    def __init__(self, *, site: str, time_zone: str, create: bool, dry_run: bool, actor: str, now: datetime) -> None:
         self.created: list[str] = []
         self._site = site
         self._time_zone = time_zone
         self._create = create
         self._dry_run = dry_run
+        self._actor = actor
         self._now = now
         self._sites: dict[str, Site] = {}
         self._cameras: dict[tuple[str, str], Camera] = {}
@@ -65,12 +67,10 @@ class ImportCameras:
         if found is not None:
             return found
         self._check_may_create(name, "site")
-        made = Site(name=name, time_zone=self._time_zone or "UTC", created_at=self._now)
+        time_zone = self._time_zone or "UTC"
         if self._dry_run:
-            return made
-        return Site.objects.get_or_create(
-            name=name, defaults={"time_zone": made.time_zone, "created_at": made.created_at}
-        )[0]
+            return Site(name=name, time_zone=time_zone)
+        return site_of_name(name=name, time_zone=time_zone, actor=self._actor, now=self._now)
 
     def _found_or_made(self, name: str, site: Site) -> Camera:
         # A site of a dry run is not saved, and has no cameras to ask for.
@@ -85,7 +85,7 @@ class ImportCameras:
         self.created.append(name)
         if self._dry_run:
             return Camera(site=site, name=name)
-        return Camera.objects.get_or_create(site=site, name=name, defaults={"created_at": self._now})[0]
+        return camera_of_name(site=site, name=name, actor=self._actor, now=self._now)
 
     def _check_may_create(self, name: str, what: str) -> None:
         if not name.strip() or not name.isprintable() or len(name) > _MOST_LETTERS:
@@ -95,11 +95,3 @@ class ImportCameras:
                 f"there is no {what} {name!r}: create it, or allow it with --create-cameras",
                 code=Reason.CAMERA_NOT_FOUND,
             )
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """An IANA time zone. Raises ServiceError."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ServiceError(f"{name!r} is no time zone: a name like Europe/Berlin is wanted.") from error

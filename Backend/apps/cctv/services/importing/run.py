@@ -14,11 +14,13 @@ import structlog
 from django.db import transaction
 
 from apps.cctv.models import Camera, Recording
-from apps.cctv.services.importing.cameras import ImportCameras, zone_of
+from apps.cctv.services.importing.cameras import ImportCameras
 from apps.cctv.services.importing.local_time import utc_of
 from apps.cctv.services.importing.path_template import PathMatch, PathTemplate, looks_like_a_time
 from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, TimeFrom
 from apps.cctv.services.media_root import media_root_check
+from apps.cctv.services.sites import zone_of
+from apps.cctv.tables.moves import SYSTEM
 from offload.clock import Clock
 from offload.errors import FileChanged, FileProblem, Reason
 from offload.media import MediaFacts, read_media_facts
@@ -53,6 +55,7 @@ class ImportRequest:
     `template` is matched with paths below `folder`; `camera` names the camera of all files where it does not.
     `site` and `time_zone` are names, empty for the only site and its own zone. `every_type` looks at what recorders
     keep beside their videos as well. `time_from_file` says that names hold no time that is to be read.
+    `actor` is who runs it, for the history of sites and cameras that it makes.
     """
 
     folder: str = ""
@@ -65,6 +68,7 @@ class ImportRequest:
     settle_seconds: float = 10.0
     every_type: bool = False
     time_from_file: bool = False
+    actor: str = SYSTEM
 
 
 def recordings_import(
@@ -141,6 +145,7 @@ class _Import:
             time_zone=request.time_zone,
             create=request.create_cameras,
             dry_run=request.dry_run,
+            actor=request.actor,
             now=clock.now(),
         )
 
