@@ -39,7 +39,9 @@ class Measures:
     lines: int = 0
     comment_lines: int = 0
     function_lines: list[int] = field(default_factory=list)
-    private_functions: list[str] = field(default_factory=list)
+    private_functions: list[tuple[str, int, str]] = field(default_factory=list)
+    """Name, lines and place of each."""
+
     names: Counter[str] = field(default_factory=Counter)
     imports: list[int] = field(default_factory=list)
     long_files: list[str] = field(default_factory=list)
@@ -67,10 +69,14 @@ class Measures:
         if lines > MOST_LINES_OF_A_FUNCTION:
             self.long_functions.append(f"{path}:{node.lineno} {node.name}")
         if re.match(r"_[^_]", node.name):
-            self.private_functions.append(node.name)
+            self.private_functions.append((node.name, lines, f"{path}:{node.lineno}"))
+
+    def used_once(self) -> list[tuple[str, int, str]]:
+        """The private functions whose name stands once beside its definition."""
+        return [function for function in self.private_functions if self.names[function[0]] == 2]
 
     def row(self, name: str) -> tuple[str, ...]:
-        once = sum(1 for function in self.private_functions if self.names[function] == 2)  # noqa: PLR2004
+        once = len(self.used_once())
         functions = len(self.function_lines) or 1
         return (
             name,
@@ -136,7 +142,9 @@ def main(arguments: list[str]) -> int:
     )
     product = [BACKEND / name for name in PRODUCT]
     parser.add_argument("path", nargs="*", type=Path, default=product, help="folders or Python files to measure")
-    asked = parser.parse_args(arguments).path
+    parser.add_argument("--used-once", action="store_true", help="list the private functions with a single use as well")
+    options = parser.parse_args(arguments)
+    asked = options.path
     if missing := [str(path) for path in asked if not path.exists()]:
         parser.error(f"no such file or folder: {', '.join(missing)}")
     rows = [HEAD]
@@ -158,6 +166,8 @@ def main(arguments: list[str]) -> int:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     for row in rows:
         sys.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+    for name, lines, place in sorted(whole.used_once(), key=lambda one: one[1]) if options.used_once else []:
+        sys.stdout.write(f"used once: {lines:2} lines  {place}  {name}\n")
     for found in (*whole.long_files, *whole.long_functions):
         sys.stdout.write(f"over: {found}\n")
     return 0
