@@ -10,7 +10,7 @@ def open_alarms(installation: Installation) -> set[tuple[str, str]]:
     return {(row["code"], row["subject"]) for row in rows}
 
 
-def test_bucket_that_went_away_is_told_with_nothing_to_upload_and_ends_with_its_return(
+def test_bucket_that_went_away_alarms_though_nothing_waits(
     installation: Installation,
 ) -> None:
     """The marker is missing at first, which is no alarm."""
@@ -28,7 +28,7 @@ def test_bucket_that_went_away_is_told_with_nothing_to_upload_and_ends_with_its_
     installation.until(lambda: not open_alarms(installation), "the end of the alarm")
 
 
-def test_bucket_that_went_away_beside_a_missing_disk_is_told_as_well(installation: Installation) -> None:
+def test_missing_bucket_alarms_beside_a_missing_disk(installation: Installation) -> None:
     installation.add([1000])
     (installation.media / ".coldreel-media-root").unlink()
     installation.emulator.kill()

@@ -45,7 +45,7 @@ def reached(samples: list[Sample]) -> float:
     return most
 
 
-def test_two_workers_share_a_limit_that_can_be_changed_while_they_run(own_installation: Installation) -> None:
+def test_two_workers_share_a_limit_changed_meanwhile(own_installation: Installation) -> None:
     installation = own_installation
     installation.call("limit", text="4 MB/s")
     clips = installation.add([24 * MIB] * 6, batch_size=6)
@@ -75,7 +75,7 @@ def test_two_workers_share_a_limit_that_can_be_changed_while_they_run(own_instal
     installation.check_nothing_sent_again(clips, kills=0)
 
 
-def test_stop_does_not_wait_for_a_chunk_that_the_limit_drags_out(own_installation: Installation) -> None:
+def test_stop_does_not_wait_for_a_slowed_chunk(own_installation: Installation) -> None:
     """A chunk of 1 MiB takes 16 seconds at 64 kB/s."""
     installation = own_installation
     installation.call("limit", text="64 kB/s")

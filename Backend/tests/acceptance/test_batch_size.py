@@ -25,7 +25,7 @@ def most_at_once_by_history(installation: Installation) -> Counter[str]:
     return most
 
 
-def test_three_workers_never_upload_more_of_a_batch_than_it_says(own_installation: Installation) -> None:
+def test_three_workers_never_exceed_the_size_of_a_batch(own_installation: Installation) -> None:
     installation = own_installation
     sizes = {1: 3, 3: 9, 5: 10}
     clips = [clip for size, count in sizes.items() for clip in installation.add([MIB] * count, batch_size=size)]
@@ -45,7 +45,7 @@ def test_three_workers_never_upload_more_of_a_batch_than_it_says(own_installatio
     assert all(most_at_once_by_history(installation)[batch] >= count for batch, count in seen.items())
 
 
-def test_batch_of_a_worker_that_was_killed_has_no_more_room_than_before(own_installation: Installation) -> None:
+def test_batch_of_a_killed_worker_keeps_its_size(own_installation: Installation) -> None:
     installation = own_installation
     clips = installation.add([MIB] * 8, batch_size=3)
     installation.emulator.set_rate(6)

@@ -88,9 +88,7 @@ def check_cleaned_up(installation: Installation, clips: list[Clip]) -> None:
 
 
 @pytest.mark.parametrize("greedy", [False, True], ids=["a recorder that stops", "a recorder that takes all"])
-def test_a_worker_frees_a_full_disk_by_itself_long_before_the_next_cleanup(
-    small_world: Installation, greedy: bool
-) -> None:
+def test_worker_frees_a_full_disk_before_the_next_cleanup(small_world: Installation, greedy: bool) -> None:
     worker = small_world.worker()
     clips = uploaded_beside_a_worker_that_cleaned_up_before(small_world)
 
@@ -110,7 +108,7 @@ def test_a_worker_frees_a_full_disk_by_itself_long_before_the_next_cleanup(
         small_world.until(lambda: small_world.row(later)["transfer_status"] == "cleanup_pending", "a later upload")
 
 
-def test_a_worker_that_is_started_on_a_full_disk_frees_it(small_world: Installation) -> None:
+def test_worker_started_on_a_full_disk_frees_it(small_world: Installation) -> None:
     first = small_world.worker()
     clips = uploaded_beside_a_worker_that_cleaned_up_before(small_world)
     first.kill()
@@ -122,7 +120,7 @@ def test_a_worker_that_is_started_on_a_full_disk_frees_it(small_world: Installat
     check_cleaned_up(small_world, clips)
 
 
-def test_the_command_frees_a_full_disk_without_a_worker(small_world: Installation) -> None:
+def test_command_frees_a_full_disk_without_a_worker(small_world: Installation) -> None:
     first = small_world.worker()
     clips = uploaded_beside_a_worker_that_cleaned_up_before(small_world)
     first.kill()
@@ -135,7 +133,7 @@ def test_the_command_frees_a_full_disk_without_a_worker(small_world: Installatio
     assert any(line.split() == ["Files", "cleaned:", "8", "of", "8"] for line in command.lines())
 
 
-def test_signing_in_on_a_full_disk_says_so_and_works_with_what_the_reserve_gives(small_world: Installation) -> None:
+def test_signing_in_on_a_full_disk_uses_the_reserve(small_world: Installation) -> None:
     worker = small_world.worker()
     small_world.until(lambda: reserve_bytes(small_world) == RESERVE_BYTES, "the reserve")
     worker.kill()

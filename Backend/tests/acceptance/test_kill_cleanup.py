@@ -93,7 +93,7 @@ def test_cleanup_survives_being_killed(
     assert len(ends) == 1
 
 
-def test_file_in_the_trash_without_a_receipt_comes_back_by_itself(installation: Installation) -> None:
+def test_file_in_the_trash_without_receipt_comes_back(installation: Installation) -> None:
     """The sweep's work: where no cleanup runs again, the recording is not left in a hidden folder."""
     (clip,) = upload_all(installation, 1)
     killed = installation.clean_up("--transfer-id", clip.transfer, kill=KillPoint("Trash.take", "return"))
@@ -108,7 +108,7 @@ def test_file_in_the_trash_without_a_receipt_comes_back_by_itself(installation: 
     assert clip.transfer not in installation.trash()
 
 
-def test_hold_that_comes_after_a_crash_still_saves_the_file(installation: Installation) -> None:
+def test_hold_after_a_crash_still_saves_the_file(installation: Installation) -> None:
     """P5: the file lies in the trash without a receipt when the hold arrives."""
     (clip,) = upload_all(installation, 1)
     killed = installation.clean_up("--transfer-id", clip.transfer, kill=KillPoint("Trash.take", "return"))

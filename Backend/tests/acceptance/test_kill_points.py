@@ -112,9 +112,7 @@ def test_small_file_survives_a_worker_killed(installation: Installation, point: 
 
 
 @pytest.mark.parametrize("point", GROUP, ids=str)
-def test_small_files_survive_a_worker_killed_in_the_middle_of_a_group(
-    installation: Installation, point: KillPoint
-) -> None:
+def test_small_files_survive_a_worker_killed_within_a_group(installation: Installation, point: KillPoint) -> None:
     """Whatever was recorded and claimed together happened together or not at all."""
     clips = installation.add([SMALL_BYTES] * GROUP_FILES, batch_size=4)
     assert installation.worker("--until-idle", kill=point).wait() == -signal.SIGKILL

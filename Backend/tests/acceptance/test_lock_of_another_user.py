@@ -62,7 +62,7 @@ def as_nobody(python: str, home: Path, *command: str, log: Path) -> subprocess.P
         )  # fmt: skip
 
 
-def test_worker_passes_over_the_lock_of_another_user_and_says_so_once(python: str, home: Path, tmp_path: Path) -> None:
+def test_worker_passes_over_another_users_lock_once_told(python: str, home: Path, tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     assert as_nobody(python, home, "migrate", "--verbosity=0", log=log).wait() == 0, log.read_text()
     owners = home / "owners"

@@ -69,9 +69,7 @@ def cluster() -> Iterator[ThrowawayPostgres]:
         yield cluster
 
 
-def test_sweep_runs_again_after_its_connection_was_cut_and_its_database_away(
-    cluster: ThrowawayPostgres, tmp_path: Path
-) -> None:
+def test_sweep_runs_again_after_its_database_was_away(cluster: ThrowawayPostgres, tmp_path: Path) -> None:
     """The other connections of the worker stay: its heartbeat must not renew the lease of a job that does not run."""
     url = cluster.url.removesuffix("/postgres") + f"/{DATABASE}"
     with psycopg.connect(cluster.url, autocommit=True) as admin:
@@ -103,7 +101,7 @@ def test_sweep_runs_again_after_its_connection_was_cut_and_its_database_away(
             until(lambda: sweeps_ended() > before + 1, "further sweeps")
 
 
-def test_sweep_runs_again_after_a_write_lock_that_outlasted_its_patience(tmp_path: Path) -> None:
+def test_sweep_runs_again_after_a_long_write_lock(tmp_path: Path) -> None:
     """Another process holds SQLite's write lock while the sweep runs, longer than the sweep waits for it."""
     home = tmp_path / "home"
     database = home / "database.sqlite3"

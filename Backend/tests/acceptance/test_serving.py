@@ -29,7 +29,7 @@ def test_children_end_with_a_supervisor_that_was_killed(served: WebServer) -> No
     until(lambda: not any(map(runs, children)), "the end of the children")
 
 
-def test_second_serve_on_one_home_ends_with_a_line_and_the_first_goes_on(served: WebServer) -> None:
+def test_second_serve_on_one_home_ends_with_a_line(served: WebServer) -> None:
     other = [*served.command[:2], "serve", "--port", "0"]
     done = subprocess.run(
         other, env=served.environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
@@ -40,11 +40,11 @@ def test_second_serve_on_one_home_ends_with_a_line_and_the_first_goes_on(served:
     assert served.answers()
 
 
-def test_address_is_told_at_once_where_the_output_is_a_file(served: WebServer) -> None:
+def test_address_is_printed_at_once_into_a_file(served: WebServer) -> None:
     assert f"Coldreel listens on http://127.0.0.1:{served.port}/" in served.log_text()
 
 
-def test_serve_from_another_folder_with_nobody_reading_survives_and_restarts(tmp_path: Path) -> None:
+def test_serve_from_another_folder_survives_without_a_reader(tmp_path: Path) -> None:
     """Its standard error is a pipe whose reader is gone."""
     served = WebServer(tmp_path, "--no-worker", settings=SITE, cwd=Path("/"))
     reader, writer = os.pipe()

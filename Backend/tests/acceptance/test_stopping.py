@@ -30,7 +30,7 @@ def half_way(installation: Installation, clip: Clip) -> bool:
 # --- signals ---
 
 
-def test_first_signal_ends_the_chunk_and_gives_the_lease_back(installation: Installation) -> None:
+def test_first_signal_ends_the_chunk_and_returns_the_lease(installation: Installation) -> None:
     (clip,) = installation.add([LARGE_BYTES])
     installation.emulator.set_rate(4)
     worker = installation.worker(COLDREEL_PROGRESS_SECONDS=0.0)

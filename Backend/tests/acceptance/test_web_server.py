@@ -80,7 +80,7 @@ def flood(served: WebServer, *parts: bytes) -> list[bytes]:
 EMPTY_OBJECTS = b"[" + b"{}," * ((8 * MIB - 4) // 3) + b"{}]"
 
 
-def test_flood_of_large_bodies_is_refused_and_leaves_memory_small(tmp_path: Path) -> None:
+def test_flood_of_large_bodies_leaves_memory_small(tmp_path: Path) -> None:
     with WebServer(tmp_path, "--no-worker") as served:
         length = b"Content-Length: %d\r\n\r\n" % len(EMPTY_OBJECTS)
         answers = flood(served, HEAD + length, EMPTY_OBJECTS)
@@ -100,7 +100,7 @@ def test_flood_of_large_bodies_is_refused_and_leaves_memory_small(tmp_path: Path
         (b"/admin/login/", b"application/x-www-form-urlencoded", b"a=b&"),
     ],
 )
-def test_flood_of_the_largest_bodies_that_are_taken_leaves_memory_small(
+def test_flood_of_the_largest_accepted_bodies_leaves_memory_small(
     tmp_path: Path, path: bytes, kind: bytes, piece: bytes
 ) -> None:
     body = b"[" + piece * ((MIB - 4) // len(piece)) + b"{}]"
@@ -113,14 +113,14 @@ def test_flood_of_the_largest_bodies_that_are_taken_leaves_memory_small(
         assert served.peak_bytes() < MOST_BYTES
 
 
-def test_body_above_one_mebibyte_is_refused_before_it_is_sent(served: WebServer) -> None:
+def test_body_above_one_mebibyte_is_refused_unsent(served: WebServer) -> None:
     head, _, body = served.exchange(HEAD + b"Content-Length: %d\r\n\r\n" % (MIB + 1)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413 ")
     assert b"application/json" in head
     assert json.loads(body) == {"detail": "The body is larger than 1 MiB."}
 
 
-def test_client_that_sends_a_body_above_one_mebibyte_reads_why_it_is_refused(served: WebServer) -> None:
+def test_client_sending_too_large_a_body_reads_why(served: WebServer) -> None:
     answer = served.exchange(HEAD + b"Content-Length: %d\r\n\r\n" % (3 * MIB), b" " * (3 * MIB))
     assert answer.startswith(b"HTTP/1.1 413 ")
 
@@ -154,7 +154,7 @@ def test_multipart_body_is_refused_before_it_is_read(served: WebServer) -> None:
     )
 
 
-def test_host_that_is_not_ours_is_refused_in_one_line(served: WebServer) -> None:
+def test_foreign_host_is_refused_in_one_line(served: WebServer) -> None:
     for path in (b"/admin/login/", b"/api/v0/recordings/"):
         before = len(served.log_text().splitlines())
         request = b"GET %b HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n" % path

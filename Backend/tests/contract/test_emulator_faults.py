@@ -119,7 +119,7 @@ def test_flipped_byte_is_stored_where_nobody_sent_a_checksum(raw: RawHttp, emula
     assert raw.object("clip.mp4", "?alt=media").body == bytes([ord("a"), ord("b") ^ 0xFF, ord("c")])
 
 
-def test_corrupt_metadata_is_what_the_bucket_says_from_then_on(raw: RawHttp, emulator: EmulatorProcess) -> None:
+def test_corrupt_metadata_stays_with_the_object(raw: RawHttp, emulator: EmulatorProcess) -> None:
     emulator.fault("corrupt_metadata", kind="final_chunk", fields={"crc32c": "AAAAAA==", "size": "7"})
     assert raw.chunk(raw.start(), "0-2/3", b"abc").json["crc32c"] == "AAAAAA=="
     assert raw.object("clip.mp4").json["size"] == "7"
@@ -151,9 +151,7 @@ def test_partial_commit_tells_what_it_kept(raw: RawHttp, emulator: EmulatorProce
 
 
 @pytest.mark.parametrize("odd", [1, QUANTUM - 1, 2 * QUANTUM + 5])
-def test_odd_commit_keeps_exactly_what_it_says_also_over_a_restart(
-    raw: RawHttp, emulator: EmulatorProcess, odd: int
-) -> None:
+def test_odd_commit_is_exact_also_after_a_restart(raw: RawHttp, emulator: EmulatorProcess, odd: int) -> None:
     emulator.fault("odd_commit", kind="chunk", commit_bytes=odd)
     session, data = raw.start(), noise(5 * QUANTUM)
     reply = raw.chunk(session, f"0-{3 * QUANTUM - 1}/*", data[: 3 * QUANTUM])

@@ -45,7 +45,7 @@ def test_total_with_a_wrong_checksum_finishes_nothing(raw: RawHttp) -> None:
     assert raw.object("clip.mp4").status == 404
 
 
-def test_total_of_the_whole_finishes_nothing_while_bytes_are_missing(raw: RawHttp) -> None:
+def test_total_finishes_nothing_while_bytes_are_missing(raw: RawHttp) -> None:
     session = raw.start(declared=4 * QUANTUM)
     assert "range" not in raw.chunk(session, f"*/{4 * QUANTUM}").headers
     raw.chunk(session, f"0-{QUANTUM - 1}/{4 * QUANTUM}", noise(QUANTUM))
@@ -66,7 +66,7 @@ def test_finished_session_repeats_its_object_whatever_is_asked(raw: RawHttp) -> 
         assert (reply.status, reply.json) == (200, made)
 
 
-def test_chunk_below_a_quantum_is_refused_unless_it_is_the_last(raw: RawHttp) -> None:
+def test_chunk_below_a_quantum_is_refused_unless_last(raw: RawHttp) -> None:
     session = raw.start()
     reply = raw.chunk(session, "0-99/*", noise(100))
     assert reply.status == 400
@@ -74,7 +74,7 @@ def test_chunk_below_a_quantum_is_refused_unless_it_is_the_last(raw: RawHttp) ->
     assert raw.chunk(session, "0-99/100", noise(100)).status == 200
 
 
-def test_chunk_that_is_no_multiple_is_committed_in_whole_quanta(raw: RawHttp) -> None:
+def test_odd_chunk_is_committed_in_whole_quanta(raw: RawHttp) -> None:
     session = raw.start()
     reply = raw.chunk(session, f"0-{2 * QUANTUM + 999}/*", noise(2 * QUANTUM + 1000))
     assert (reply.status, reply.headers["range"]) == (308, f"bytes=0-{2 * QUANTUM - 1}")
@@ -135,7 +135,7 @@ def test_range_that_contradicts_the_body_is_refused(raw: RawHttp) -> None:
     assert raw.chunk(session, "nonsense", b"01234").status == 400
 
 
-def test_precondition_is_checked_at_the_start_and_at_the_end(raw: RawHttp) -> None:
+def test_precondition_is_checked_at_start_and_end(raw: RawHttp) -> None:
     session = raw.start(query="&ifGenerationMatch=0")
     raw.put("clip.mp4", b"faster")
     reply = raw.chunk(session, "0-4/5", b"01234")
@@ -193,7 +193,7 @@ def test_md5_is_checked_where_it_is_given(raw: RawHttp, where: str) -> None:
     assert reply.json["error"]["message"].startswith("Provided MD5 hash")
 
 
-def test_crc32c_announced_at_the_start_is_checked_at_the_end(raw: RawHttp) -> None:
+def test_crc32c_given_at_the_start_is_checked(raw: RawHttp) -> None:
     session = raw.start(crc32c="AAAAAA==")
     reply = raw.chunk(session, "0-4/5", b"01234")
     assert (reply.status, reply.reason) == (400, "invalid")

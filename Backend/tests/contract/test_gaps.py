@@ -16,7 +16,7 @@ from tests.contract.gaps import READY, gaps_of, names_of_tests
 BACKEND = Path(__file__).resolve().parents[2]
 
 
-def test_no_store_but_the_environment_s_is_given_a_list() -> None:
+def test_only_the_store_of_the_environment_gets_a_list() -> None:
     assert gaps_of("memory", "storage-testbench") == {}
     assert gaps_of("emulator", "storage-testbench") == {}
 
@@ -26,7 +26,7 @@ def test_without_a_list_nothing_is_expected_to_fail() -> None:
 
 
 @pytest.mark.parametrize("name", READY)
-def test_ready_list_is_chosen_by_its_name_and_names_tests_that_there_are(name: str) -> None:
+def test_ready_list_names_only_tests_that_exist(name: str) -> None:
     gaps = gaps_of("environment", name)
     assert gaps == READY[name]
     assert gaps.keys() <= names_of_tests()

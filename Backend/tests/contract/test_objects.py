@@ -53,7 +53,7 @@ def test_missing_bucket_is_no_missing_generation(bench: Bench) -> None:
 # --- list ---
 
 
-def test_listing_has_what_begins_with_the_prefix_in_name_order(bench: Bench) -> None:
+def test_listing_begins_with_the_prefix_in_name_order(bench: Bench) -> None:
     names = ["b.mp4", "a/2.mp4", "a/10.mp4", "a.mp4", "ä.mp4"]
     made = {bench.upload(name, name.encode()).name for name in names}
     bench.upload("a0.mp4")

@@ -291,7 +291,7 @@ def test_cut_connection_leaves_whole_quanta_and_is_resumed(controlled: Controlle
     assert controlled.content(finished) == data
 
 
-def test_session_that_has_every_byte_is_not_finished_by_asking(controlled: ControlledBench) -> None:
+def test_session_with_every_byte_is_not_finished_by_asking(controlled: ControlledBench) -> None:
     data = noise(4 * QUANTUM)
     spec = controlled.spec("clip.mp4", len(data))
     uri = controlled.store.start_session(spec)
@@ -330,7 +330,7 @@ def test_lost_answer_to_a_chunk_is_learned_by_asking(controlled: ControlledBench
     assert controlled.store.session_status(uri, spec).committed_bytes == LONG
 
 
-def test_lost_answer_to_the_last_chunk_is_learned_by_asking(controlled: ControlledBench) -> None:
+def test_lost_answer_to_the_last_chunk_is_found(controlled: ControlledBench) -> None:
     data = noise(LONG + 5)
     spec = controlled.spec("clip.mp4", len(data))
     uri = controlled.store.start_session(spec)
@@ -376,7 +376,7 @@ def test_chunk_that_the_bucket_has_already_adds_nothing(bench: Bench) -> None:
         (QUANTUM - 5, 5, False),
     ],
 )
-def test_chunk_of_a_wrong_length_is_a_mistake_of_the_caller(
+def test_chunk_of_a_wrong_length_is_the_callers_mistake(
     bench: Bench, offset_bytes: int, length_bytes: int, last: bool
 ) -> None:
     spec = bench.spec("clip.mp4", 2 * QUANTUM)

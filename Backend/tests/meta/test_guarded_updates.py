@@ -31,7 +31,7 @@ def written(tree: ast.AST) -> set[str]:
     return named & GUARDED
 
 
-def test_only_the_guarded_updates_write_a_status_or_a_lease() -> None:
+def test_only_guarded_updates_write_a_status_or_lease() -> None:
     paths = [path for path in CORE.rglob("*.py") if "migrations" not in path.parts]
     found = {str(path.relative_to(CORE)) for path in paths if written(ast.parse(path.read_text(encoding="utf-8")))}
     assert found <= WRITERS

@@ -9,13 +9,13 @@ from tests.promises.__main__ import BACKEND
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda breakage: f"{breakage.promise}-{breakage.path}")
-def test_breakage_names_one_place_in_the_code_and_a_test_that_exists(breakage):
+def test_breakage_names_one_place_and_an_existing_test(breakage):
     assert (BACKEND / breakage.path).read_text(encoding="utf-8").count(breakage.before) == 1
     file, _, name = breakage.test.partition("::")
     assert f"def {name.split('[')[0]}(" in (BACKEND / file).read_text(encoding="utf-8")
 
 
-def test_every_promise_that_can_be_broken_by_a_line_is_broken_once():
+def test_every_breakable_promise_is_broken_once():
     assert {breakage.promise for breakage in BREAKAGES} >= {
         "P1",
         "P2",

@@ -59,7 +59,7 @@ BREAKAGES = (
         "offload/source.py",
         "        return replace(self, trusted=trusted)",
         "        return self",
-        "tests/unit/test_file_time.py::test_upload_of_a_file_that_was_changed_lately_keeps_an_identity_that_is_not_trusted",
+        "tests/unit/test_file_time.py::test_upload_of_a_lately_changed_file_is_not_trusted",
     ),
     Breakage(
         "P1",

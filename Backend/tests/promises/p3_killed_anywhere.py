@@ -17,7 +17,7 @@ BREAKAGES = (
         "offload/gcs/uploads.py",
         "return self.status(uri, probe) if response.status == _UNAUTHORIZED else _session_status(response, probe)",
         "return _session_status(response, probe)",
-        "tests/integration/gcs/test_credentials.py::test_a_chunk_answered_401_is_continued_from_what_the_session_has",
+        "tests/integration/gcs/test_credentials.py::test_chunk_answered_401_continues_from_the_committed_bytes",
     ),
     Breakage(
         "P3",
@@ -52,7 +52,7 @@ BREAKAGES = (
         "offload/rename_back.py",
         "    if _noted(trash, key) != relative_path.encode():\n",
         "    if True:\n",
-        "tests/unit/test_trash_put_back.py::test_death_at_any_instruction_is_finished_by_a_later_call",
+        "tests/unit/test_trash_put_back.py::test_death_at_any_instruction_is_finished_later",
     ),
     Breakage(
         "P3",

@@ -31,7 +31,7 @@ BREAKAGES = (
         "offload/gcs/transport.py",
         "        exchange.raise_failure()\n",
         "",
-        "tests/integration/gcs/test_transport.py::test_what_abort_raises_ends_the_request_and_is_raised_itself",
+        "tests/integration/gcs/test_transport.py::test_error_from_abort_ends_the_request_and_is_raised",
     ),
     Breakage(
         "P6",

@@ -18,7 +18,7 @@ TABLE = {
 
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("permission", list(Permission))
-def test_a_role_may_do_what_the_table_says_while_the_user_is_active(role, permission):
+def test_active_role_may_do_what_the_table_says(role, permission):
     assert may(User(role=role), permission) is (permission in TABLE[role])
     assert not may(User(role=role, is_active=False), permission)
 

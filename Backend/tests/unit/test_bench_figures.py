@@ -35,14 +35,14 @@ def test_median_is_of_the_runs_that_count():
     assert found.problems(ENGINE) == ["wrong"]
 
 
-def test_client_without_a_run_that_counts_has_no_row_but_its_reason():
+def test_client_without_counted_runs_shows_its_reason():
     table = race_table(race({FLOOR: [run(1)], ENGINE: [run(1, problem="status 1; 3 of 16 objects missing")]}))
 
     assert "| coldreel engine |" not in table
     assert "- coldreel engine: 1 of 1 runs did not count: status 1; 3 of 16 objects missing" in table
 
 
-def test_client_that_cannot_speak_a_line_is_told_with_the_reason():
+def test_client_that_cannot_use_a_line_shows_its_reason():
     found = race({FLOOR: [run(1)]})
     found.absent["gcsfs"] = "knows no such line"
 
@@ -57,7 +57,7 @@ def test_best_setting_is_chosen_for_each_figure_by_itself():
     assert found.best_of(OBSTORE, "wall_seconds") is None
 
 
-def test_row_holds_speed_cpu_per_gib_and_the_ratios_to_the_best_and_the_floor():
+def test_row_holds_speed_cpu_and_ratios():
     found = race(
         {
             ENGINE: [run(2, cpu=3)],
@@ -139,7 +139,7 @@ def test_nothing_that_the_bucket_kept_may_be_sent_again(again, problem, verdict)
     assert [one.verdict for one in targets([], [], cuts)] == [verdict]
 
 
-def test_client_that_gives_up_after_the_cut_is_shown_as_such():
+def test_client_that_gives_up_after_the_cut_is_shown():
     table = cut_table([Cut("x", 4 * MIB, 6 * MIB, MIB, 1.5), Cut("y", 4 * MIB, 2 * MIB, 0, 0.5, "status 1")])
 
     assert row_of(table, "x") == ["x", "6.00", "2.00", "1.00", "1.50", "object right"]
@@ -152,7 +152,7 @@ def test_whole_ratios_and_bytes_are_shown_without_decimals():
     assert [row_of(table, name)[3] for name in "abc"] == ["0.88", "0", "none"]
 
 
-def test_document_tells_when_where_and_with_what_and_holds_every_table():
+def test_document_says_when_where_and_holds_every_table():
     results = Results(datetime(2026, 5, 4, 3, 2, tzinfo=UTC), {"processor": "a fast one"}, {"rclone": "1.75"}, 5)
     results.races = [race({FLOOR: [run(1)]}), race({FLOOR: [run(1)]}, line="tls")]
     results.memory = [Memory("24 x 64 MiB", "plain", 8, (run(1),))]

@@ -59,7 +59,7 @@ def test_unknown_word_is_refused_with_all_that_are_known(capsys):
     assert "plain, tls, thin, memory, cut, segments, snippets, long, floor" in said
 
 
-def test_quick_is_one_run_and_leaves_the_slow_ones_out_unless_asked():
+def test_quick_is_one_run_without_the_slow_clients():
     quick = parse(["--quick"])
 
     assert quick.runs == 1
@@ -70,7 +70,7 @@ def test_quick_is_one_run_and_leaves_the_slow_ones_out_unless_asked():
 
 
 @pytest.mark.parametrize("other", [["--quick"], ["--only", "cut"]])
-def test_part_of_a_run_is_never_written_into_the_documents(other):
+def test_partial_run_is_never_written_into_the_documents(other):
     with pytest.raises(SystemExit):
         parse(["--write", *other])
 

@@ -9,7 +9,7 @@ from config.dotenv import DotenvRefused, load, parsed
 HERE = Path("/etc/coldreel/environment")
 
 
-def test_values_are_taken_as_they_stand_and_only_quotes_around_them_go():
+def test_values_are_literal_and_only_outer_quotes_go():
     text = '# a comment\n; another\n\nA=1\nB = "two words" \nC=\'$HOME\'\nD=$(touch /tmp/x)`id`\nE=a"b\nF=\n'
 
     assert parsed(text, HERE) == {
@@ -23,7 +23,7 @@ def test_values_are_taken_as_they_stand_and_only_quotes_around_them_go():
 
 
 @pytest.mark.parametrize("line", ["export A=1", "A", "=1", "1A=2"])
-def test_line_that_is_no_setting_is_refused_with_its_number(line):
+def test_line_without_a_setting_is_refused_with_its_number(line):
     with pytest.raises(DotenvRefused, match="line 2"):
         parsed(f"A=1\n{line}\n", HERE)
 

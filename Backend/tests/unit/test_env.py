@@ -18,7 +18,7 @@ from config.env import Env
         (lambda env: env.folder("NAME", None), "relative/path", "an absolute path"),
     ],
 )
-def test_nonsense_is_refused_with_name_value_and_what_is_wanted(read, value, wanted):
+def test_invalid_value_is_refused_with_name_and_expectation(read, value, wanted):
     with pytest.raises(ImproperlyConfigured) as refusal:
         read(Env({"NAME": value}))
 
@@ -32,7 +32,7 @@ def test_file_that_is_not_there_is_refused(tmp_path):
         Env({"NAME": str(tmp_path / "absent.pem")}).file("NAME", wanted="a PEM file")
 
 
-def test_file_that_is_there_is_taken_and_none_is_wanted_by_default(tmp_path):
+def test_present_file_is_used_and_none_is_required(tmp_path):
     (tmp_path / "ours.pem").touch()
 
     assert Env({"NAME": str(tmp_path / "ours.pem")}).file("NAME", wanted="a PEM file") == str(tmp_path / "ours.pem")

@@ -53,9 +53,7 @@ def is_settled(root: MediaRoot, clock: FakeClock) -> bool:
 
 
 @pytest.mark.parametrize("ahead_seconds", [15, 3600, -3600])
-def test_file_written_a_moment_ago_is_not_settled_whatever_this_machines_clock_says(
-    root: MediaRoot, ahead_seconds: float
-) -> None:
+def test_file_written_just_now_is_unsettled_by_any_clock(root: MediaRoot, ahead_seconds: float) -> None:
     clock = clock_that_is_ahead(ahead_seconds)
     assert is_settled(root, clock) is False
     earlier = time.time() - 14
@@ -71,9 +69,7 @@ def test_steps_of_the_file_system_are_found_out(root: MediaRoot, request: pytest
     assert time.time_ns() - found.now_ns < 60 * SECOND_NS
 
 
-def test_clock_is_asked_once_in_a_while_and_carried_on_in_between(
-    root: MediaRoot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clock_is_asked_seldom_and_carried_on_between(root: MediaRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real_open = os.open
 
@@ -114,7 +110,7 @@ def read_only(root: MediaRoot, tmp_path: Path) -> Iterator[MediaRoot]:
         subprocess.run(["umount", str(at)], check=True)
 
 
-def test_on_a_read_only_share_a_file_is_settled_once_it_was_seen_unchanged_for_so_long(read_only: MediaRoot) -> None:
+def test_file_on_a_read_only_share_settles_unchanged(read_only: MediaRoot) -> None:
     clock = clock_that_is_ahead(15)
     assert is_settled(read_only, clock) is False
     clock.advance(11)
@@ -123,14 +119,14 @@ def test_on_a_read_only_share_a_file_is_settled_once_it_was_seen_unchanged_for_s
     assert is_settled(read_only, clock) is True
 
 
-def test_on_a_read_only_share_what_is_older_than_any_likely_difference_is_settled_at_once(
+def test_old_file_on_a_read_only_share_is_settled(
     read_only: MediaRoot,
 ) -> None:
     assert is_settled(read_only, clock_that_is_ahead(UNKNOWN_SECONDS - 1)) is False
     assert is_settled(read_only, clock_that_is_ahead(UNKNOWN_SECONDS + 13)) is True
 
 
-def test_on_a_read_only_share_no_identity_is_trusted_alone(read_only: MediaRoot) -> None:
+def test_read_only_share_gives_no_trusted_identity(read_only: MediaRoot) -> None:
     clock = clock_that_is_ahead(7 * 86400)
     with read_only.open(PATH) as source:
         assert source.identity.as_taken_at(source.time(clock), slack_seconds=10).trusted is False
@@ -147,7 +143,7 @@ def test_kernels_own_file_systems_are_not_asked(tmp_path: Path) -> None:
 # --- what an upload keeps ---
 
 
-def test_upload_keeps_an_identity_that_a_change_in_the_same_second_leaves_as_it_is_as_not_trusted(
+def test_identity_unchanged_within_its_second_is_not_trusted(
     tmp_path: Path,
 ) -> None:
     """Seen on exFAT: the same size, the same second, other bytes."""
@@ -168,9 +164,7 @@ def test_upload_keeps_an_identity_that_a_change_in_the_same_second_leaves_as_it_
 
 
 @pytest.mark.parametrize(("later_seconds", "trusted"), [(0, False), (60, True)])
-def test_upload_of_a_file_that_was_changed_lately_keeps_an_identity_that_is_not_trusted(
-    tmp_path: Path, later_seconds: float, trusted: bool
-) -> None:
+def test_upload_of_a_lately_changed_file_is_not_trusted(tmp_path: Path, later_seconds: float, trusted: bool) -> None:
     """Its mtime was set back by a copying tool; its ctime cannot be."""
     bench = UploadBench(tmp_path, settle_seconds=10)
     bench.clock = FakeClock(datetime.now(tz=UTC) + timedelta(seconds=later_seconds))

@@ -21,7 +21,7 @@ def test_name_is_the_contracts():
     assert named("12-30.mp4") == f"recordings/{CAMERA}/{RECORDING}/12-30.mp4"
 
 
-def test_further_name_version_puts_its_number_before_the_file_name():
+def test_further_name_version_has_its_number_before_the_name():
     assert named("12-30.mp4", name_version=2) == f"recordings/{CAMERA}/{RECORDING}/2-12-30.mp4"
 
 

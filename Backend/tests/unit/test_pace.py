@@ -81,7 +81,7 @@ def test_twenty_uploads_get_their_pieces_in_turn(clock, pace):
     assert {turn.size_bytes for turn in turns} == {RATE // 20}
 
 
-def test_who_came_first_is_served_first_when_the_next_stretch_arrives(clock, pace):
+def test_first_come_is_first_served_by_the_next_stretch(clock, pace):
     first, second = pace.ask(RATE), pace.ask(RATE)
     pace.add(stretch(clock))
     assert first.ready_at is not None
@@ -115,7 +115,7 @@ def test_upload_that_overslept_gets_another_turn(clock, pace):
     assert turn.ready_at == pytest.approx(clock.monotonic() + 0.05)
 
 
-def test_lost_lease_ends_the_wait_within_a_fraction_of_a_second(clock, pace):
+def test_lost_lease_ends_the_wait_at_once(clock, pace):
     began = clock.monotonic()
     pace.add(stretch(clock, after_seconds=1000))
     with pytest.raises(LeaseLost):
@@ -193,7 +193,7 @@ def test_two_stretches_ahead_are_enough(clock, pace):
     assert pace.wanted_seconds() > 0
 
 
-def test_who_uses_little_asks_for_less_and_then_for_more_again(clock, pace):
+def test_small_user_asks_for_less_then_more_again(clock, pace):
     def after(used_bytes: int) -> float:
         pace.add(stretch(clock, seconds=0.5))
         pace.ask(used_bytes)
@@ -210,7 +210,7 @@ def test_who_uses_little_asks_for_less_and_then_for_more_again(clock, pace):
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(1, RATE)), max_size=200), st.integers(64_000, 10**9))
-def test_no_window_holds_more_than_its_own_length_and_what_may_be_caught_up(pauses, rate):
+def test_no_window_exceeds_its_length_and_the_allowance(pauses, rate):
     """Stretches without end, an upload that pauses as it likes."""
     clock = FakeClock()
     pace = SharedPace(clock)

@@ -56,7 +56,7 @@ def read_through(path: Path) -> None:
         crc32c_of(source, SIZE)
 
 
-def test_file_that_was_not_cached_is_not_cached_after_it_was_read(clip: Path) -> None:
+def test_uncached_file_stays_uncached_after_reading(clip: Path) -> None:
     read_through(clip)
     assert cached_bytes(clip) < SIZE / 20
 
@@ -76,7 +76,7 @@ def test_part_that_somebody_watches_stays_cached(clip: Path) -> None:
     assert watched_bytes <= cached_bytes(clip) < watched_bytes + SIZE / 20
 
 
-def test_no_more_than_a_window_is_cached_while_it_is_read(clip: Path) -> None:
+def test_no_more_than_a_window_is_cached(clip: Path) -> None:
     most_bytes = 0
     with MediaRoot(clip.parent).open(clip.name) as source:
         for offset in range(0, SIZE, WINDOW_BYTES // 4):

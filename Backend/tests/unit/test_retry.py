@@ -25,7 +25,7 @@ def test_transfers_that_failed_together_do_not_come_back_together():
 
 
 @pytest.mark.parametrize(("asked", "wanted"), [(100, 100), (1, 8), (10**9, LONGEST_WAIT_SECONDS), (None, 8)])
-def test_bucket_is_left_alone_as_long_as_it_asks_within_reason(asked, wanted):
+def test_bucket_is_left_alone_while_it_asks_reasonably(asked, wanted):
     assert delay(3, 1.0, asked) == wanted
 
 

@@ -36,7 +36,7 @@ def run(home: Path, *command: str, **variables: str) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize("key", ["a", "a" * 60, "django-insecure-" + "abcdefgh" * 8])
-def test_weak_secret_key_is_refused_in_a_line_that_does_not_tell_it(tmp_path: Path, key: str) -> None:
+def test_weak_secret_key_is_refused_without_showing_it(tmp_path: Path, key: str) -> None:
     done = run(tmp_path, "manage.py", "check", DJANGO_SECRET_KEY=key)
 
     assert done.returncode == 1
@@ -46,9 +46,7 @@ def test_weak_secret_key_is_refused_in_a_line_that_does_not_tell_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("proxies", "redirects"), [("0", False), ("1", True)])
-def test_https_redirects_only_where_a_proxy_is_trusted_and_asks_for_no_preload(
-    tmp_path: Path, proxies: str, redirects: bool
-) -> None:
+def test_https_redirects_only_behind_a_trusted_proxy(tmp_path: Path, proxies: str, redirects: bool) -> None:
     done = run(tmp_path, "-c", ASK, DJANGO_HTTPS="True", COLDREEL_TRUSTED_PROXIES=proxies)
 
     settings, preload = map(json.loads, done.stdout.splitlines())
@@ -56,7 +54,7 @@ def test_https_redirects_only_where_a_proxy_is_trusted_and_asks_for_no_preload(
     assert preload is False
 
 
-def test_command_reads_the_file_with_settings_and_the_environment_goes_before_it(tmp_path: Path) -> None:
+def test_command_reads_the_settings_file_below_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "settings"
     file.write_text("DJANGO_SECRET_KEY=$(touch struck)\n")
     refused = run(tmp_path, "manage.py", "check", COLDREEL_ENV_FILE=str(file))
@@ -68,7 +66,7 @@ def test_command_reads_the_file_with_settings_and_the_environment_goes_before_it
     assert not (BACKEND / "struck").exists()
 
 
-def test_home_that_cannot_be_made_is_told_in_a_line(tmp_path: Path) -> None:
+def test_home_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run(tmp_path / "file" / "home", "manage.py", "check")
 
@@ -89,7 +87,7 @@ def test_demo_reads_no_file_with_settings(tmp_path: Path) -> None:
     assert Stage(tmp_path, port=1).environment()["COLDREEL_ENV_FILE"] == os.devnull
 
 
-def test_misspelt_setting_is_told_with_the_nearest_one_and_without_its_value(tmp_path: Path) -> None:
+def test_misspelt_setting_is_told_with_the_nearest_name(tmp_path: Path) -> None:
     done = run(tmp_path, "manage.py", "check", GCP_CLEANUP_DELAY_HOUR="4711", COLDREEL_HOMES="4711", GCP_XYZ="4711")
 
     assert done.returncode == 0

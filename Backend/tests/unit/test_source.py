@@ -101,7 +101,7 @@ def test_file_that_is_a_link_is_refused(root, outside):
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
-def test_folder_that_is_a_link_is_refused_at_every_level(root, outside, level):
+def test_linked_folder_is_refused_at_every_level(root, outside, level):
     folder = root.path.joinpath(*["deep"] * (level - 1))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "deep").symlink_to(outside)
@@ -166,7 +166,7 @@ def test_fifo_is_refused_and_nothing_hangs(root):
     [(os.mkfifo, Reason.FILE_NOT_REGULAR), (lambda path: path.symlink_to("/etc/hostname"), Reason.FILE_IS_LINK)],
     ids=["fifo", "link"],
 )
-def test_what_takes_the_files_place_right_after_the_look_is_refused_and_hangs_nothing(root, monkeypatch, swap_in, code):
+def test_file_replaced_right_after_the_look_is_refused(root, monkeypatch, swap_in, code):
     path = root.path / "clip.mp4"
     path.write_bytes(CONTENT)
     real_open = os.open
@@ -224,7 +224,7 @@ def test_odd_names_are_opened_as_they_are(root, name):
         assert source.read_at(0, 3) == b"odd"
 
 
-def test_name_that_is_not_utf8_is_refused_with_its_own_reason(root):
+def test_name_that_is_not_utf8_has_its_own_reason(root):
     raw = os.fsencode(root.path) + b"/caf\xe9.mp4"
     Path(os.fsdecode(raw)).write_bytes(b"x")
 
@@ -232,7 +232,7 @@ def test_name_that_is_not_utf8_is_refused_with_its_own_reason(root):
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENOSPC])
-def test_failing_disk_is_tried_again_and_no_oserror_gets_out(root, monkeypatch, number):
+def test_failing_disk_is_tried_again_without_an_oserror(root, monkeypatch, number):
     def failing(*_args, **_kwargs):
         raise OSError(number, os.strerror(number))
 
@@ -271,7 +271,7 @@ def test_identity_survives_its_column(root):
             SourceIdentity.decode(text)
 
 
-def test_identity_that_is_not_trusted_survives_its_column_and_is_equal_all_the_same():
+def test_untrusted_identity_survives_its_column_and_is_equal():
     identity = SourceIdentity(1, 2, 3, 4, 5, trusted=False)
 
     assert SourceIdentity.decode(identity.encode()).trusted is False
@@ -284,7 +284,7 @@ def test_identity_that_is_not_trusted_survives_its_column_and_is_equal_all_the_s
     [(3600, 3600, True), (3600, 9, False), (9, 3600, False), (10.02, 10.02, True), (-3600, 3600, False)],
     ids=["old", "changed lately", "written lately", "just old enough", "in the future"],
 )
-def test_identity_taken_near_to_its_own_times_is_not_trusted_alone(age_seconds, ctime_age_seconds, trusted):
+def test_identity_near_its_own_times_is_not_trusted(age_seconds, ctime_age_seconds, trusted):
     identity = identity_of(age_seconds=age_seconds, ctime_age_seconds=ctime_age_seconds)
 
     assert identity.as_taken_at(TIME, slack_seconds=10).trusted is trusted
@@ -301,7 +301,7 @@ def test_coarser_times_have_to_lie_further_back():
         check_settled(identity, time=coarse, settle_seconds=10)
 
 
-def test_whole_seconds_in_both_times_are_taken_for_coarse_ones():
+def test_whole_seconds_are_taken_for_coarse_times():
     """As ext4 with small inodes keeps them: the file system's kind does not tell."""
     now_ns = TIME.now_ns // 1_000_000_000 * 1_000_000_000
     old_ns = now_ns - 11_000_000_000
@@ -363,14 +363,14 @@ def test_file_touched_a_moment_ago_is_tried_again(age_seconds):
     assert refusal.value.disposition is Disposition.RETRY
 
 
-def test_file_dated_in_the_future_is_judged_by_when_it_was_changed_here():
+def test_file_dated_ahead_is_judged_by_its_change_here():
     check_settled(identity_of(age_seconds=-3600, ctime_age_seconds=11), time=TIME, settle_seconds=10)
     with pytest.raises(FileProblem) as refusal:
         check_settled(identity_of(age_seconds=-3600, ctime_age_seconds=9), time=TIME, settle_seconds=10)
     assert refusal.value.code is Reason.FILE_NOT_SETTLED
 
 
-def test_empty_file_waits_while_young_and_is_refused_when_old():
+def test_empty_file_waits_while_young_and_fails_when_old():
     with pytest.raises(FileProblem) as young:
         check_settled(identity_of(age_seconds=1, size_bytes=0), time=TIME, settle_seconds=10)
     with pytest.raises(FileProblem) as old:
@@ -395,7 +395,7 @@ def test_marker_tells_the_mounted_root_from_the_empty_folder(root):
     assert not MediaRoot(root.path / "nowhere").has_marker()
 
 
-def test_marker_that_is_a_link_is_no_marker_and_is_not_written_through(root, outside):
+def test_linked_marker_is_no_marker_and_not_followed(root, outside):
     (root.path / MARKER_NAME).symlink_to(outside / "clip.mp4")
 
     assert not root.has_marker()

@@ -83,7 +83,7 @@ def test_fault_strikes_after_so_many_calls_and_so_often():
     assert answers == [None, "busy", "busy", None]
 
 
-def test_cut_line_commits_whole_quanta_and_says_so_in_the_log():
+def test_cut_connection_commits_whole_quanta_and_is_logged():
     store, data = MemoryStore(), noise(3 * QUANTUM)
     uri = store.start_session(spec_of(data))
     store.fault("send", after_bytes=QUANTUM + 7)
@@ -95,7 +95,7 @@ def test_cut_line_commits_whole_quanta_and_says_so_in_the_log():
     assert store.session_status(uri, spec_of(data)).committed_bytes == QUANTUM
 
 
-def test_bytes_sent_again_are_told_in_the_log_and_change_nothing():
+def test_bytes_sent_again_are_logged_and_change_nothing():
     store, data = MemoryStore(), noise(3 * QUANTUM)
     uri = store.start_session(spec_of(data))
     for _ in range(2):
@@ -128,7 +128,7 @@ def test_log_and_journal_hide_the_session_uri(bench: UploadBench):
     assert "memory://" not in repr(bench.store.calls) + repr(bench.journal.session)
 
 
-def test_lost_lease_refuses_every_note_and_keeps_what_was_noted():
+def test_lost_lease_refuses_notes_and_keeps_earlier_ones():
     journal = MemoryJournal()
     journal.progress(5)
     journal.lose_lease(after_calls=1)

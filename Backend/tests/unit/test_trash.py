@@ -79,7 +79,7 @@ def test_unlinked_file_is_gone_for_good(root, trash, key):
     assert refusal.value.code is Reason.FILE_MISSING
 
 
-def test_file_that_is_not_the_verified_one_is_not_even_moved(root, trash, key, monkeypatch):
+def test_file_that_is_not_the_verified_one_stays(root, trash, key, monkeypatch):
     verified = root.stat(PATH)
     (root.path / PATH).write_bytes(b"another recording")
     renamed = []
@@ -121,7 +121,7 @@ def test_file_swapped_just_before_the_rename_is_put_back(root, trash, key, monke
     assert trash.keys() == []
 
 
-def test_file_swapped_for_a_link_is_put_back_and_the_links_target_untouched(root, trash, key, monkeypatch, tmp_path):
+def test_file_swapped_for_a_link_is_put_back(root, trash, key, monkeypatch, tmp_path):
     path, target = root.path / PATH, tmp_path / "elsewhere.mp4"
     target.write_bytes(b"precious")
 
@@ -226,7 +226,7 @@ def test_file_put_back_follows_no_link(root, trash, key, tmp_path):
     assert trashed(root, key).read_bytes() == CONTENT
 
 
-def test_putting_back_that_was_killed_half_way_is_finished_by_the_next_call(root, trash, key):
+def test_killed_put_back_is_finished_by_the_next_call(root, trash, key):
     trash.take(PATH, key, expected=root.stat(PATH))
     os.link(trashed(root, key), root.path / PATH)  # killed before the unlink
 
@@ -298,7 +298,7 @@ def test_trash_that_is_a_link_is_not_used(root, trash, key, tmp_path):
     assert (root.path / PATH).read_bytes() == CONTENT
 
 
-def test_folder_swapped_for_a_link_while_files_are_taken_costs_nobody_a_file(root, tmp_path):
+def test_folder_swapped_for_a_link_costs_no_file(root, tmp_path):
     """P7: the path's folder is exchanged for a link between any two steps."""
     outside = tmp_path / "outside"
     outside.mkdir()

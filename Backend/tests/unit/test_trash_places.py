@@ -49,7 +49,7 @@ def taken(root: MediaRoot, path: str = PATH) -> str:
     return key
 
 
-def test_file_goes_through_the_trash_of_its_own_file_system(root: MediaRoot) -> None:
+def test_file_goes_through_its_own_file_systems_trash(root: MediaRoot) -> None:
     key = taken(root)
     assert not (root.path / PATH).exists()
     assert (root.path / "disk2" / TRASH_NAME / key).read_bytes() == CONTENT
@@ -78,7 +78,7 @@ def test_every_trash_is_looked_into(root: MediaRoot) -> None:
     assert {path.name for path in (root.path / TRASH_NAME).iterdir()} & keys != set()
 
 
-def test_key_in_use_on_one_disk_is_taken_on_no_other(root: MediaRoot) -> None:
+def test_key_in_use_on_one_disk_is_refused_elsewhere(root: MediaRoot) -> None:
     key = taken(root)
     with pytest.raises(FileProblem) as refusal:
         Trash(root).take("own.mp4", key, expected=root.stat("own.mp4"))
@@ -100,7 +100,7 @@ def test_places_are_found_without_the_list_of_mounts(root: MediaRoot) -> None:
     assert Trash(root, mounts=NO_MOUNTS).keys() == [key]
 
 
-def test_list_of_places_whose_last_line_a_crash_has_cut_goes_on(root: MediaRoot) -> None:
+def test_list_of_places_survives_a_cut_last_line(root: MediaRoot) -> None:
     places = Places(root, mounts=NO_MOUNTS)
     places.remember(("elsewhere",))
     listed = root.path / TRASH_NAME / "places"
@@ -138,7 +138,7 @@ def disk(tmp_path: Path) -> Callable[[], AbstractContextManager[Path]]:
     return mount
 
 
-def test_disk_that_is_not_mounted_is_told_from_one_whose_files_are_gone(
+def test_unmounted_disk_is_told_from_missing_files(
     disk: Callable[[], AbstractContextManager[Path]], tmp_path: Path
 ) -> None:
     with disk():
@@ -159,7 +159,7 @@ def test_disk_that_is_not_mounted_is_told_from_one_whose_files_are_gone(
         assert (root.path / PATH).read_bytes() == CONTENT
 
 
-def test_list_of_disks_that_cannot_be_read_says_of_none_that_it_is_there(tmp_path: Path) -> None:
+def test_unreadable_list_of_disks_claims_none_is_there(tmp_path: Path) -> None:
     """Taken for an empty list, a disk that is away would pass for one whose files are gone."""
     root = _filled(tmp_path / "media")
     taken(root, "own.mp4")
@@ -186,7 +186,7 @@ def test_file_systems_within_one_another_have_a_trash_each(tmp_path: Path) -> No
         assert trash.path_of(inner_key) == f"a/b/{TRASH_NAME}/{inner_key}"
 
 
-def test_place_that_no_list_would_show_again_is_not_used(root: MediaRoot) -> None:
+def test_place_that_cannot_be_listed_is_not_used(root: MediaRoot) -> None:
     (root.path / TRASH_NAME).write_text("in the way\n")  # nothing can be written down
     trash = Trash(root, mounts=NO_MOUNTS)
     with pytest.raises(FileProblem):

@@ -132,7 +132,7 @@ class DiesAt:
         return call
 
 
-def test_death_at_any_instruction_is_finished_by_a_later_call(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_death_at_any_instruction_is_finished_later(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     for at in range(1, 100):
         disk.take()
         with monkeypatch.context() as patched:
@@ -159,7 +159,7 @@ def test_death_at_any_instruction_is_finished_by_a_later_call(disk: Disk, monkey
     assert disk.is_as_before()
 
 
-def test_placeholder_that_is_younger_than_a_minute_may_be_a_recorders(disk: Disk) -> None:
+def test_young_placeholder_may_be_a_recorders(disk: Disk) -> None:
     """It may have been opened by its name since, and be written to in a moment."""
     if rename_works(disk):
         pytest.skip("this disk needs no placeholder")
@@ -214,7 +214,7 @@ def test_disk_with_renameat2_has_no_moment_with_two_names(tmp_path: Path, monkey
     assert disk.is_as_before()
 
 
-def test_renaming_over_a_name_that_is_taken_is_refused_by_the_kernel(tmp_path: Path) -> None:
+def test_kernel_refuses_renaming_over_a_taken_name(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").write_bytes(b"b")
     folder = os.open(tmp_path, os.O_RDONLY)
@@ -228,7 +228,7 @@ def test_renaming_over_a_name_that_is_taken_is_refused_by_the_kernel(tmp_path: P
     assert (tmp_path / "b").read_bytes() == b"b"
 
 
-def test_file_whose_mtime_a_rename_changes_is_refused_and_stays_in_its_place(tmp_path: Path) -> None:
+def test_file_whose_mtime_a_rename_changes_is_refused(tmp_path: Path) -> None:
     """What the rename took cannot be told from a file that was swapped in that moment (fusefat 0.1a)."""
     with mounted("fat", tmp_path / "disk", tmp_path) as at:
         disk = Disk(at / "media")

@@ -76,7 +76,7 @@ def another_process(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
     ],
     ids=["appending", "rewriting", "mapped"],
 )
-def test_file_that_another_process_has_open_for_writing_is_not_unlinked(root: MediaRoot, opened: str) -> None:
+def test_file_open_for_writing_elsewhere_is_not_unlinked(root: MediaRoot, opened: str) -> None:
     trash, key = Trash(root), str(uuid.uuid4())
     with another_process(opened, root.path / PATH):
         taken = trash.take(PATH, key, expected=root.stat(PATH))
@@ -97,9 +97,7 @@ def test_file_that_another_process_only_reads_goes(root: MediaRoot) -> None:
 
 
 @pytest.mark.parametrize("same_size", [True, False], ids=["rewritten", "longer"])
-def test_file_that_was_written_to_and_closed_after_it_was_compared_is_not_unlinked(
-    root: MediaRoot, same_size: bool
-) -> None:
+def test_file_written_after_the_comparison_is_not_unlinked(root: MediaRoot, same_size: bool) -> None:
     trash, key = Trash(root), str(uuid.uuid4())
     taken = trash.take(PATH, key, expected=root.stat(PATH))
     with (root.path / TRASH_NAME / key).open("r+b" if same_size else "ab") as file:
@@ -120,7 +118,7 @@ def test_looking_for_writers_leaves_no_lease_behind(root: MediaRoot) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a process as another user")
-def test_file_of_another_user_cannot_be_told_of_and_is_left_to_the_comparison(root: MediaRoot) -> None:
+def test_another_users_file_is_left_to_the_comparison(root: MediaRoot) -> None:
     """The usual case: the recorder's files belong to the recorder."""
     (root.path / PATH).chmod(0o644)
     code = (
@@ -135,7 +133,7 @@ def test_file_of_another_user_cannot_be_told_of_and_is_left_to_the_comparison(ro
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
-def test_program_that_opens_the_file_while_it_is_looked_at_ends_nobody(root: MediaRoot) -> None:
+def test_opening_the_file_during_the_look_kills_no_process(root: MediaRoot) -> None:
     """The kernel tells the holder of a lease by SIGIO, which ends a process that does nothing about it."""
     code = (
         "import os, sys, time\n"

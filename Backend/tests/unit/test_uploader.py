@@ -31,7 +31,7 @@ def test_file_of_any_size_arrives_whole_and_proven(bench, size_bytes):
 
 
 @pytest.mark.parametrize("size_bytes", BOUNDARIES)
-def test_every_chunk_is_of_whole_quanta_and_the_last_part_is_never_empty(make_bench, size_bytes):
+def test_chunks_are_whole_quanta_and_the_last_never_empty(make_bench, size_bytes):
     bench = make_bench(chunk_max_bytes=2 * QUANTUM)
     bench.write(size_bytes)
     bench.upload()
@@ -57,7 +57,7 @@ def test_session_is_stored_before_the_first_byte(bench):
     assert bench.store.open_sessions() == 0
 
 
-def test_small_file_goes_in_one_request_and_needs_no_session(make_bench):
+def test_small_file_goes_in_one_request_without_session(make_bench):
     bench = make_bench(small_limit_bytes=1000)
     bench.write(1000)
 
@@ -75,7 +75,7 @@ def test_file_above_the_small_limit_gets_a_session(make_bench):
 
 
 @pytest.mark.parametrize("small_limit_bytes", [0, 10 * QUANTUM])
-def test_object_carries_whose_it_is_and_how_large_it_was_to_be(make_bench, small_limit_bytes):
+def test_object_carries_its_owner_and_its_size(make_bench, small_limit_bytes):
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.write(2 * QUANTUM)
     stale = METADATA | {META_SIZE: "1"}
@@ -108,7 +108,7 @@ class TimedStore(MemoryStore):
 
 
 @pytest.mark.parametrize(("quanta_per_second", "settled_quanta"), [(0.75, 7), (0.01, 2), (100, 24)])
-def test_chunks_last_as_long_as_they_should_on_any_line(make_bench, quanta_per_second, settled_quanta):
+def test_chunks_last_as_long_as_they_should(make_bench, quanta_per_second, settled_quanta):
     bench = make_bench(chunk_min_bytes=2 * QUANTUM, chunk_max_bytes=24 * QUANTUM, chunk_seconds=10)
     bench.store = TimedStore(clock=bench.clock)
     bench.store.bytes_per_second = quanta_per_second * QUANTUM
@@ -212,7 +212,7 @@ def test_transport_that_starts_again_spoils_no_checksum(make_bench, small_limit_
     bench.assert_proven(bench.upload())
 
 
-def test_small_file_beyond_the_memory_allowed_is_read_twice_and_proven(make_bench):
+def test_small_file_beyond_the_memory_is_read_twice(make_bench):
     bench = make_bench(small_limit_bytes=10 * QUANTUM)
     bench.write(2 * QUANTUM)
     with BUFFER_ALLOWANCE.asked(BUFFER_LIMIT_BYTES - QUANTUM):
@@ -233,7 +233,7 @@ def test_memory_of_a_small_upload_is_given_back(make_bench, fails):
         assert granted
 
 
-def test_small_file_is_sent_whole_again_after_a_broken_line(make_bench):
+def test_small_file_is_sent_again_after_a_break(make_bench):
     bench = make_bench(small_limit_bytes=10 * QUANTUM)
     bench.store = RewindingStore(clock=bench.clock)
     bench.store.fault("put_small", TryAgain("503"))
@@ -257,9 +257,7 @@ def assert_untouched(bench) -> None:
         (60, 0, Reason.FILE_EMPTY, Disposition.FAIL),
     ],
 )
-def test_file_still_being_written_is_tried_again_and_an_empty_one_refused(
-    bench, age_seconds, size_bytes, code, disposition
-):
+def test_file_being_written_waits_and_empty_one_fails(bench, age_seconds, size_bytes, code, disposition):
     bench.write(size_bytes, age_seconds=age_seconds)
     error = bench.fails(FileProblem)
 
@@ -267,7 +265,7 @@ def test_file_still_being_written_is_tried_again_and_an_empty_one_refused(
     assert_untouched(bench)
 
 
-def test_unfinished_mp4_is_refused_before_a_byte_is_sent_and_passes_once_it_is_finished(bench):
+def test_unfinished_mp4_is_refused_until_it_is_finished(bench):
     """F15"""
     job = {"relative_path": "cam/clip.mp4"}
     path = bench.path.with_name("clip.mp4")
@@ -287,7 +285,7 @@ def test_unfinished_mp4_is_refused_before_a_byte_is_sent_and_passes_once_it_is_f
 
 
 @pytest.mark.parametrize("expected", [{"expected_size_bytes": 5}, {"expected_mtime_ns": 5}])
-def test_another_file_than_was_registered_is_not_uploaded_in_its_stead(bench, expected):
+def test_file_that_was_not_registered_is_not_uploaded(bench, expected):
     bench.write(QUANTUM)
     error = bench.fails(FileChanged, **expected)
 
@@ -323,7 +321,7 @@ def test_path_outside_the_media_root_is_refused(bench, tmp_path, path):
 # --- the file is gone ---
 
 
-def test_gone_file_whose_object_is_ours_and_whole_is_found_in_the_bucket(bench):
+def test_gone_file_is_found_in_its_whole_object(bench):
     """A database restored from yesterday."""
     info = bench.existing(noise(1000))
     result = bench.upload(expected_size_bytes=1000, expected_mtime_ns=5)
@@ -344,19 +342,19 @@ def test_gone_file_whose_object_is_ours_and_whole_is_found_in_the_bucket(bench):
         {META_SIZE: "1001"},
     ],
 )
-def test_gone_file_is_missing_where_the_object_is_another_ones_or_not_whole(bench, foreign):
+def test_gone_file_with_a_foreign_or_partial_object_is_missing(bench, foreign):
     bench.existing(noise(1000), **foreign)
 
     assert bench.fails(FileProblem).code is Reason.FILE_MISSING
 
 
-def test_gone_file_is_missing_where_the_object_has_another_size_than_was_registered(bench):
+def test_gone_file_with_an_object_of_another_size_is_missing(bench):
     bench.existing(noise(1000))
 
     assert bench.fails(FileProblem, expected_size_bytes=1001).code is Reason.FILE_MISSING
 
 
-def test_file_on_a_disk_that_is_away_is_tried_again(bench):
+def test_file_on_an_absent_disk_is_tried_again(bench):
     """F16 for one of several disks: files were taken from a disk at `cam` before, and it is not mounted now."""
     Places(bench.root).remember(("cam",))
     error = bench.fails(FileProblem)
@@ -371,7 +369,7 @@ def test_gone_file_is_missing_where_there_is_no_object(bench):
     assert bench.kinds() == ["list_prefix"]
 
 
-def test_gone_file_is_found_beyond_an_orphan_that_was_deleted(bench):
+def test_gone_file_is_found_behind_a_deleted_orphan(bench):
     """A database restored from yesterday names the first object; a person deleted that one today."""
     last = bench.existing(noise(1000, 2), name_version=2)
     result = bench.upload()
@@ -379,7 +377,7 @@ def test_gone_file_is_found_beyond_an_orphan_that_was_deleted(bench):
     assert (result.info, result.name_version) == (last, 2)
 
 
-def test_gone_file_is_found_in_the_orphan_that_was_found_right(bench):
+def test_gone_file_is_found_in_a_proven_orphan(bench):
     """The file changed after its last byte and vanished before it could be sent again."""
     orphan = bench.existing(noise(1000))
     bench.journal.name_version = 1
@@ -389,7 +387,7 @@ def test_gone_file_is_found_in_the_orphan_that_was_found_right(bench):
 
 
 @pytest.mark.parametrize("known", [[], [("recordings/0-clip.mkv", 5)]], ids=["not found right", "another generation"])
-def test_gone_file_is_missing_where_only_another_orphan_is_left(bench, known):
+def test_gone_file_with_only_another_orphan_is_missing(bench, known):
     bench.existing(noise(1000))
     bench.journal.name_version = 1
 
@@ -412,7 +410,7 @@ def test_missing_bucket_is_no_proof_of_anything(bench):
 
 
 @pytest.mark.parametrize("unmounted", ["empty mount point", "no mount point"])
-def test_on_an_unmounted_disk_no_file_is_missing_or_found(bench, tmp_path, unmounted):
+def test_unmounted_disk_has_no_missing_or_found_file(bench, tmp_path, unmounted):
     """F16"""
     bench.existing(noise(1000))
     bench.root.path.rename(tmp_path / "unplugged")

@@ -60,7 +60,7 @@ def assert_nothing_whole_was_deleted(bench, whole: bytes) -> None:
 
 @CHANGES
 @pytest.mark.parametrize("chunk", [0, 1, 2])
-def test_file_that_changes_while_it_is_sent_is_not_counted(bench, change, chunk):
+def test_file_changing_while_sent_is_not_counted(bench, change, chunk):
     """F11"""
     bench.write(SIZE)
     bench.store.fault("send", skip=chunk, action=lambda: change(bench))
@@ -75,7 +75,7 @@ def test_file_that_changes_while_it_is_sent_is_not_counted(bench, change, chunk)
 
 
 @CHANGES
-def test_small_file_that_changes_while_it_is_sent_is_not_counted(make_bench, change):
+def test_small_file_changing_while_sent_is_not_counted(make_bench, change):
     bench = make_bench(small_limit_bytes=SIZE)
     bench.write(SIZE)
     bench.store.fault("put_small", action=lambda: change(bench))
@@ -100,9 +100,7 @@ def replace_whole(bench) -> None:
 
 @WAYS
 @pytest.mark.parametrize("change", [grow, shrink, shrink_to_nothing, rewrite, restore_date, replace_whole])
-def test_whole_object_of_a_file_that_changed_after_its_last_byte_is_never_deleted(
-    make_bench, small_limit_bytes, change
-):
+def test_whole_object_of_a_changed_file_is_never_deleted(make_bench, small_limit_bytes, change):
     """Its bytes were compared and found right: it may be the last copy of the recording."""
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     whole = bench.write(SIZE)
@@ -132,7 +130,7 @@ def test_whole_object_of_a_resumed_upload_is_never_deleted(bench, change):
 
 
 @pytest.mark.parametrize("change", [shrink, shrink_to_nothing])
-def test_whole_object_of_a_file_truncated_while_it_is_summed_afresh_is_never_deleted(bench, monkeypatch, change):
+def test_whole_object_of_a_truncated_file_is_never_deleted(bench, monkeypatch, change):
     """Only the ctime had changed, so the file was read again, and it was cut in that moment."""
     whole = bench.write(SIZE)
     reads = []
@@ -171,7 +169,7 @@ def killed_at(bench, method: str, *, after: bool) -> None:
 @WAYS
 @pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
 @pytest.mark.parametrize("method", ["session_dropped", "name_changed"])
-def test_worker_killed_around_the_orphan_leaves_it_whole_and_known(make_bench, small_limit_bytes, method, after):
+def test_worker_killed_around_the_orphan_leaves_it_known(make_bench, small_limit_bytes, method, after):
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     whole = bench.write(SIZE)
     after_last_byte(bench, rewrite)
@@ -190,7 +188,7 @@ def test_worker_killed_around_the_orphan_leaves_it_whole_and_known(make_bench, s
 
 
 @WAYS
-def test_file_that_changed_is_uploaded_again_once_it_has_settled(make_bench, small_limit_bytes):
+def test_changed_file_is_uploaded_again_once_settled(make_bench, small_limit_bytes):
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.write(SIZE)
     after_last_byte(bench, rewrite)
@@ -200,7 +198,7 @@ def test_file_that_changed_is_uploaded_again_once_it_has_settled(make_bench, sma
     bench.assert_proven(bench.upload(), name_version=1)
 
 
-def test_what_somebody_else_put_under_the_name_meanwhile_is_not_deleted(bench):
+def test_object_put_under_the_name_meanwhile_is_not_deleted(bench):
     """F12: a failed attempt's tidying deletes its own generation only."""
     bench.write(SIZE)
 
@@ -214,7 +212,7 @@ def test_what_somebody_else_put_under_the_name_meanwhile_is_not_deleted(bench):
     assert bench.stored() == b"theirs"
 
 
-def test_adopted_object_of_a_file_that_changes_is_not_deleted(bench):
+def test_adopted_object_of_a_changing_file_is_not_deleted(bench):
     """It was there before the bucket made ours: no attempt of ours may take it away."""
     bench.write(SIZE)
     bench.store.fault("send", skip=2, action=lambda: bench.existing(bench.data))
@@ -248,7 +246,7 @@ def test_backup_that_links_the_file_meanwhile_changes_nothing(make_bench, small_
     assert result.identity == bench.root.stat(PATH)
 
 
-def test_file_rewritten_under_its_old_date_is_caught_by_a_fresh_checksum(bench):
+def test_rewritten_file_of_old_date_is_caught_by_checksum(bench):
     bench.write(SIZE)
     after_last_byte(bench, restore_date)
 
@@ -259,7 +257,7 @@ def test_file_rewritten_under_its_old_date_is_caught_by_a_fresh_checksum(bench):
 
 
 @WAYS
-def test_recording_that_was_replaced_stays_in_the_bucket_and_is_not_counted(make_bench, small_limit_bytes):
+def test_replaced_recording_stays_in_the_bucket_uncounted(make_bench, small_limit_bytes):
     """What was sent is whole, and the bucket may hold its last copy: nothing deletes that (F2)."""
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     first = bench.write(SIZE)
@@ -287,7 +285,7 @@ def test_recording_replaced_by_a_link_is_not_counted(bench, tmp_path):
 
 
 @WAYS
-def test_file_deleted_after_its_last_byte_is_found_in_the_bucket(make_bench, small_limit_bytes):
+def test_file_deleted_after_its_last_byte_is_found(make_bench, small_limit_bytes):
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.write(SIZE)
     at_last_part(bench, bench.path.unlink)
@@ -298,7 +296,7 @@ def test_file_deleted_after_its_last_byte_is_found_in_the_bucket(make_bench, sma
     assert bench.store.calls_of("delete") == []
 
 
-def test_file_on_a_disk_unplugged_after_the_last_byte_waits_for_the_disk(bench, tmp_path):
+def test_file_on_an_unplugged_disk_waits_for_the_disk(bench, tmp_path):
     """F16"""
     bench.write(SIZE)
 
@@ -317,7 +315,7 @@ def test_file_on_a_disk_unplugged_after_the_last_byte_waits_for_the_disk(bench, 
     assert result.bytes_sent == 0
 
 
-def test_adopted_object_without_our_mark_does_not_stand_for_a_deleted_file(bench):
+def test_adopted_object_without_our_mark_replaces_no_file(bench):
     bench.write(SIZE)
     info = bench.existing(bench.data)
     bench.store.change(BUCKET, info.name, metadata={})

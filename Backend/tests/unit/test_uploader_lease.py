@@ -60,7 +60,7 @@ def test_lease_lost_in_mid_chunk_ends_the_request(make_bench):
     assert bench.journal.events == ["session_started"]
 
 
-def test_lease_lost_while_tidying_up_after_a_change_is_what_is_raised(bench):
+def test_lease_lost_while_tidying_up_is_raised(bench):
     """The file changed, but the journal is another's: the next owner must find its session there."""
     bench.write(3 * QUANTUM)
 
@@ -75,7 +75,7 @@ def test_lease_lost_while_tidying_up_after_a_change_is_what_is_raised(bench):
 
 
 @pytest.mark.parametrize("chunk", [0, 1, 2])
-def test_bytes_of_a_worker_that_lost_its_lease_become_the_same_object_or_nothing(bench, chunk):
+def test_bytes_after_a_lost_lease_become_one_object_or_none(bench, chunk):
     """Its request hangs; the next owner uploads all of it meanwhile; then the request goes on."""
     bench.write(3 * QUANTUM)
     results = []
@@ -94,7 +94,7 @@ def test_bytes_of_a_worker_that_lost_its_lease_become_the_same_object_or_nothing
 
 
 @pytest.mark.parametrize("small_limit_bytes", [0, 100 * QUANTUM], ids=["session", "small"])
-def test_worker_that_lost_its_lease_deletes_nothing_though_the_file_changed(make_bench, small_limit_bytes):
+def test_worker_without_its_lease_deletes_nothing(make_bench, small_limit_bytes):
     """The next owner found the object, recorded it, and the file changed only then."""
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.write(3 * QUANTUM)
@@ -125,7 +125,7 @@ class SlowStore(MemoryStore):
         return super().send(*args, **rest)
 
 
-def test_progress_is_what_the_bucket_confirmed_and_is_noted_every_few_seconds(make_bench):
+def test_progress_is_confirmed_by_the_bucket(make_bench):
     bench = make_bench(progress_seconds=3)
     bench.store = SlowStore(clock=bench.clock)
     bench.write(10 * QUANTUM + 1)
@@ -183,7 +183,7 @@ def everything_goes_wrong(bench: UploadBench) -> None:
     store.fault("send", StopAndTell("403"), skip=1)
 
 
-def test_session_uri_reaches_no_log_no_error_and_no_repr(bench):
+def test_session_uri_reaches_no_log_error_or_repr(bench):
     bench.write(5 * QUANTUM)
     everything_goes_wrong(bench)
     seen = []

@@ -20,7 +20,7 @@ WAYS = pytest.mark.parametrize("small_limit_bytes", [0, 100 * QUANTUM], ids=["se
 
 
 @WAYS
-def test_byte_that_changed_on_the_way_makes_no_object_and_is_sent_anew(make_bench, small_limit_bytes):
+def test_byte_changed_in_transit_is_sent_again(make_bench, small_limit_bytes):
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.write(3 * QUANTUM)
     bench.store.fault("send", flip_byte_at=5)
@@ -57,7 +57,7 @@ def test_file_refused_three_times_is_bad(make_bench, small_limit_bytes):
     assert bench.journal.session is None
 
 
-def test_refusal_of_a_file_that_was_written_to_is_a_change_and_no_bad_file(bench):
+def test_refusal_of_a_written_file_is_a_change(bench):
     """Bytes already sent are rewritten while the last part is under way."""
     bench.write(3 * QUANTUM)
     rewrite = noise(3 * QUANTUM, 1)
@@ -68,7 +68,7 @@ def test_refusal_of_a_file_that_was_written_to_is_a_change_and_no_bad_file(bench
 
 
 @WAYS
-def test_bucket_that_stores_what_it_should_refuse_keeps_no_wrong_object(make_bench, small_limit_bytes):
+def test_wrong_object_that_the_bucket_stored_is_not_kept(make_bench, small_limit_bytes):
     """The finalising answer is compared with our own sums, whatever the bucket says of itself."""
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.store.enforce_checksums = False
@@ -107,9 +107,7 @@ def be_down(bench) -> None:
 
 @WAYS
 @pytest.mark.parametrize("obstacle", [hold, retain, forbid, forbid_by_object, be_down])
-def test_wrong_object_that_may_not_be_deleted_is_left_as_an_orphan_and_never_counted(
-    make_bench, small_limit_bytes, obstacle
-):
+def test_wrong_object_that_may_not_be_deleted_is_an_orphan(make_bench, small_limit_bytes, obstacle):
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.store.enforce_checksums = False
     bench.write(3 * QUANTUM)
@@ -124,7 +122,7 @@ def test_wrong_object_that_may_not_be_deleted_is_left_as_an_orphan_and_never_cou
     assert (orphan.info.name, orphan.why) == (bench.job.object_name(0), WhyOrphaned.WRONG_BYTES)
 
 
-def test_wrong_object_of_a_file_that_is_not_as_it_was_is_not_deleted(bench):
+def test_wrong_object_of_a_changed_file_is_not_deleted(bench):
     """Only while the file lies there as it was sent is a wrong object of it worth nothing."""
     bench.store.enforce_checksums = False
     bench.write(3 * QUANTUM)
@@ -145,7 +143,7 @@ def test_wrong_object_of_a_file_that_is_not_as_it_was_is_not_deleted(bench):
     [{}, {META_TRANSFER: "transfer-2"}],
     ids=["ours", "another transfer's of this installation"],
 )
-def test_object_with_the_same_bytes_is_adopted_with_its_generation(make_bench, small_limit_bytes, metadata):
+def test_object_with_the_same_bytes_is_adopted(make_bench, small_limit_bytes, metadata):
     """F14"""
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.write(3 * QUANTUM)
@@ -160,7 +158,7 @@ def test_object_with_the_same_bytes_is_adopted_with_its_generation(make_bench, s
 
 @WAYS
 @pytest.mark.parametrize("metadata", [{}, {META_TRANSFER: "transfer-2"}], ids=["ours", "another's"])
-def test_retry_after_a_conflict_adopts_what_has_the_same_bytes_by_now(make_bench, small_limit_bytes, metadata):
+def test_retry_after_a_conflict_adopts_equal_bytes(make_bench, small_limit_bytes, metadata):
     """P2: an object rewritten with the same bytes is the recording's own, whatever its generation."""
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.write(3 * QUANTUM)
@@ -172,9 +170,7 @@ def test_retry_after_a_conflict_adopts_what_has_the_same_bytes_by_now(make_bench
 
 
 @WAYS
-def test_retry_after_a_conflict_leaves_another_object_where_it_is_and_takes_the_next_name(
-    make_bench, small_limit_bytes
-):
+def test_retry_after_a_conflict_takes_the_next_name(make_bench, small_limit_bytes):
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.write(3 * QUANTUM)
     theirs = bench.existing(noise(3 * QUANTUM, seed=9), **{META_TRANSFER: "transfer-2"})
@@ -201,7 +197,7 @@ def test_retry_after_a_conflict_never_passes_another_installation(bench):
     assert bench.fails(ObjectProblem, passes_conflict=True).code is Reason.OTHER_INSTALLATION
 
 
-def test_object_without_metadata_and_with_the_same_bytes_is_adopted(bench):
+def test_equal_object_without_metadata_is_adopted(bench):
     bench.write(3 * QUANTUM)
     info = bench.existing(bench.data)
     info = bench.store.change(BUCKET, info.name, metadata={})
@@ -211,7 +207,7 @@ def test_object_without_metadata_and_with_the_same_bytes_is_adopted(bench):
 
 @WAYS
 @pytest.mark.parametrize("same_size", [True, False])
-def test_object_with_other_bytes_is_a_conflict_and_stays_as_it_is(make_bench, small_limit_bytes, same_size):
+def test_object_with_other_bytes_is_a_conflict_and_stays(make_bench, small_limit_bytes, same_size):
     """F13"""
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     bench.write(3 * QUANTUM)
@@ -226,7 +222,7 @@ def test_object_with_other_bytes_is_a_conflict_and_stays_as_it_is(make_bench, sm
 
 
 @pytest.mark.parametrize("same_bytes", [True, False])
-def test_object_of_another_installation_is_left_alone_even_with_the_same_bytes(bench, same_bytes):
+def test_another_installations_object_is_left_despite_equal_bytes(bench, same_bytes):
     bench.write(3 * QUANTUM)
     info = bench.existing(
         bench.data if same_bytes else noise(7), **{META_INSTALLATION: "installation-2", META_TRANSFER: "transfer-1"}
@@ -238,7 +234,7 @@ def test_object_of_another_installation_is_left_alone_even_with_the_same_bytes(b
 
 
 @WAYS
-def test_own_object_of_an_earlier_content_is_left_as_an_orphan_under_its_name(make_bench, small_limit_bytes):
+def test_own_object_of_earlier_content_is_an_orphan(make_bench, small_limit_bytes):
     bench = make_bench(small_limit_bytes=small_limit_bytes)
     earlier = bench.existing(noise(3 * QUANTUM, seed=9))
     bench.write(3 * QUANTUM)
@@ -250,7 +246,7 @@ def test_own_object_of_an_earlier_content_is_left_as_an_orphan_under_its_name(ma
     assert bench.journal.orphans == [Orphan(earlier, WhyOrphaned.EARLIER_CONTENT)]
 
 
-def test_name_is_in_the_journal_before_anything_is_written_under_it(bench):
+def test_name_is_in_the_journal_before_its_first_byte(bench):
     bench.existing(noise(5))
     bench.write(3 * QUANTUM)
     names_when_begun = []
@@ -260,7 +256,7 @@ def test_name_is_in_the_journal_before_anything_is_written_under_it(bench):
     assert names_when_begun == [bench.job.object_name(1)]
 
 
-def test_object_that_appears_while_the_last_part_is_sent_is_compared_and_conflicts(bench):
+def test_object_appearing_during_the_last_part_conflicts(bench):
     bench.write(3 * QUANTUM)
     bench.store.fault("send", skip=2, action=lambda: bench.existing(b"theirs", **{META_TRANSFER: "transfer-2"}))
 
@@ -268,7 +264,7 @@ def test_object_that_appears_while_the_last_part_is_sent_is_compared_and_conflic
     assert bench.stored() == b"theirs"
 
 
-def test_object_that_appears_with_the_same_bytes_while_the_last_part_is_sent_is_adopted(bench):
+def test_equal_object_appearing_during_the_last_part_is_adopted(bench):
     bench.write(3 * QUANTUM)
     bench.store.fault("send", skip=2, action=lambda: bench.existing(bench.data))
     result = bench.upload()
@@ -278,7 +274,7 @@ def test_object_that_appears_with_the_same_bytes_while_the_last_part_is_sent_is_
     assert len(bench.store.objects()) == 1
 
 
-def test_object_that_vanishes_between_refusal_and_look_is_written_anew(bench):
+def test_object_vanishing_after_the_refusal_is_written_again(bench):
     bench.write(3 * QUANTUM)
     info = bench.existing(b"theirs", **{META_TRANSFER: "transfer-2"})
     bench.store.fault("get", action=lambda: bench.store.remove(BUCKET, info.name))
@@ -288,7 +284,7 @@ def test_object_that_vanishes_between_refusal_and_look_is_written_anew(bench):
     assert not result.adopted
 
 
-def test_bucket_full_of_our_orphans_ends_the_call_in_bounded_time(bench):
+def test_bucket_full_of_orphans_ends_in_bounded_time(bench):
     bench.write(3 * QUANTUM)
     for name_version in range(50):
         bench.existing(noise(9, seed=name_version), name_version=name_version)
@@ -298,7 +294,7 @@ def test_bucket_full_of_our_orphans_ends_the_call_in_bounded_time(bench):
     assert len(bench.store.objects()) == 50
 
 
-def test_session_that_ended_with_other_bytes_than_the_file_has_now_is_no_upload(bench, monkeypatch):
+def test_session_ended_with_other_bytes_is_no_upload(bench, monkeypatch):
     """The worker was killed after the last byte, and the disk reads otherwise now, under the same dates."""
     bench.write(3 * QUANTUM)
     bench.store.fault("send", StopAndTell("403"), skip=2, lost_answer=True)

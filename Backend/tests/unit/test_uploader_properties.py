@@ -116,9 +116,7 @@ def assert_work_was_bounded(bench: UploadBench, faults: list[Plan]) -> None:
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(sizes, st.integers(1, 3), st.sampled_from([0, QUANTUM]), plans(*LINE_FAULTS), between_calls)
-def test_whatever_the_line_does_one_object_with_the_right_bytes_is_the_end(
-    size_bytes, chunk_quanta, small_limit_bytes, faults, between
-):
+def test_any_line_faults_end_in_one_right_object(size_bytes, chunk_quanta, small_limit_bytes, faults, between):
     folder = Path(tempfile.mkdtemp(prefix="coldreel-upload-"))
     try:
         bench = UploadBench(
@@ -141,9 +139,7 @@ def test_whatever_the_line_does_one_object_with_the_right_bytes_is_the_end(
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(sizes, st.sampled_from([0, 10 * QUANTUM]), plans(*LINE_FAULTS, *FILE_FAULTS), between_calls)
-def test_whatever_happens_to_the_file_what_counts_in_the_end_is_what_lies_there(
-    size_bytes, small_limit_bytes, faults, between
-):
+def test_any_file_changes_end_in_what_the_disk_has(size_bytes, small_limit_bytes, faults, between):
     folder = Path(tempfile.mkdtemp(prefix="coldreel-upload-"))
     try:
         bench = UploadBench(folder, small_limit_bytes=small_limit_bytes)

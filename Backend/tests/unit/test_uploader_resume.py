@@ -66,7 +66,7 @@ def test_killed_before_its_session_was_stored_begins_another(bench):
     bench.assert_proven(bench.upload())
 
 
-def test_killed_after_the_last_byte_finds_its_object_finished_and_sends_nothing(bench):
+def test_killed_after_the_last_byte_finds_its_object(bench):
     bench.write(3 * QUANTUM)
     bench.store.fault("send", skip=2, lost_answer=True)
     bench.store.fault("session_status", action=kill)
@@ -79,7 +79,7 @@ def test_killed_after_the_last_byte_finds_its_object_finished_and_sends_nothing(
     assert len(bench.store.objects()) == 1
 
 
-def test_killed_between_the_last_byte_and_the_record_asks_its_session_and_sends_nothing(bench):
+def test_killed_before_the_record_asks_its_session(bench):
     bench.write(3 * QUANTUM)
     first = bench.upload()  # and nobody recorded it
     calls = len(bench.kinds())
@@ -91,7 +91,7 @@ def test_killed_between_the_last_byte_and_the_record_asks_its_session_and_sends_
     assert bench.kinds()[calls:] == ["session_status"]
 
 
-def test_small_file_killed_before_the_record_adopts_its_own_object(make_bench):
+def test_small_file_killed_before_the_record_is_adopted(make_bench):
     bench = make_bench(small_limit_bytes=QUANTUM)
     bench.write(1000)
     first = bench.upload()
@@ -103,7 +103,7 @@ def test_small_file_killed_before_the_record_adopts_its_own_object(make_bench):
 # --- sessions that cannot be continued ---
 
 
-def test_session_older_than_six_days_is_deleted_and_begun_anew(bench):
+def test_session_older_than_six_days_is_replaced(bench):
     bench.write(4 * QUANTUM)
     kill_at(bench, "send", 2)
     bench.clock.advance(6 * 86400)
@@ -168,7 +168,7 @@ def test_session_lost_in_mid_upload_is_begun_anew(bench):
     assert [offset for offset, _ in bench.sent()][-4:] == [0, QUANTUM, 2 * QUANTUM, 3 * QUANTUM]
 
 
-def test_lost_answer_to_the_last_part_of_a_session_that_is_gone_sends_nothing_again(bench):
+def test_lost_last_answer_without_session_sends_nothing_again(bench):
     """The object is there; the session that made it is not: one look at the object tells."""
     bench.write(4 * QUANTUM)
     bench.store.fault("send", skip=3, lost_answer=True)
@@ -181,7 +181,7 @@ def test_lost_answer_to_the_last_part_of_a_session_that_is_gone_sends_nothing_ag
     assert len(bench.store.calls_of("start_session")) == 1
 
 
-def test_killed_after_the_last_byte_and_its_session_gone_sends_nothing_again(bench):
+def test_killed_after_the_last_byte_sends_nothing_again(bench):
     bench.store.refuse_at_start = False
     bench.write(4 * QUANTUM)
     bench.store.fault("send", skip=3, then=kill)
@@ -196,7 +196,7 @@ def test_killed_after_the_last_byte_and_its_session_gone_sends_nothing_again(ben
 
 
 @pytest.mark.parametrize("ended", ["too old", "of another ctime"])
-def test_session_that_may_not_be_continued_is_given_up_after_one_look_at_its_object(bench, ended):
+def test_refused_session_is_dropped_after_one_look(bench, ended):
     """It had ended with the whole object, and nobody recorded that."""
     bench.store.refuse_at_start = False
     bench.write(4 * QUANTUM)
@@ -212,7 +212,7 @@ def test_session_that_may_not_be_continued_is_given_up_after_one_look_at_its_obj
     assert len(bench.store.objects()) == 1
 
 
-def test_lost_session_whose_name_holds_another_object_conflicts_before_a_byte_is_sent_again(bench):
+def test_lost_session_of_a_taken_name_conflicts_unsent(bench):
     bench.write(4 * QUANTUM)
     kill_at(bench, "send", 2)
     bench.existing(noise(9), **{META_TRANSFER: "transfer-2"})
@@ -233,7 +233,7 @@ def test_bucket_that_loses_every_session_is_tried_again_later(bench):
     assert bench.journal.session is None
 
 
-def test_session_with_every_byte_and_no_object_is_finished_by_its_last_part(bench):
+def test_session_with_every_byte_is_finished_by_its_last_part(bench):
     """The bucket failed while it made the object; the last part, which it has, is repeated once."""
     bench.write(4 * QUANTUM)
     bench.store.fault("send", skip=3, commit_bytes=QUANTUM)
@@ -251,7 +251,7 @@ def test_last_part_is_not_repeated_for_ever(bench):
     assert len(bench.store.calls_of("start_session")) == 2
 
 
-def test_session_with_every_byte_that_makes_no_object_is_given_up(bench):
+def test_session_with_every_byte_and_no_object_is_dropped(bench):
     """Refused for its checksum, and the worker killed before it dropped the session."""
     bench.write(4 * QUANTUM)
     bench.store.fault("send", skip=3, flip_byte_at=0)
@@ -328,7 +328,7 @@ def test_bucket_that_commits_less_than_was_sent_is_believed(make_bench, quanta):
     assert_nothing_committed_was_sent_again(bench)
 
 
-def test_bucket_that_commits_part_of_the_last_part_gets_the_rest(bench):
+def test_partly_committed_last_part_gets_the_rest(bench):
     bench.write(QUANTUM + 100)
     bench.store.fault("send", skip=1, commit_bytes=0)
 
@@ -361,7 +361,7 @@ def test_lost_answer_to_the_last_part_sends_nothing_twice(bench):
     assert not result.adopted
 
 
-def test_lost_answer_to_a_small_file_ends_with_the_object_it_made(make_bench):
+def test_lost_answer_to_a_small_file_finds_its_object(make_bench):
     """F14: the retry is answered 412 although the first write had succeeded."""
     bench = make_bench(small_limit_bytes=QUANTUM)
     bench.write(1000)
@@ -374,7 +374,7 @@ def test_lost_answer_to_a_small_file_ends_with_the_object_it_made(make_bench):
 
 
 @pytest.mark.parametrize("kind", ["start_session", "send", "session_status", "put_small", "get"])
-def test_three_failures_in_a_row_are_sat_out_and_the_fourth_is_handed_on(make_bench, kind):
+def test_fourth_failure_in_a_row_is_handed_on(make_bench, kind):
     bench = make_bench(small_limit_bytes=QUANTUM if kind == "put_small" else 0)
     bench.write(QUANTUM if kind == "put_small" else 3 * QUANTUM)
     if kind == "session_status":
@@ -406,7 +406,7 @@ def test_confirmed_progress_makes_the_line_good_again(make_bench):
     assert_nothing_committed_was_sent_again(bench)
 
 
-def test_bucket_that_asks_for_a_long_pause_gets_it_from_the_worker(bench):
+def test_long_pause_is_left_to_the_worker(bench):
     bench.write(3 * QUANTUM)
     bench.store.fault("send", TryAgain("429", retry_after_seconds=60))
 
@@ -428,7 +428,7 @@ def test_stop_is_obeyed_while_waiting_for_the_line(bench):
 
 
 @pytest.mark.parametrize("kind", ["start_session", "send", "session_status"])
-def test_what_a_person_must_mend_is_raised_at_once_and_keeps_the_session(bench, kind):
+def test_error_for_a_person_is_raised_and_keeps_the_session(bench, kind):
     bench.write(4 * QUANTUM)
     kill_at(bench, "send", 2)
     session = bench.journal.session
@@ -466,7 +466,7 @@ class FinishingStore(MemoryStore):
         return super().send(uri, spec, body, **rest)
 
 
-def test_stop_is_obeyed_between_chunks_though_none_is_broken_off(bench):
+def test_stop_is_obeyed_between_chunks(bench):
     bench.store = FinishingStore(clock=bench.clock)
     bench.write(5 * QUANTUM)
 
@@ -478,7 +478,7 @@ def test_stop_is_obeyed_between_chunks_though_none_is_broken_off(bench):
     assert len(bench.sent()) == 2
 
 
-def test_resumed_upload_asks_to_stop_while_it_reads_what_is_committed(bench):
+def test_resumed_upload_asks_to_stop_while_reading(bench):
     bench.write(40 * QUANTUM)
     kill_at(bench, "send", 36)
     asked = []
@@ -492,7 +492,7 @@ def test_resumed_upload_asks_to_stop_while_it_reads_what_is_committed(bench):
     assert len(set(asked)) == 1  # nothing was sent in this call
 
 
-def test_switch_of_the_small_limit_does_not_strand_a_session(bench):
+def test_changed_small_limit_strands_no_session(bench):
     bench.write(4 * QUANTUM)
     kill_at(bench, "send", 2)
     bench.settings = replace(bench.settings, small_limit_bytes=100 * QUANTUM)

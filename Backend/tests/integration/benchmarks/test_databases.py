@@ -26,7 +26,7 @@ def make_database(path: Path) -> None:
         connection.execute("CREATE TABLE cctv_workerprocess (x)")
 
 
-def test_commits_that_write_are_counted_each_once_and_reads_never(tmp_path: Path) -> None:
+def test_writing_commits_are_counted_once_and_reads_never(tmp_path: Path) -> None:
     databases = SqliteDatabases(tmp_path)
     folder = tmp_path / "run"
     folder.mkdir()
@@ -49,7 +49,7 @@ def test_commits_that_write_are_counted_each_once_and_reads_never(tmp_path: Path
         assert observer.rows("SELECT count(*) FROM cctv_workerprocess") == [(9,)]
 
 
-def test_each_run_begins_with_a_copy_of_what_was_seeded_once(tmp_path: Path) -> None:
+def test_each_run_begins_with_a_copy_of_the_seed(tmp_path: Path) -> None:
     databases = SqliteDatabases(tmp_path)
     seeded: list[str] = []
 
@@ -85,7 +85,7 @@ def test_processor_time_of_a_whole_session_is_seen() -> None:
         assert peak_bytes(process.pid) > 2**20
 
 
-def test_no_child_is_left_when_the_block_is_left_by_an_error(tmp_path: Path) -> None:
+def test_no_child_is_left_after_an_error(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
 
     with pytest.raises(KeyboardInterrupt):

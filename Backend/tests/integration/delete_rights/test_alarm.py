@@ -54,7 +54,7 @@ def watched(media: Path, *paths: str, site: object) -> str:
     return as_another_user(look)
 
 
-def test_the_first_upload_of_a_folder_that_cannot_be_cleaned_up_raises_one_alarm_for_its_site(media, camera):
+def test_folder_that_cannot_be_cleaned_raises_one_alarm(media, camera):
     detail = watched(media, "gate/one.mp4", "gate/two.mp4", site=camera.site_id)
     assert detail.startswith("'gate': the user 12345 may not write to it")
 
@@ -74,13 +74,13 @@ def test_where_cleanup_is_switched_off_nothing_is_told(media, camera, settings):
     assert not Alarm.objects.exists()
 
 
-def test_a_folder_that_may_be_written_to_is_not_told_of(media, camera):
+def test_writable_folder_raises_no_alarm(media, camera):
     (media / "gate").chmod(0o777)
 
     assert watched(media, "gate/one.mp4", site=camera.site_id) == ""
 
 
-def test_a_folder_is_asked_about_once_in_ten_minutes(media, camera):
+def test_folder_is_asked_about_once_in_ten_minutes(media, camera):
     os.chown(media / "gate", ANOTHER_USER, ANOTHER_USER)
 
     def look() -> str:
@@ -96,7 +96,7 @@ def test_a_folder_is_asked_about_once_in_ten_minutes(media, camera):
     assert as_another_user(look) == "[0, 1]"
 
 
-def test_the_alarm_ends_when_the_right_is_there_whoever_gave_it(media, camera):
+def test_alarm_ends_when_the_right_is_there(media, camera):
     rights_tell({camera.site_id: "'gate'"}, rows.NOW, cleanup_local=True)
 
     rights_clear(MediaRoot(media), rows.NOW, site_id=None)
@@ -108,14 +108,14 @@ def findings(media: Path) -> list[tuple[Level, str]]:
     return [(one.level, one.detail) for one in rights_findings(root=MediaRoot(media), home=media)]
 
 
-def test_doctor_tries_in_the_folders_of_real_footage_and_leaves_nothing(media):
+def test_doctor_tries_folders_of_footage_and_leaves_nothing(media):
     before = sorted(media.rglob("*"))
 
     assert findings(media) == [(Level.OK, "Files may be deleted in every folder that was tried: 1.")]
     assert sorted(media.rglob("*")) == before
 
 
-def test_doctor_names_a_folder_that_its_user_may_not_delete_in(media):
+def test_doctor_names_a_folder_without_the_right(media):
     paths = sample_paths()
 
     def do() -> str:
@@ -128,7 +128,7 @@ def test_doctor_names_a_folder_that_its_user_may_not_delete_in(media):
     assert as_another_user(do) == "no_right_to_delete: 'gate': Permission denied"
 
 
-def test_doctor_as_root_says_that_it_proves_little_for_the_service(media, tmp_path):
+def test_doctor_as_root_says_it_proves_little(media, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, 12345, 12345)

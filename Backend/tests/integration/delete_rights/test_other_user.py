@@ -63,7 +63,7 @@ def test_a_folder_of_another_user_lets_nothing_go(media, ask):
 
 
 @pytest.mark.parametrize("ask", [demand_right, probe, take])
-def test_another_users_file_in_a_sticky_folder_does_not_go_though_a_probe_of_our_own_would(media, ask):
+def test_another_users_file_in_a_sticky_folder_stays(media, ask):
     (media / "gate").chmod(0o1777)
 
     assert said_by(ask, media) == "no_right_to_delete"
@@ -79,14 +79,14 @@ def test_ones_own_file_in_a_sticky_folder_goes(media, ask):
 
 
 @pytest.mark.parametrize("ask", [demand_right, probe, take])
-def test_a_folder_that_may_be_written_to_lets_another_users_file_go(media, ask):
+def test_writable_folder_lets_another_users_file_go(media, ask):
     (media / "gate").chmod(0o777)
 
     assert said_by(ask, media) == "allowed"
 
 
 @pytest.mark.parametrize("ask", [demand_trash, probe, take])
-def test_a_trash_that_is_anothers_alone_lets_nothing_go(media, ask):
+def test_trash_that_is_anothers_alone_lets_nothing_go(media, ask):
     (media / "gate").chmod(0o777)
     (media / TRASH_NAME).mkdir(mode=0o700)
 
@@ -94,7 +94,7 @@ def test_a_trash_that_is_anothers_alone_lets_nothing_go(media, ask):
 
 
 @pytest.mark.parametrize("ask", [demand_trash, probe, take])
-def test_a_media_root_in_which_no_trash_can_be_made_lets_nothing_go(media, ask):
+def test_media_root_without_a_trash_lets_nothing_go(media, ask):
     (media / "gate").chmod(0o777)
     media.chmod(0o755)
 
@@ -119,13 +119,13 @@ def test_a_probe_leaves_nothing_and_touches_no_recording(media, folder_mode, roo
     )
 
 
-def test_roots_probe_leaves_no_trash_that_the_service_could_not_use(media):
+def test_probe_of_root_leaves_no_unusable_trash(media):
     probe(MediaRoot(media), CLIP)
 
     assert only_the_recording_is_left(media)
 
 
-def test_a_probe_that_a_crash_left_is_no_recording(media):
+def test_probe_that_a_crash_left_is_no_recording(media):
     (media / "gate" / f"{PROBE_PREFIX}{KEY}").touch()
 
     assert [found.relative_path for found in walk(MediaRoot(media))] == [CLIP]

@@ -9,7 +9,7 @@ from apps.cctv.services.disk_reserve import Reserve
 MIB = 2**20
 
 
-def test_a_full_disk_is_a_problem_and_says_that_the_recorder_fills_it_too(disk):
+def test_full_disk_is_a_problem_naming_the_recorder(disk):
     (disk.path / "media").mkdir()
     disk.fill()
 
@@ -19,13 +19,13 @@ def test_a_full_disk_is_a_problem_and_says_that_the_recorder_fills_it_too(disk):
     assert "the recorder fills it too" in found.detail
 
 
-def test_a_disk_with_little_room_is_warned_of_also_where_recordings_lie_elsewhere(disk, tmp_path):
+def test_nearly_full_disk_is_a_warning_without_recordings_too(disk, tmp_path):
     (found,) = home_findings(home=disk.path, media_root=tmp_path)
 
     assert (found.level, "recorder" in found.detail) == (Level.WARNING, False)
 
 
-def test_a_database_on_another_disk_gets_nothing_of_the_reserve_and_that_is_told(disk, tmp_path):
+def test_database_on_another_disk_gets_no_reserve_and_is_told(disk, tmp_path):
     Reserve(disk.path, MIB).refill()
     (tmp_path / "tables.sqlite3").touch()
 

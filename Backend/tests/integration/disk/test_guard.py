@@ -71,7 +71,7 @@ def open_alarms() -> list[tuple[str, str]]:
     return list(Alarm.objects.filter(cleared_at__isnull=True).values_list("code", "detail"))
 
 
-def test_with_room_it_makes_the_reserve_and_the_trash_and_tells_nothing(guard, tools, disk):
+def test_room_is_used_for_reserve_and_trash_silently(guard, tools, disk):
     due_for_cleanup()
 
     guard.look()
@@ -82,7 +82,7 @@ def test_with_room_it_makes_the_reserve_and_the_trash_and_tells_nothing(guard, t
     assert open_alarms() == []
 
 
-def test_a_full_disk_asks_for_a_cleanup_before_anything_else(guard, tools, disk):
+def test_full_disk_asks_for_a_cleanup_before_anything_else(guard, tools, disk):
     due_for_cleanup()
     guard.look()
     disk.fill()
@@ -103,7 +103,7 @@ def test_where_nothing_is_due_no_work_is_held_up(guard, tools, disk):
     assert (disk.path / "reserve").stat().st_size == SIZE
 
 
-def test_a_site_with_a_high_water_mark_lets_files_go_before_their_time(guard, tools, disk):
+def test_high_water_mark_lets_files_go_early(guard, tools, disk):
     transfer = rows.transfer(rows.State.CLEANUP_PENDING, cleanup_scheduled_at=rows.NOW + timedelta(hours=1))
     transfer.site.disk_high_water_percent = 80
     transfer.site.save()
@@ -115,7 +115,7 @@ def test_a_site_with_a_high_water_mark_lets_files_go_before_their_time(guard, to
     assert tools.cleanup_first.is_set()
 
 
-def test_other_work_goes_on_after_half_a_minute_and_the_cleanup_is_asked_for_again(guard, tools, disk, clock):
+def test_other_work_goes_on_after_half_a_minute(guard, tools, disk, clock):
     due_for_cleanup()
     disk.fill()
     guard.look()
@@ -129,7 +129,7 @@ def test_other_work_goes_on_after_half_a_minute_and_the_cleanup_is_asked_for_aga
     assert tools.cleanup_first.is_set()
 
 
-def test_the_alarm_comes_before_the_disk_is_full_and_ends_with_room(guard, disk):
+def test_alarm_comes_before_the_disk_is_full(guard, disk):
     guard.look()
     filler = disk.fill()
     os.truncate(filler, filler.stat().st_size - 6 * MIB)
@@ -148,7 +148,7 @@ def test_the_alarm_comes_before_the_disk_is_full_and_ends_with_room(guard, disk)
     assert open_alarms() == []
 
 
-def test_an_alarm_of_an_earlier_worker_ends_with_the_first_look(guard, disk):
+def test_alarm_of_an_earlier_worker_ends_at_first_look(guard, disk):
     filler = disk.fill()
     guard.look()
     filler.unlink()
@@ -158,7 +158,7 @@ def test_an_alarm_of_an_earlier_worker_ends_with_the_first_look(guard, disk):
     assert open_alarms() == []
 
 
-def test_an_urgent_cleanup_runs_long_before_its_time_and_the_sweep_does_not(tools, tmp_path: Path):
+def test_urgent_cleanup_runs_early_and_the_sweep_does_not(tools, tmp_path: Path):
     import uuid
 
     worker = Worker(tools=tools, home=tmp_path, owner_id=uuid.uuid4(), site_id=None)
@@ -176,7 +176,7 @@ def test_an_urgent_cleanup_runs_long_before_its_time_and_the_sweep_does_not(tool
     assert not tools.cleanup_first.is_set()
 
 
-def test_a_disk_that_cannot_be_asked_is_not_told_to_be_well(tools, disk):
+def test_disk_that_cannot_be_asked_is_not_well(tools, disk):
     alarm_raise(
         code=Reason.HOME_DISK_LOW, subject=Subject(SubjectKind.MACHINE, machine_id()), detail="low", now=rows.NOW
     )

@@ -21,7 +21,7 @@ def reserve(disk):
     return Reserve(disk.path, SIZE)
 
 
-def test_it_takes_its_whole_size_from_the_disk_and_can_be_read_by_its_owner_alone(disk, reserve):
+def test_reserve_takes_its_whole_size_for_its_owner_alone(disk, reserve):
     before = disk.free_bytes()
 
     assert reserve.refill()
@@ -30,7 +30,7 @@ def test_it_takes_its_whole_size_from_the_disk_and_can_be_read_by_its_owner_alon
     assert stat.S_IMODE((disk.path / "reserve").stat().st_mode) == 0o600
 
 
-def test_on_a_full_disk_each_quarter_makes_room_and_the_last_one_only_for_cleanup(disk):
+def test_each_quarter_makes_room_and_the_last_for_cleanup(disk):
     time = [0.0]
     reserve = Reserve(disk.path, SIZE, now=lambda: time[0])
     reserve.refill()
@@ -47,7 +47,7 @@ def test_on_a_full_disk_each_quarter_makes_room_and_the_last_one_only_for_cleanu
     assert reserve.give_up(for_cleanup=True) == 0
 
 
-def test_what_is_not_for_cleanup_gets_no_second_quarter_at_once(disk, reserve):
+def test_other_work_gets_no_second_quarter_at_once(disk, reserve):
     reserve.refill()
     disk.fill()
 
@@ -56,7 +56,7 @@ def test_what_is_not_for_cleanup_gets_no_second_quarter_at_once(disk, reserve):
     assert reserve.give_up(for_cleanup=True) == 2 * MIB
 
 
-def test_it_is_made_again_only_where_as_much_is_free_afterwards(disk, reserve):
+def test_reserve_is_made_again_where_as_much_stays_free(disk, reserve):
     reserve.refill()
     filler = disk.fill()
     while reserve.give_up(for_cleanup=True):
@@ -71,7 +71,7 @@ def test_it_is_made_again_only_where_as_much_is_free_afterwards(disk, reserve):
     assert reserve.kept_bytes() == SIZE
 
 
-def test_one_that_could_not_be_made_whole_leaves_nothing_of_the_disk_taken(disk):
+def test_reserve_that_failed_takes_nothing_of_the_disk(disk):
     reserve = Reserve(disk.path, SIZE)
     reserve.refill()
     os.truncate(disk.path / "reserve", MIB)
@@ -81,7 +81,7 @@ def test_one_that_could_not_be_made_whole_leaves_nothing_of_the_disk_taken(disk)
     assert (disk.path / "reserve").stat().st_size == MIB
 
 
-def test_a_file_that_only_claims_its_size_is_written_out(disk, reserve):
+def test_file_that_only_claims_its_size_is_written_out(disk, reserve):
     with (disk.path / "reserve").open("wb") as sparse:
         sparse.truncate(SIZE)
     assert reserve.kept_bytes() == 0
@@ -156,7 +156,7 @@ def test_a_disk_with_room_again_keeps_its_reserve(disk, reserve, settings):
     assert reserve.kept_bytes() == SIZE
 
 
-def test_work_that_meets_a_full_disk_is_done_again_with_what_the_reserve_gives(disk, reserve, settings):
+def test_work_on_a_full_disk_is_repeated_with_the_reserve(disk, reserve, settings):
     settings.COLDREEL_HOME, settings.COLDREEL_RESERVE_BYTES = disk.path, SIZE
     reserve.refill()
     disk.fill()
@@ -170,7 +170,7 @@ def test_work_that_meets_a_full_disk_is_done_again_with_what_the_reserve_gives(d
     assert reserve.kept_bytes() == SIZE // 2
 
 
-def test_work_for_which_there_is_no_room_says_so_in_the_end(disk, settings):
+def test_work_without_room_says_so_in_the_end(disk, settings):
     settings.COLDREEL_HOME, settings.COLDREEL_RESERVE_BYTES = disk.path, SIZE
     disk.fill()
 

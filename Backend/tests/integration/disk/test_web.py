@@ -44,7 +44,7 @@ def last_answer(ask: Callable[[], HttpResponse], *, usual: int) -> HttpResponse:
 
 
 @pytest.mark.usefixtures("full")
-def test_a_program_that_signs_in_is_told_that_the_disk_is_full(superadmin_user):
+def test_program_signing_in_is_told_of_the_full_disk(superadmin_user):
     client = Client(raise_request_exception=False)
     login = {"username": superadmin_user.username, "password": PASSWORD}
 
@@ -59,7 +59,7 @@ def test_a_program_that_signs_in_is_told_that_the_disk_is_full(superadmin_user):
 
 
 @pytest.mark.usefixtures("full")
-def test_a_person_who_signs_in_gets_a_page_that_says_so(superadmin_user):
+def test_person_signing_in_gets_a_page_that_says_so(superadmin_user):
     login = {"username": superadmin_user.username, "password": PASSWORD}
 
     answer = last_answer(

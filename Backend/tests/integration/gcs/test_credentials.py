@@ -122,7 +122,7 @@ def test_every_start_is_authorised_by_one_token(identity: Identity, service: Tok
     assert len(service.asked) == 1
 
 
-def test_a_refused_token_is_renewed_once_and_the_request_repeated(identity: Identity, service: TokenService) -> None:
+def test_refused_token_is_renewed_once_and_the_request_repeated(identity: Identity, service: TokenService) -> None:
     with PickyBucket("token-1") as bucket:
         sender = uploads(bucket.url, identity)
         sender.start(SPEC, NoBucketProbe())
@@ -131,7 +131,7 @@ def test_a_refused_token_is_renewed_once_and_the_request_repeated(identity: Iden
     assert len(service.asked) == 2
 
 
-def test_a_small_object_is_sent_whole_again_after_a_renewal(identity: Identity) -> None:
+def test_small_object_is_sent_whole_again_after_a_renewal(identity: Identity) -> None:
     body = Bytes(b"film")
     with PickyBucket("token-1") as bucket:
         uploads(bucket.url, identity).put_small(SPEC, body, NoBucketProbe(), crc32c=crc32c(b"film"), abort=lambda: None)
@@ -150,7 +150,7 @@ def test_credentials_that_stay_refused_are_for_a_person(identity: Identity, serv
         assert caught.value.code is Reason.CREDENTIALS_REFUSED
 
 
-def test_of_many_threads_with_a_refused_token_one_fetches_the_next(identity: Identity, service: TokenService) -> None:
+def test_one_of_many_threads_fetches_the_next_token(identity: Identity, service: TokenService) -> None:
     refused = identity.headers()
     renewed: list[object] = []
 
@@ -179,7 +179,7 @@ def test_holds_are_within_the_scope_that_is_asked_for() -> None:
         ("200 OK", b"<html>SECRET</html>", TryAgain, Reason.BUCKET_BUSY),
     ],
 )  # fmt: skip
-def test_a_token_service_that_refuses_is_for_a_person(identity, service, status, body, kind, code) -> None:  # noqa: PLR0917
+def test_token_service_that_refuses_is_for_a_person(identity, service, status, body, kind, code) -> None:  # noqa: PLR0917
     service.refusal = (status, body)
     with pytest.raises(kind) as caught:
         identity.headers()
@@ -187,7 +187,7 @@ def test_a_token_service_that_refuses_is_for_a_person(identity, service, status,
     assert "SECRET" not in str(caught.value)
 
 
-def test_a_token_service_with_a_fault_of_its_own_is_tried_again(identity, service) -> None:
+def test_token_service_with_a_fault_is_tried_again(identity, service) -> None:
     service.refusal = ("503 Service Unavailable", b'{"error": "temporarily_unavailable"}')
     with pytest.raises(TryAgain):
         identity.headers()
@@ -195,14 +195,14 @@ def test_a_token_service_with_a_fault_of_its_own_is_tried_again(identity, servic
     assert identity.headers()["authorization"].startswith("Bearer token-")
 
 
-def test_a_token_service_that_is_not_reached_is_a_line_that_is_down(tmp_path, key) -> None:
+def test_unreachable_token_service_is_a_line_down(tmp_path, key) -> None:
     with ScriptedServer() as gone:
         uri = gone.url
     with pytest.raises(LineDown):
         identity_of(write_key(tmp_path / "key.json", key, token_uri=uri)).headers()
 
 
-def test_a_token_service_that_nobody_vouches_for_is_for_a_person(tmp_path, key, certificate) -> None:
+def test_untrusted_token_service_is_for_a_person(tmp_path, key, certificate) -> None:
     with EmulatorProcess(tmp_path / "data", tls=certificate, ca_file=certificate[0]) as service:
         path = write_key(tmp_path / "account.json", key, token_uri=f"{service.url}/token")
         with pytest.raises(StopAndTell) as caught:
@@ -226,7 +226,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("content", BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_bad_key_file_is_named_and_never_quoted(tmp_path: Path, content: bytes) -> None:
+def test_bad_key_file_is_named_and_never_quoted(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bucket-key.json"
     path.write_bytes(content)
     with pytest.raises(StopAndTell) as caught:
@@ -237,7 +237,7 @@ def test_a_bad_key_file_is_named_and_never_quoted(tmp_path: Path, content: bytes
     assert "SECRET" not in caught.value.detail
 
 
-def test_a_missing_key_file_is_told_when_it_is_needed(tmp_path: Path) -> None:
+def test_missing_key_file_is_told_when_it_is_needed(tmp_path: Path) -> None:
     store = GoogleStore(project=None, credentials_path=str(tmp_path / "none.json"), emulator_host=None)
     with pytest.raises(StopAndTell) as caught:
         store.start_session(SPEC)
@@ -326,14 +326,14 @@ LARGE = ObjectSpec("some-bucket", "clip.mp4", 2 * QUANTUM, "video/mp4", {})
 ASKED = "bytes */*"
 
 
-def test_a_single_401_asks_the_same_session_with_a_fresh_token(identity: Identity, service: TokenService) -> None:
+def test_single_401_asks_the_session_with_a_fresh_token(identity: Identity, service: TokenService) -> None:
     with DoubtingBucket(doubts=1) as bucket:
         status = uploads(bucket.url, identity).status(bucket.session, NoBucketProbe())
     assert status == SessionStatus(QUANTUM)
     assert bucket.asked == [(ASKED, None), (ASKED, "Bearer token-2")]
 
 
-def test_a_chunk_answered_401_is_continued_from_what_the_session_has(identity: Identity) -> None:
+def test_chunk_answered_401_continues_from_the_committed_bytes(identity: Identity) -> None:
     """The session may have taken some of it: a committed byte is never sent again (P3)."""
     data = bytes(2 * QUANTUM)
     with DoubtingBucket(wants_token=True) as bucket:
@@ -352,13 +352,13 @@ def test_a_chunk_answered_401_is_continued_from_what_the_session_has(identity: I
     ]
 
 
-def test_a_session_that_refuses_a_fresh_token_too_is_gone(identity: Identity) -> None:
+def test_session_that_refuses_a_fresh_token_too_is_gone(identity: Identity) -> None:
     with DoubtingBucket(doubts=9) as bucket, pytest.raises(SessionGone):
         uploads(bucket.url, identity).status(bucket.session, NoBucketProbe())
     assert len(bucket.asked) == 2
 
 
-def test_a_single_401_of_an_emulator_is_asked_again_without_any_token(tmp_path: Path) -> None:
+def test_401_of_an_emulator_is_repeated_without_a_token(tmp_path: Path) -> None:
     nobody = Identity(path=None, anonymous=True, ca_file=certifi.where())
     with DoubtingBucket(doubts=1) as bucket:
         assert uploads(bucket.url, nobody).status(bucket.session, NoBucketProbe()) == SessionStatus(QUANTUM)

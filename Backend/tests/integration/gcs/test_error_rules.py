@@ -130,19 +130,19 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("status", "reason", "message", "target", "kind", "code", "disposition"), TABLE)
-def test_every_refusal_is_sorted_by_what_is_to_be_done(  # noqa: PLR0917 - the table's columns
+def test_every_refusal_has_its_class(  # noqa: PLR0917 - the table's columns
     status, reason, message, target, kind, code, disposition
 ) -> None:
     error = error_of(answered(status, reason, message), target, Looks())
     assert (type(error), error.code, error.disposition) == (kind, code, disposition)
 
 
-def test_a_403_beside_you_may_is_waited_for_and_not_believed_at_once() -> None:
+def test_403_against_granted_permissions_is_not_believed_at_once() -> None:
     error = error_of(answered(403, "forbidden", DENIED), Target.NEW_OBJECT, Looks(lacks=False))
     assert (type(error), error.code, error.disposition) == (PermissionUnclear, Reason.PERMISSION_DENIED, WAIT)
 
 
-def test_a_404_is_no_proof_while_the_bucket_cannot_be_seen() -> None:
+def test_404_proves_nothing_while_the_bucket_is_unseen() -> None:
     """The service says "No such object" of a missing bucket too."""
     gone = StopAndTell("no bucket", code=Reason.BUCKET_NOT_FOUND)
     with pytest.raises(StopAndTell) as caught:
@@ -150,13 +150,13 @@ def test_a_404_is_no_proof_while_the_bucket_cannot_be_seen() -> None:
     assert caught.value is gone
 
 
-def test_a_line_that_goes_down_during_the_second_look_is_a_line_that_is_down() -> None:
+def test_line_down_during_the_second_look_is_told() -> None:
     with pytest.raises(LineDown):
         error_of(answered(404, "notFound"), Target.OBJECT, Looks(bucket=LineDown("down")))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 408, 412, 429, 500, 503])
-def test_the_bucket_is_not_looked_at_where_the_answer_says_enough(status: int) -> None:
+def test_bucket_is_not_asked_where_the_answer_suffices(status: int) -> None:
     looks = Looks()
     error_of(answered(status, "rateLimitExceeded" if status == 403 else ""), Target.OBJECT, looks)
     assert looks.looked == 0
@@ -186,13 +186,13 @@ def test_retry_after_is_honoured_in_either_form(asked: str, date: str, seconds: 
     [b"", b"<html>https://storage.googleapis.com/upload?upload_id=KEY</html>", b"[]", b'"x"', b"\xff", b"null",
      b'{"error": "text"}', b'{"error": {"errors": []}}', b'{"error": {"errors": "x", "message": null}}'],
 )  # fmt: skip
-def test_a_body_that_is_not_the_apis_json_is_sorted_by_status_alone(body: bytes) -> None:
+def test_body_that_is_not_json_is_sorted_by_status(body: bytes) -> None:
     error = error_of(Response(404, {}, body), Target.SESSION, Looks())
     assert isinstance(error, SessionGone)
     assert "KEY" not in str(error)
 
 
-def test_a_message_never_repeats_an_address_or_a_key() -> None:
+def test_message_never_repeats_an_address_or_a_key() -> None:
     said = "See https://storage.googleapis.com/upload/b?upload_id=SECRET and upload_id=SECRET and x-goog-signature=SECRET\n"
     answer = answered(400, "invalid", said * 100)
     assert "SECRET" not in answer.message

@@ -10,14 +10,14 @@ BACKEND = Path(__file__).resolve().parents[3]
 HEAVY = ("google.cloud.storage", "google.auth", "requests", "grpc", "opentelemetry", "structlog", "ssl")
 
 
-def test_twenty_uploads_at_once_leave_room_for_the_rest_of_a_worker(emulator, bucket) -> None:
+def test_twenty_uploads_leave_room_for_the_worker(emulator, bucket) -> None:
     command = [sys.executable, "-m", "tests.integration.gcs.upload_many", emulator.url, bucket, "20", "16"]
     done = subprocess.run(command, cwd=BACKEND, capture_output=True, text=True, timeout=240, check=True)
     assert len(emulator.objects(bucket)) == 20
     assert int(done.stdout) < 110
 
 
-def test_a_store_that_only_sends_loads_no_heavy_library() -> None:
+def test_store_that_only_sends_loads_no_heavy_library() -> None:
     code = f"import sys, offload.gcs, offload.uploader; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=BACKEND, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

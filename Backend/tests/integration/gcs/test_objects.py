@@ -52,13 +52,13 @@ def test_another_generation_is_not_there(store, spec, data) -> None:
     assert store.get(spec.bucket, spec.name, generation=info.generation + 1) is None
 
 
-def test_a_missing_bucket_is_no_proof_that_an_object_is_gone(store) -> None:
+def test_missing_bucket_does_not_prove_a_missing_object(store) -> None:
     with pytest.raises(StopAndTell) as caught:
         store.get("no-such-bucket", "clip.mp4")
     assert caught.value.code is Reason.BUCKET_NOT_FOUND
 
 
-def test_a_bucket_that_answers_no_such_object_while_it_is_gone_is_found_out(bucket) -> None:
+def test_missing_bucket_behind_a_missing_object_is_found_out(bucket) -> None:
     """https://github.com/googleapis/nodejs-storage/issues/1183"""
     body = b'{"error": {"code": 404, "message": "No such object: b/n", "errors": [{"reason": "notFound"}]}}'
     kind = "Content-Type: application/json"
@@ -68,14 +68,14 @@ def test_a_bucket_that_answers_no_such_object_while_it_is_gone_is_found_out(buck
     assert "maxResults=1" in stub.heads[1]
 
 
-def test_an_object_in_a_bucket_that_may_not_be_listed_is_not_said_to_be_gone(store, emulator, bucket) -> None:
+def test_object_in_an_unlistable_bucket_is_not_gone(store, emulator, bucket) -> None:
     emulator.set_bucket(bucket, deniedPermissions=["storage.objects.list"])
     with pytest.raises(StopAndTell) as caught:
         store.get(bucket, "nothing")
     assert caught.value.code is Reason.PERMISSION_DENIED
 
 
-def test_a_generation_that_was_deleted_from_a_versioned_bucket_is_not_there() -> None:
+def test_generation_deleted_from_a_versioned_bucket_is_gone() -> None:
     """Such a bucket still shows it, with the time of its deletion; it is no copy to rely on (P1)."""
     body = (
         b'{"bucket": "some-bucket", "name": "n", "generation": "7", "metageneration": "1", "size": "5", '
@@ -103,7 +103,7 @@ def test_the_library_asks_for_nothing_behind_our_back(store, emulator, spec, dat
     assert kinds == ["multipart", "get", "patch", "list"]
 
 
-def test_a_listing_goes_over_all_pages_in_name_order(store, spec) -> None:
+def test_listing_goes_over_all_pages_in_name_order(store, spec) -> None:
     names = [f"recordings/c/{number}/ä{number}.mp4" for number in range(8)]
     written = [put(store, replace(spec, name=name, size_bytes=2), b"ab") for name in names]
     put(store, replace(spec, name="other", size_bytes=2), b"ab")
@@ -111,7 +111,7 @@ def test_a_listing_goes_over_all_pages_in_name_order(store, spec) -> None:
     assert list(store.list_prefix(spec.bucket, "none/")) == []
 
 
-def test_a_listing_that_fails_on_its_second_page_says_so(store, emulator, spec) -> None:
+def test_listing_that_fails_on_its_second_page_says_so(store, emulator, spec) -> None:
     for number in range(5):
         put(store, replace(spec, name=f"p/{number}", size_bytes=2), b"ab")
     emulator.fault("status", kind="list", status=503, skip=1)
@@ -119,12 +119,12 @@ def test_a_listing_that_fails_on_its_second_page_says_so(store, emulator, spec) 
         list(store.list_prefix(spec.bucket, "p/"))
 
 
-def test_a_listing_of_a_missing_bucket_is_not_an_empty_one(store) -> None:
+def test_listing_of_a_missing_bucket_is_not_empty(store) -> None:
     with pytest.raises(StopAndTell):
         list(store.list_prefix("no-such-bucket", ""))
 
 
-def test_a_hold_is_set_and_released_and_moves_the_metageneration(store, spec, data) -> None:
+def test_hold_is_set_and_released_and_moves_the_metageneration(store, spec, data) -> None:
     info = put(store, spec, data)
     held = store.set_hold(info, held=True)
     assert (held.temporary_hold, held.generation, held.metageneration) == (True, info.generation, 2)
@@ -133,7 +133,7 @@ def test_a_hold_is_set_and_released_and_moves_the_metageneration(store, spec, da
     assert (free.temporary_hold, free.metageneration) == (False, 3)
 
 
-def test_a_hold_is_not_changed_on_what_somebody_else_changed_meanwhile(store, spec, data) -> None:
+def test_hold_is_not_changed_over_another_change(store, spec, data) -> None:
     info = put(store, spec, data)
     held = store.set_hold(info, held=True)
     with pytest.raises(PreconditionFailed):
@@ -195,7 +195,7 @@ def test_a_retained_object_is_not_deleted(store, emulator, spec, data) -> None:
     assert caught.value.code is Reason.OBJECT_RETAINED
 
 
-def test_the_right_to_delete_is_optional_and_stops_nothing_else(store, emulator, spec, data) -> None:
+def test_right_to_delete_is_optional_and_stops_nothing_else(store, emulator, spec, data) -> None:
     info = put(store, spec, data)
     emulator.set_bucket(spec.bucket, deniedPermissions=["storage.objects.delete"])
     with pytest.raises(ObjectProblem) as caught:
@@ -203,7 +203,7 @@ def test_the_right_to_delete_is_optional_and_stops_nothing_else(store, emulator,
     assert caught.value.code is Reason.PERMISSION_DENIED
 
 
-def test_a_right_to_update_that_is_missing_is_for_a_person(store, emulator, spec, data) -> None:
+def test_missing_right_to_update_is_for_a_person(store, emulator, spec, data) -> None:
     info = put(store, spec, data)
     emulator.set_bucket(spec.bucket, deniedPermissions=["storage.objects.update"])
     with pytest.raises(StopAndTell) as caught:
@@ -232,7 +232,7 @@ def test_any_range_is_read_exactly(store, spec, data, offset, length) -> None:
     assert all(0 < len(piece) <= MIB for piece in pieces)
 
 
-def test_a_read_of_an_object_that_was_replaced_fails(store, emulator, spec, data) -> None:
+def test_read_of_an_object_that_was_replaced_fails(store, emulator, spec, data) -> None:
     info = put(store, spec, data)
     emulator.put_object(spec.bucket, spec.name, data)
     with pytest.raises(ObjectProblem) as caught:
@@ -240,7 +240,7 @@ def test_a_read_of_an_object_that_was_replaced_fails(store, emulator, spec, data
     assert caught.value.code is Reason.OBJECT_MISSING
 
 
-def test_a_read_that_breaks_off_is_no_short_file(store, emulator, spec, data) -> None:
+def test_read_that_breaks_off_is_no_short_file(store, emulator, spec, data) -> None:
     info = put(store, spec, data)
     emulator.fault("reset", kind="download", after_bytes=MIB)
     with pytest.raises(TryAgain):
@@ -300,7 +300,7 @@ def test_a_bucket_reports_what_would_surprise(store, emulator, bucket) -> None:
     assert report.storage_class is not None
 
 
-def test_a_bucket_that_does_not_exist_is_reported_and_not_raised(store) -> None:
+def test_missing_bucket_is_reported_and_not_raised(store) -> None:
     report = store.bucket_report("no-such-bucket")
     assert (report.exists, report.missing_permissions) == (False, PERMISSIONS)
 
@@ -310,7 +310,7 @@ def test_missing_permissions_are_named(store, emulator, bucket) -> None:
     assert store.bucket_report(bucket).missing_permissions == ("storage.objects.update", "storage.objects.delete")
 
 
-def test_a_bucket_whose_settings_are_not_shown_leaves_them_open(store, emulator, bucket) -> None:
+def test_bucket_whose_settings_are_not_shown_leaves_them_open(store, emulator, bucket) -> None:
     emulator.set_bucket(bucket, deniedPermissions=["storage.buckets.get"])
     report = store.bucket_report(bucket)
     assert (report.exists, report.missing_permissions) == (True, ())
@@ -319,7 +319,7 @@ def test_a_bucket_whose_settings_are_not_shown_leaves_them_open(store, emulator,
     assert report.location is None
 
 
-def test_a_name_that_no_bucket_can_have_is_a_bucket_that_is_not_there(store) -> None:
+def test_impossible_bucket_name_is_a_missing_bucket(store) -> None:
     with pytest.raises(StopAndTell) as caught:
         store.get("-", "x")
     assert caught.value.code is Reason.BUCKET_NOT_FOUND
@@ -332,7 +332,7 @@ def test_an_emulator_has_no_key_to_sign_with(store, spec, data) -> None:
     assert caught.value.code is Reason.NOT_CONFIGURED
 
 
-def test_a_signed_url_reads_that_object_without_any_token(tmp_path) -> None:
+def test_signed_url_reads_that_object_without_any_token(tmp_path) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     path = write_key(tmp_path / "key.json", key, token_uri="https://127.0.0.1:1/token")
     with EmulatorProcess(tmp_path / "data", buckets=["signed"], signer_key=path) as emulator:
@@ -345,7 +345,7 @@ def test_a_signed_url_reads_that_object_without_any_token(tmp_path) -> None:
             assert answer.read() == b"film"
 
 
-def test_a_call_to_a_bucket_that_does_not_answer_ends(tmp_path) -> None:
+def test_call_to_a_bucket_that_does_not_answer_ends(tmp_path) -> None:
     with EmulatorProcess(tmp_path / "data", buckets=["paused"]) as emulator:
         anonymous = Identity(path=None, anonymous=True, ca_file="")
         objects = made_objects(emulator.url, anonymous, answer_seconds=1)
@@ -375,7 +375,7 @@ def test_many_threads_ask_at_once(store, spec, data) -> None:
 
 
 @pytest.mark.parametrize("odd", [{"crc32c": None}, {"crc32c": "no base64"}, {"size": "many"}], ids=str)
-def test_an_odd_object_is_left_out_of_a_listing_and_hides_no_other(store, emulator, spec, odd) -> None:
+def test_odd_object_is_left_out_and_hides_no_other(store, emulator, spec, odd) -> None:
     """For example one stored under a customer's key, which shows no CRC32C."""
     names = [f"{spec.name}-{number}" for number in range(7)]
     written = [put(store, replace(spec, name=name, size_bytes=2), b"ab") for name in names]

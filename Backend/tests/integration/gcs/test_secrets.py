@@ -68,7 +68,7 @@ def test_no_failure_shows_a_session_uri(behaviour: str, caplog, capfd) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_no_line_that_is_down_and_no_foreign_place_shows_a_session_uri(call: str, caplog, capfd) -> None:
+def test_errors_of_line_and_place_hide_session_uris(call: str, caplog, capfd) -> None:
     caplog.set_level(logging.DEBUG)
     with ScriptedServer() as gone:
         url = gone.url

@@ -54,7 +54,7 @@ def _ca_file() -> str:
     return certifi.where()
 
 
-def test_a_request_says_http_1_1_an_exact_length_and_no_expect() -> None:
+def test_request_says_http_1_1_exact_length_no_expect() -> None:
     with ScriptedServer().answering("200 OK") as stub:
         transport().perform(Request("PUT", f"{stub.url}/x", {"Content-Range": "bytes 0-1/2"}, BytesBody(b"ab")))
     assert stub.heads[0].startswith("PUT /x HTTP/1.1\r\n")
@@ -86,7 +86,7 @@ def test_one_thread_keeps_one_connection_for_all_its_requests() -> None:
         assert stub.connections == 2
 
 
-def test_a_refusal_in_mid_body_ends_the_sending_and_is_reported() -> None:
+def test_refusal_in_mid_body_ends_the_sending() -> None:
     def script(connection: Connection) -> None:
         connection.head()
         connection.body(MIB)
@@ -100,7 +100,7 @@ def test_a_refusal_in_mid_body_ends_the_sending_and_is_reported() -> None:
     assert body.read_bytes < body.length_bytes
 
 
-def test_an_early_308_ends_the_sending_and_keeps_its_range() -> None:
+def test_early_308_ends_the_sending_and_keeps_its_range() -> None:
     def script(connection: Connection) -> None:
         connection.head()
         connection.body(MIB)
@@ -112,7 +112,7 @@ def test_an_early_308_ends_the_sending_and_keeps_its_range() -> None:
     assert (answer.status, answer.headers["range"]) == (308, "bytes=0-262143")
 
 
-def test_a_refusal_followed_by_a_reset_is_a_reason_to_try_again_either_way() -> None:
+def test_refusal_followed_by_a_reset_is_tried_again() -> None:
     def script(connection: Connection) -> None:
         connection.head()
         connection.answer("503 Service Unavailable")
@@ -122,7 +122,7 @@ def test_a_refusal_followed_by_a_reset_is_a_reason_to_try_again_either_way() -> 
         assert transport().perform(Request("PUT", f"{stub.url}/x", {}, Endless(256 * MIB))).status == 503
 
 
-def test_a_success_that_is_cut_short_is_no_answer() -> None:
+def test_success_that_is_cut_short_is_no_answer() -> None:
     def script(connection: Connection) -> None:
         connection.request()
         connection._socket.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"size":')
@@ -132,7 +132,7 @@ def test_a_success_that_is_cut_short_is_no_answer() -> None:
         transport().perform(Request("PUT", f"{stub.url}/x"))
 
 
-def test_a_reused_connection_that_was_closed_is_replaced_and_the_body_starts_again() -> None:
+def test_closed_connection_is_replaced_and_the_body_restarts() -> None:
     def closes_on_the_second(connection: Connection) -> None:
         connection.request()
         connection.answer("200 OK")
@@ -151,7 +151,7 @@ def test_a_reused_connection_that_was_closed_is_replaced_and_the_body_starts_aga
     assert body.rewinds == 1
 
 
-def test_what_may_be_committed_already_is_not_sent_again_behind_our_back() -> None:
+def test_bytes_perhaps_committed_are_not_sent_again_silently() -> None:
     """Libcurl would start a chunk again on a new connection, from its first byte (P3)."""
 
     def closes_in_mid_chunk(connection: Connection) -> None:
@@ -172,7 +172,7 @@ def test_what_may_be_committed_already_is_not_sent_again_behind_our_back() -> No
 
 
 @pytest.mark.parametrize("raised", [LeaseLost("gone"), Stopped("asked to"), KeyboardInterrupt()])
-def test_what_abort_raises_ends_the_request_and_is_raised_itself(raised: BaseException) -> None:
+def test_error_from_abort_ends_the_request_and_is_raised(raised: BaseException) -> None:
     received: list[int] = []
 
     def script(connection: Connection) -> None:
@@ -191,7 +191,7 @@ def test_what_abort_raises_ends_the_request_and_is_raised_itself(raised: BaseExc
     assert received[0] < body.length_bytes
 
 
-def test_abort_ends_the_wait_for_an_answer_that_does_not_come() -> None:
+def test_abort_ends_the_wait_for_an_answer() -> None:
     waiting = threading.Event()
 
     def script(connection: Connection) -> None:
@@ -283,7 +283,7 @@ def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -
     assert proxy.heads[0].startswith("PUT http://bucket.example/x HTTP/1.1")
 
 
-def test_a_proxy_that_refuses_to_connect_is_the_line_and_not_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusing_proxy_is_the_line_not_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     with ScriptedServer().answering("403 Forbidden") as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
@@ -305,7 +305,7 @@ def test_only_the_given_authorities_are_trusted(certificate, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["get", "chunk"])
-def test_a_tls_connection_that_breaks_is_the_line_and_not_its_certificate(certificate, tmp_path, kind) -> None:
+def test_broken_tls_connection_is_the_line_not_the_certificate(certificate, tmp_path, kind) -> None:
     path, key = certificate
     with EmulatorProcess(tmp_path / "data", buckets=["tls-bucket"], tls=(path, key), ca_file=path) as emulator:
         store = made_store(emulator.url, ca_file=str(path))
@@ -362,7 +362,7 @@ class Slow(Endless):
         return piece
 
 
-def test_pieces_and_what_the_kernel_holds_back_grow_on_a_quick_line_and_shrink_on_a_slow_one() -> None:
+def test_pieces_grow_on_a_quick_line_and_shrink_on_slow() -> None:
     sender = transport(upload_handles=4, quick_bytes_per_second=4 * MIB)
     pieces, held_back = [], []
     with ScriptedServer().answering("200 OK") as stub:

@@ -45,7 +45,7 @@ def spec(bucket: str, data: bytes) -> ObjectSpec:
     )
 
 
-def test_an_object_sent_in_chunks_is_the_file_with_all_that_was_asked_of_it(store, spec, data) -> None:
+def test_object_sent_in_chunks_has_all_that_was_asked(store, spec, data) -> None:
     uri = store.start_session(spec)
     assert store.session_status(uri, spec) == SessionStatus(0)
     assert store.send(uri, spec, Bytes(data[: 2 * MIB]), offset_bytes=0) == SessionStatus(2 * MIB)
@@ -61,7 +61,7 @@ def test_an_object_sent_in_chunks_is_the_file_with_all_that_was_asked_of_it(stor
     assert b"".join(store.read_range(info)) == data
 
 
-def test_a_small_object_goes_in_one_request_and_is_described_alike(store, emulator, spec, data) -> None:
+def test_small_object_goes_in_one_request_described_alike(store, emulator, spec, data) -> None:
     info = put(store, spec, data)
     assert [request["kind"] for request in emulator.requests(bucket=spec.bucket)] == ["multipart"]
     assert store.get(spec.bucket, spec.name) == info
@@ -76,7 +76,7 @@ def test_bytes_that_look_like_multipart_survive_it(store, spec, ending) -> None:
     assert b"".join(store.read_range(info)) == data
 
 
-def test_a_session_for_a_name_that_is_taken_ends_without_touching_what_is_there(store, spec, data) -> None:
+def test_session_for_a_taken_name_changes_nothing(store, spec, data) -> None:
     uri = store.start_session(spec)
     other = replace(spec, size_bytes=5)
     there = put(store, other, b"other")
@@ -85,7 +85,7 @@ def test_a_session_for_a_name_that_is_taken_ends_without_touching_what_is_there(
     assert store.get(spec.bucket, spec.name) == there
 
 
-def test_a_name_that_is_taken_is_refused_to_a_new_session_and_to_a_small_object(store, spec, data) -> None:
+def test_taken_name_is_refused_to_session_and_small_object(store, spec, data) -> None:
     there = put(store, replace(spec, size_bytes=5), b"other")
     with pytest.raises(PreconditionFailed):
         store.start_session(spec)
@@ -107,14 +107,14 @@ def test_asking_how_far_a_session_is_never_finishes_it(store, emulator, spec, da
     assert store.get(spec.bucket, spec.name) is None
 
 
-def test_what_the_bucket_committed_is_told_and_not_what_was_sent(store, emulator, spec, data) -> None:
+def test_committed_bytes_are_told_not_sent_ones(store, emulator, spec, data) -> None:
     uri = store.start_session(spec)
     emulator.fault("partial_commit", kind="chunk", commit_bytes=3 * QUANTUM)
     assert store.send(uri, spec, Bytes(data[: 2 * MIB]), offset_bytes=0) == SessionStatus(3 * QUANTUM)
     assert store.session_status(uri, spec) == SessionStatus(3 * QUANTUM)
 
 
-def test_a_wrong_object_is_refused_and_does_not_exist(store, spec, data) -> None:
+def test_wrong_object_is_refused_and_does_not_exist(store, spec, data) -> None:
     uri = store.start_session(spec)
     with pytest.raises(ChecksumRefused):
         store.send(uri, spec, Bytes(data), offset_bytes=0, crc32c=crc32c(data) ^ 1)
@@ -123,7 +123,7 @@ def test_a_wrong_object_is_refused_and_does_not_exist(store, spec, data) -> None
     assert store.get(spec.bucket, spec.name) is None
 
 
-def test_a_byte_that_flips_on_the_way_is_refused(store, emulator, spec, data) -> None:
+def test_byte_that_flips_on_the_way_is_refused(store, emulator, spec, data) -> None:
     emulator.fault("flip_byte", kind="chunk", after_bytes=1000)
     uri = store.start_session(spec)
     store.send(uri, spec, Bytes(data[: 2 * MIB]), offset_bytes=0)
@@ -132,7 +132,7 @@ def test_a_byte_that_flips_on_the_way_is_refused(store, emulator, spec, data) ->
     assert store.get(spec.bucket, spec.name) is None
 
 
-def test_a_cancelled_session_takes_nothing_more_and_may_be_cancelled_again(store, spec, data) -> None:
+def test_cancelled_session_takes_nothing_and_may_be_cancelled_again(store, spec, data) -> None:
     uri = store.start_session(spec)
     store.cancel_session(uri)
     store.cancel_session(uri)
@@ -143,7 +143,7 @@ def test_a_cancelled_session_takes_nothing_more_and_may_be_cancelled_again(store
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_an_expired_session_is_gone_and_cancelling_it_is_fine(store, emulator, spec, data, status) -> None:
+def test_expired_session_is_gone_and_cancelling_it_is_fine(store, emulator, spec, data, status) -> None:
     uri = store.start_session(spec)
     emulator.expire_sessions(status)
     with pytest.raises(SessionGone):
@@ -153,14 +153,14 @@ def test_an_expired_session_is_gone_and_cancelling_it_is_fine(store, emulator, s
     store.cancel_session(uri)
 
 
-def test_a_finished_session_may_be_cancelled_and_its_object_stays(store, spec, data) -> None:
+def test_finished_session_may_be_cancelled_and_its_object_stays(store, spec, data) -> None:
     uri = store.start_session(spec)
     store.send(uri, spec, Bytes(data), offset_bytes=0, crc32c=crc32c(data))
     store.cancel_session(uri)
     assert store.get(spec.bucket, spec.name) is not None
 
 
-def test_a_lost_answer_to_the_last_part_is_found_by_asking(store, emulator, spec, data) -> None:
+def test_lost_answer_to_the_last_part_is_found(store, emulator, spec, data) -> None:
     uri = store.start_session(spec)
     emulator.fault("lost_answer", kind="final_chunk")
     with pytest.raises(LineDown):
@@ -171,9 +171,7 @@ def test_a_lost_answer_to_the_last_part_is_found_by_asking(store, emulator, spec
 
 
 @pytest.mark.parametrize("action", ["status", "reset"])
-def test_a_session_goes_on_from_what_was_committed_after_a_failure_in_mid_chunk(
-    store, emulator, spec, data, action
-) -> None:
+def test_session_goes_on_after_a_failure_in_mid_chunk(store, emulator, spec, data, action) -> None:
     uri = store.start_session(spec)
     emulator.fault(action, kind="chunk", after_bytes=MIB + 5)
     with pytest.raises(TryAgain):
@@ -217,7 +215,7 @@ def test_a_bucket_that_is_not_there_stops_everything(store, spec, data) -> None:
         assert caught.value.code is Reason.BUCKET_NOT_FOUND
 
 
-def test_a_right_that_the_whole_bucket_denies_stops_everything(store, emulator, spec, data) -> None:
+def test_right_that_the_whole_bucket_denies_stops_everything(store, emulator, spec, data) -> None:
     emulator.set_bucket(spec.bucket, deniedPermissions=["storage.objects.create"])
     for call in (lambda: store.start_session(spec), lambda: put(store, spec, data)):
         with pytest.raises(StopAndTell) as caught:
@@ -226,14 +224,14 @@ def test_a_right_that_the_whole_bucket_denies_stops_everything(store, emulator, 
         assert "storage.objects.create" in caught.value.detail
 
 
-def test_a_403_that_the_bucket_does_not_confirm_is_waited_for(store, emulator, spec) -> None:
+def test_403_that_the_bucket_does_not_confirm_waits(store, emulator, spec) -> None:
     emulator.fault("status", kind="session_start", status=403, reason="forbidden")
     with pytest.raises(PermissionUnclear) as caught:
         store.start_session(spec)
     assert caught.value.code is Reason.PERMISSION_DENIED
 
 
-def test_a_chunk_that_would_finish_an_object_unseen_is_not_sent(store, spec, data) -> None:
+def test_chunk_that_would_finish_unseen_is_not_sent(store, spec, data) -> None:
     spec = replace(spec, size_bytes=2 * MIB)
     uri = store.start_session(spec)
     for length in (2 * MIB, 2 * MIB + QUANTUM, MIB + 1):
@@ -269,7 +267,7 @@ FOREIGN = (
 
 
 @pytest.mark.parametrize("uri", FOREIGN)
-def test_a_stored_session_at_another_place_is_never_used(spec, uri) -> None:
+def test_stored_session_at_another_place_is_never_used(spec, uri) -> None:
     with ScriptedServer().answering("200 OK") as stub:
         store = made_store(stub.url)
         with pytest.raises(SessionGone):
@@ -287,7 +285,7 @@ def test_a_session_begun_at_another_place_is_refused(spec, location) -> None:
     assert caught.value.code is Reason.BUCKET_REFUSED
 
 
-def test_no_token_goes_to_a_session_and_every_start_has_its_precondition(spec, data) -> None:
+def test_no_token_goes_to_a_session(spec, data) -> None:
     def script(connection: Connection) -> None:
         while head := (asked := connection.request())[0]:
             stub.heads.append(head)
@@ -315,7 +313,7 @@ def test_no_token_goes_to_a_session_and_every_start_has_its_precondition(spec, d
 
 
 @pytest.mark.parametrize("answer", ["Range: bytes=5-9", "Range: bytes=0-x", "Range: lines=0-9"])
-def test_a_range_that_cannot_be_read_is_not_guessed(spec, answer) -> None:
+def test_range_that_cannot_be_read_is_not_guessed(spec, answer) -> None:
     with ScriptedServer().answering("308 Resume Incomplete", answer) as stub, pytest.raises(TryAgain):
         made_store(stub.url).session_status(f"{stub.url}/upload?upload_id=k", spec)
 

@@ -13,7 +13,7 @@ from offload.errors import StopAndTell
 from tests.integration.gcs.certificates import write_certificate
 
 
-def test_authorities_of_the_ca_file_are_trusted_and_others_are_not(settings: Any, tmp_path: Path) -> None:
+def test_only_authorities_of_the_ca_file_are_trusted(settings: Any, tmp_path: Path) -> None:
     certificate, key = write_certificate(tmp_path)
     with EmulatorProcess(
         tmp_path / "data", buckets=["footage"], tls=(certificate, key), ca_file=certificate

@@ -40,7 +40,7 @@ def leaks(found: Installation, answer: Any, asked: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("role", BLIND)
-def test_no_page_and_no_route_tells_of_a_private_camera(role: Role | None, found: Installation) -> None:
+def test_no_page_or_route_tells_of_a_private_camera(role: Role | None, found: Installation) -> None:
     client = client_of(role)
     leaking = {}
     walked = sorted(set(addresses(found)))
@@ -100,7 +100,7 @@ def test_no_lookup_spells_out_what_is_hidden(model: type[Model], found: Installa
 
 
 @pytest.mark.parametrize("role", [Role.DEV, Role.SUPERADMIN])
-def test_alarms_workers_jobs_and_batches_are_those_of_what_one_sees(role: Role, found: Installation) -> None:
+def test_alarms_workers_jobs_and_batches_follow_visibility(role: Role, found: Installation) -> None:
     client = client_of(role)
     text = {
         model: client.get(pages.list_of(model)).content.decode()

@@ -68,7 +68,7 @@ def open_to_others(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if mode(path) & 0o077)
 
 
-def test_nothing_in_a_fresh_home_can_be_read_by_others(manage, home):
+def test_nothing_in_a_fresh_home_is_readable_by_others(manage, home):
     manage("migrate", "--verbosity", "0")
     manage("collectstatic", "--no-input", "--verbosity", "0")
     manage("shell", "-c", "from apps.cctv.installation import installation_id as one; one()")
@@ -78,7 +78,7 @@ def test_nothing_in_a_fresh_home_can_be_read_by_others(manage, home):
     assert open_to_others(home) == []
 
 
-def test_the_write_ahead_log_can_be_read_by_its_owner_alone(manage, home):
+def test_write_ahead_log_is_readable_by_its_owner_alone(manage, home):
     manage("migrate", "--verbosity", "0")
     look = "import glob, os, stat; from django.conf import settings; from apps.cctv.models import Site; "
     write = "Site.objects.create(name='Depot'); files = glob.glob(str(settings.COLDREEL_HOME / '*.sqlite3*')); "
@@ -87,7 +87,7 @@ def test_the_write_ahead_log_can_be_read_by_its_owner_alone(manage, home):
     manage("shell", "-c", look + write + check)
 
 
-def test_what_an_earlier_release_left_open_is_closed_at_the_next_start(manage, home, media):
+def test_files_left_open_by_an_earlier_release_are_closed(manage, home, media):
     manage("migrate", "--verbosity", "0")
     (home / "worker.log").write_text("started\n")
     home.chmod(0o755)
@@ -102,12 +102,12 @@ def test_what_an_earlier_release_left_open_is_closed_at_the_next_start(manage, h
     assert (mode(media), mode(media / "clip.mp4")) == (0o775, 0o644)
 
 
-def test_a_home_that_is_the_media_root_keeps_its_mode(tmp_path):
+def test_home_that_is_the_media_root_keeps_its_mode(tmp_path):
     assert home_mode(tmp_path, tmp_path) is None
 
 
 @root_only
-def test_a_recorder_of_another_user_still_reaches_a_media_root_below_the_home(home):
+def test_another_users_recorder_reaches_a_media_root_at_home(home):
     (home / "media" / "gate").mkdir(parents=True)
     assert home_mode(home, home / "media") == 0o700
 
@@ -117,7 +117,7 @@ def test_a_recorder_of_another_user_still_reaches_a_media_root_below_the_home(ho
 
 
 @root_only
-def test_what_root_makes_in_the_home_of_a_service_belongs_to_the_service(manage, home):
+def test_what_root_makes_belongs_to_the_service(manage, home):
     home.mkdir()
     os.chown(home, ANOTHER_USER, ANOTHER_USER)
 
@@ -136,7 +136,7 @@ def test_the_marker_can_be_read_by_every_user(media):
     assert mode(media / MARKER_NAME) == 0o644
 
 
-def test_a_marker_that_was_closed_to_others_is_opened_when_it_is_written_again(media):
+def test_closed_marker_is_opened_when_written_again(media):
     (media / MARKER_NAME).touch(mode=0o600)
 
     MediaRoot(media).write_marker("test\n")
@@ -145,7 +145,7 @@ def test_a_marker_that_was_closed_to_others_is_opened_when_it_is_written_again(m
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o022])
-def test_a_file_put_back_keeps_its_mode_and_its_folder_has_that_of_the_folder_above(media, umask):
+def test_file_put_back_keeps_its_mode(media, umask):
     day = media / "gate" / "2026-11-20"
     day.mkdir(parents=True)
     day.parent.chmod(0o2775)
@@ -164,7 +164,7 @@ def test_a_file_put_back_keeps_its_mode_and_its_folder_has_that_of_the_folder_ab
 
 
 @root_only
-def test_a_folder_made_again_belongs_to_whom_the_folder_above_belongs(media):
+def test_remade_folder_has_the_owner_of_its_parent(media):
     day = media / "gate" / "2026-11-20"
     day.mkdir(parents=True)
     os.chown(day.parent, ANOTHER_USER, ANOTHER_USER)

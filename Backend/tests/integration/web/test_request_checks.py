@@ -26,7 +26,7 @@ def test_multipart_body_is_refused_unread(path: str, kind: str) -> None:
         assert set(answer.json()) == {"detail"}
 
 
-def test_host_that_is_not_ours_is_refused_as_the_api_words_it() -> None:
+def test_foreign_host_is_refused_in_the_apis_words() -> None:
     answer = Client().get("/api/v0/recordings/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
     assert answer.json() == {"detail": "The request is not valid."}
@@ -44,7 +44,7 @@ def test_host_that_is_not_ours_is_refused_as_the_api_words_it() -> None:
         ("/admin/login/", ADMIN_POLICY),
     ],
 )
-def test_every_answer_carries_a_policy_that_only_the_admin_has_looser(path: str, policy: str) -> None:
+def test_every_answer_has_a_policy_looser_in_the_admin(path: str, policy: str) -> None:
     answer = Client().get(path)
     assert answer.headers["Content-Security-Policy"] == policy
     answer.close()

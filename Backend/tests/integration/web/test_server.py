@@ -104,7 +104,7 @@ def until_looked_after(server: Server) -> None:
 @pytest.mark.parametrize(
     ("sent", "seconds"), [(GET, 10), (GET + b"Content-Length: 9\r\n\r\nabc", 20), (b"\r\n\r\n", 10), (b"G", 10)]
 )
-def test_request_that_does_not_arrive_is_ended_by_its_deadline_whatever_trickles_in(sent, seconds):
+def test_slow_request_is_ended_by_its_deadline(sent, seconds):
     clock = Clock()
     with running(clock=clock) as server, connect(server) as slow, connect(server) as idle:
         slow.sendall(sent)
@@ -119,7 +119,7 @@ def test_request_that_does_not_arrive_is_ended_by_its_deadline_whatever_trickles
         assert told_by(idle)
 
 
-def test_next_request_is_given_its_whole_time_after_a_long_answer():
+def test_next_request_has_its_whole_time_after_an_answer():
     """It is not read before, so its sender cannot be called slow."""
     clock = Clock()
     go_on = threading.Event()
@@ -139,7 +139,7 @@ def test_next_request_is_given_its_whole_time_after_a_long_answer():
         assert told_by(connection)["PATH_INFO"] == "/second"
 
 
-def test_large_bodies_are_taken_only_while_there_is_room_for_them():
+def test_large_bodies_are_taken_while_there_is_room():
     limits = Limits(small_body_bytes=100, buffered_bytes=1500)
     large = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n"
     with running(limits=limits) as server, connect(server) as first, connect(server) as second:
@@ -166,14 +166,14 @@ def test_no_body_is_written_to_a_temporary_file(monkeypatch, tmp_path):
         assert told_by(connection)["body_bytes"] == 1_048_576
 
 
-def test_application_is_handed_no_way_to_send_a_file_as_a_whole():
+def test_application_gets_no_way_to_send_whole_files():
     with running() as server, connect(server) as connection:
         connection.sendall(GET + b"\r\n")
         assert "wsgi.file_wrapper" not in told_by(connection)["names"]
 
 
 @pytest.mark.parametrize("trust_proxy_headers", [False, True])
-def test_headers_of_a_proxy_reach_the_application_only_where_one_is_trusted(trust_proxy_headers):
+def test_proxy_headers_arrive_only_where_one_is_trusted(trust_proxy_headers):
     sent = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nForwarded: for=192.0.2.1\r\n\r\n"
     with running(trust_proxy_headers=trust_proxy_headers) as server, connect(server) as connection:
         connection.sendall(GET + sent)
@@ -202,7 +202,7 @@ def test_running_request_is_answered_before_the_server_ends():
         assert told_by(connection)
 
 
-def test_second_request_of_a_connection_is_answered_as_the_first():
+def test_second_request_of_a_connection_is_answered_alike():
     with running() as server, connect(server) as connection:
         for _ in range(3):
             connection.sendall(GET + b"\r\n")

@@ -19,7 +19,7 @@ supervisor.Supervisor([sleeper, absent], say=lambda line: Path(sys.argv[1]).writ
 """
 
 
-def test_child_that_cannot_be_started_takes_no_other_with_it(tmp_path: Path) -> None:
+def test_child_that_cannot_start_ends_no_other(tmp_path: Path) -> None:
     told = tmp_path / "told"
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(told)], cwd=BACKEND)
     try:
