@@ -10,7 +10,7 @@ from django.db.models import Count, Sum
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.models import GCPVideoTransfer, OrphanedObject
 from apps.cctv.selectors.alarms import alarms_shown, open_alarms
-from apps.cctv.services.silence import silence_of
+from apps.cctv.services.stalled_uploads import stalled_uploads
 from apps.cctv.units import human_size
 from offload.errors import Reason
 from offload.reasons import MEANING
@@ -51,7 +51,7 @@ def _alarms() -> Iterator[Finding]:
 
 def _silence(now: datetime) -> Iterator[Finding]:
     """Nothing is wrong, and yet nothing is uploaded (F7)."""
-    silence = silence_of(now)
+    silence = stalled_uploads(now)
     if silence is None:
         return
     advice = "See whether a worker runs, the errors of the waiting transfers, and the line."

@@ -17,7 +17,7 @@
 | `rights` | the right to delete, asked at a folder's first upload |
 | `bucket_rights` | a 403 that the bucket's own answer contradicts |
 | `reachability` | whether the bucket answers at all |
-| `silence` | transfers wait, nothing fails, and nothing arrives |
+| `stalled_uploads` | transfers wait, nothing fails, and nothing arrives |
 | `alarms` | raise and clear alarms |
 | `alarm_review` | looks at the cause of each open alarm again, and ends the alarm with it |
 | `disk_reserve` | a file that is given up when the disk of the home is full |

@@ -45,7 +45,7 @@ RAISED_IN: Mapping[str, frozenset[SubjectKind]] = {
     ),
     "services/cleanup/recovery.py": frozenset({SubjectKind.TRASH}),
     "services/rights.py": frozenset({SubjectKind.RIGHT_TO_DELETE}),
-    "services/silence.py": frozenset({SubjectKind.INSTALLATION}),
+    "services/stalled_uploads.py": frozenset({SubjectKind.INSTALLATION}),
     "worker/disk.py": frozenset({SubjectKind.MACHINE}),
     "services/sweep.py": frozenset({SubjectKind.LOCK_FILES}),
 }

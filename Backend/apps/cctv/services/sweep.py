@@ -23,7 +23,7 @@ from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.reachability import bucket_look
 from apps.cctv.services.retention import cleanups_call_off, cleanups_schedule, far_cleanups_correct
 from apps.cctv.services.settings import ServiceSettings
-from apps.cctv.services.silence import silence_tell
+from apps.cctv.services.stalled_uploads import stalled_uploads_check
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import RowGuard, TransferQuerySet
 from offload.clock import Clock
@@ -80,7 +80,7 @@ def sweep(
     expired_leases = expire_leases(now=now)
     _tell_of_other_users(home, now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
-    silence_tell(now)
+    stalled_uploads_check(now)
     rights_forget()
     cleanups_scheduled = cleanups_schedule(settings=settings, now=now)
     cleanups_called_off = cleanups_call_off(settings=settings, now=now)

@@ -16,7 +16,7 @@ from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.leasing.recovery import correct_far_times
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
 from apps.cctv.services.cleanup.due_rows import Scope, due_rows
-from apps.cctv.services.silence import silence_of
+from apps.cctv.services.stalled_uploads import stalled_uploads
 from apps.cctv.services.sweep import sweep
 from apps.cctv.wiring import service_settings
 from offload.source import MediaRoot
@@ -118,16 +118,16 @@ def test_upload_that_ended_in_the_future_breaks_no_silence() -> None:
     """The clock went back by six hours: what waits since then is told after two, not after eight."""
     rows.transfer(State.COMPLETED, upload_completed_at=NOW + 6 * HOUR)
     rows.transfer(created_at=NOW - 3 * HOUR, next_attempt_at=NOW - 3 * HOUR)
-    silence = silence_of(NOW)
+    silence = stalled_uploads(NOW)
     assert silence is not None
     assert silence.lasted == 3 * HOUR
 
 
 def test_transfer_asked_for_in_the_future_waits_since_it_was_pulled_in() -> None:
     waiting = rows.transfer(created_at=NOW + TEN_YEARS, next_attempt_at=NOW)
-    assert silence_of(NOW) is None
-    silence = silence_of(NOW + 3 * HOUR)
+    assert stalled_uploads(NOW) is None
+    silence = stalled_uploads(NOW + 3 * HOUR)
     assert silence is not None
     assert silence.lasted == 3 * HOUR
     GCPVideoTransfer.objects.filter(pk=waiting.pk).update(next_attempt_at=NOW + TEN_YEARS)
-    assert silence_of(NOW) is None, "a time that lies ahead counts as now"
+    assert stalled_uploads(NOW) is None, "a time that lies ahead counts as now"

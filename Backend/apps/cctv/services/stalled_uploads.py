@@ -1,4 +1,4 @@
-"""Silence: transfers wait, nothing fails, and yet nothing arrives (F7). It is told like an error."""
+"""StalledUploads: transfers wait, nothing fails, and yet nothing arrives (F7). It is told like an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUBJECT = Subject(SubjectKind.INSTALLATION)
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
+class StalledUploads:
     """`lasted` is since the last verified upload, or since the oldest waiting transfer was asked for."""
 
     lasted: timedelta
@@ -34,7 +34,7 @@ class Silence:
         return f"Nothing was uploaded {since}. Transfers waiting: {self.waiting}, the first for {hours:.0f} h."
 
 
-def silence_of(now: datetime) -> Silence | None:
+def stalled_uploads(now: datetime) -> StalledUploads | None:
     """None where nothing waits, or something arrived within `NOTICED_AFTER`.
 
     Times that lie ahead are a wrong clock's: an upload that ended then breaks no silence, and a transfer asked for
@@ -50,15 +50,15 @@ def silence_of(now: datetime) -> Silence | None:
     lasted = now - max(oldest, last or oldest)
     if lasted < NOTICED_AFTER:
         return None
-    return Silence(lasted, last, waiting.count(), now - oldest)
+    return StalledUploads(lasted, last, waiting.count(), now - oldest)
 
 
-def silence_tell(now: datetime) -> bool:
+def stalled_uploads_check(now: datetime) -> bool:
     """Raise the alarm, or clear it. True while it is silent.
 
     An upload on its way without a failure breaks the silence: a long recording on a thin line takes hours.
     """
-    silence = silence_of(now)
+    silence = stalled_uploads(now)
     moving = GCPVideoTransfer.objects.filter(
         transfer_status=State.UPLOADING, lease_expires_at__gt=lease_clock(now), bytes_uploaded__gt=0, failures_in_row=0
     )
