@@ -16,7 +16,7 @@
 | `footage` | files below the media root that are no recording yet |
 | `rights` | the right to delete, asked at a folder's first upload |
 | `bucket_rights` | a 403 that the bucket's own answer contradicts |
-| `reachability` | whether the bucket answers at all |
+| `bucket_check` | whether the bucket answers at all |
 | `stalled_uploads` | transfers wait, nothing fails, and nothing arrives |
 | `alarms` | raise and clear alarms |
 | `alarm_review` | looks at the cause of each open alarm again, and ends the alarm with it |

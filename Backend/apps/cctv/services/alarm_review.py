@@ -16,8 +16,8 @@ from django.db.models import F
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from apps.cctv.selectors.alarms import open_alarms
 from apps.cctv.services.alarms import alarm_close
+from apps.cctv.services.bucket_check import ENDED_BY_AN_ANSWER, bucket_answers
 from apps.cctv.services.media_root import media_root_seen
-from apps.cctv.services.reachability import LOOKED_FOR, bucket_answers
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import TransferQuerySet
@@ -38,7 +38,7 @@ _MOST = 100
 
 RAISED_IN: Mapping[str, frozenset[SubjectKind]] = {
     "services/uploads.py": frozenset({SubjectKind.BUCKET, SubjectKind.MEDIA_ROOT}),
-    "services/reachability.py": frozenset({SubjectKind.BUCKET, SubjectKind.LINE}),
+    "services/bucket_check.py": frozenset({SubjectKind.BUCKET, SubjectKind.LINE}),
     "services/holds.py": frozenset({SubjectKind.TRANSFER, SubjectKind.HOLDS}),
     "services/cleanup/run_alarms.py": frozenset(
         {SubjectKind.CLEANUP, SubjectKind.CLEANUP_FILES, SubjectKind.FAILING_FILES, SubjectKind.TRANSFER}
@@ -94,7 +94,7 @@ def _told_by_its_own_look(_: Case) -> bool:
 
 def _bucket_is_over(case: Case) -> bool:
     """No transfer waits because of it any more: one that got through, or that was cancelled, says so no longer."""
-    if case.alarm.code in LOOKED_FOR and not case.look.bucket_answers:
+    if case.alarm.code in ENDED_BY_AN_ANSWER and not case.look.bucket_answers:
         return False
     waiting = GCPVideoTransfer.objects.filter(transfer_status__in=[State.PENDING, State.UPLOADING])
     return not waiting.filter(gcp_bucket=case.subject.bucket, error_code=case.alarm.code).exists()

@@ -17,10 +17,10 @@ from apps.cctv.leasing.wakeup import OWNERS_FOLDER
 from apps.cctv.models import GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.alarm_review import alarms_review
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
+from apps.cctv.services.bucket_check import bucket_check
 from apps.cctv.services.bucket_rights import rights_forget
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import holds_reconcile
-from apps.cctv.services.reachability import bucket_look
 from apps.cctv.services.retention import cleanups_call_off, cleanups_schedule, far_cleanups_correct
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.stalled_uploads import stalled_uploads_check
@@ -85,7 +85,7 @@ def sweep(
     cleanups_scheduled = cleanups_schedule(settings=settings, now=now)
     cleanups_called_off = cleanups_call_off(settings=settings, now=now)
     trash_recovered = trash_recover(root, now, owner_id=owner_id)
-    answers = bucket_look(store=store, now=now, site_id=site_id, settings=settings)
+    answers = bucket_check(store=store, now=now, site_id=site_id, settings=settings)
     report = SweepReport(
         owners_leases=owners_leases,
         expired_leases=expired_leases,

@@ -15,8 +15,8 @@ from apps.cctv.installation import machine_id
 from apps.cctv.models import Alarm, PeriodicJob, Recording, SeenMediaRoot, Site, WorkerProcess
 from apps.cctv.services.alarm_review import IS_OVER, RAISED_IN
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise
+from apps.cctv.services.bucket_check import ENDED_BY_AN_ANSWER
 from apps.cctv.services.cleanup import cleanup_run
-from apps.cctv.services.reachability import LOOKED_FOR
 from apps.cctv.services.sweep import sweep
 from apps.cctv.services.uploads import uploads_work
 from apps.cctv.tables.alarms import Subject, SubjectKind
@@ -313,7 +313,7 @@ def test_bucket_that_does_not_answer_is_told_though_nothing_waits_and_ends_with_
     assert PeriodicJob.objects.get(name="bucket").last_result == "answers"
 
 
-@pytest.mark.parametrize("code", sorted(LOOKED_FOR - {Reason.LINE_DOWN}))
+@pytest.mark.parametrize("code", sorted(ENDED_BY_AN_ANSWER - {Reason.LINE_DOWN}))
 def test_what_an_answer_proves_to_be_over_ends_with_it(
     swept: Sweep, store: MemoryStore, clock: FakeClock, code: Reason
 ) -> None:

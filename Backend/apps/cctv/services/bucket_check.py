@@ -18,11 +18,11 @@ from offload.store import ObjectStore
 EVERY_SWEEPS = 2
 """Every 30 s: with one sweep's delay and a connection that times out, an alarm is there within a minute."""
 
-LOOKED_FOR = frozenset({Reason.LINE_DOWN, Reason.CREDENTIALS_REFUSED, Reason.BUCKET_NOT_FOUND})
+ENDED_BY_AN_ANSWER = frozenset({Reason.LINE_DOWN, Reason.CREDENTIALS_REFUSED, Reason.BUCKET_NOT_FOUND})
 """What an answer proves to be over. A right that is missing is met, and told, by the call that lacks it."""
 
 
-def bucket_look(*, store: ObjectStore, now: datetime, site_id: UUID | None, settings: ServiceSettings) -> bool:
+def bucket_check(*, store: ObjectStore, now: datetime, site_id: UUID | None, settings: ServiceSettings) -> bool:
     """Ask the bucket for its time where it was not asked lately; False where it was asked and takes nothing from us.
 
     One process of a site asks for all of them. Its row is a periodic job's, without a lease: what two ask at the
@@ -37,7 +37,7 @@ def bucket_look(*, store: ObjectStore, now: datetime, site_id: UUID | None, sett
         store.bucket_time(bucket)
     except (LineDown, StopAndTell) as error:
         _note(f"{error.code}: {error.detail}", now, site_id, ok=False)
-        if error.code in LOOKED_FOR:
+        if error.code in ENDED_BY_AN_ANSWER:
             alarm_raise(code=error.code, subject=_subject(error.code, bucket, site_id), detail=error.detail, now=now)
             return False
     except OffloadError as error:  # it answered, if only to say that it is busy
