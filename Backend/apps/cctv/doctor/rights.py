@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
-from apps.cctv.services.rights import sample_paths
+from apps.cctv.services.delete_rights import sample_paths
 from offload.errors import FileProblem, Reason
 from offload.rights import probe
 from offload.source import MediaRoot

@@ -44,7 +44,7 @@ RAISED_IN: Mapping[str, frozenset[SubjectKind]] = {
         {SubjectKind.CLEANUP, SubjectKind.CLEANUP_FILES, SubjectKind.FAILING_FILES, SubjectKind.TRANSFER}
     ),
     "services/cleanup/recovery.py": frozenset({SubjectKind.TRASH}),
-    "services/rights.py": frozenset({SubjectKind.RIGHT_TO_DELETE}),
+    "services/delete_rights.py": frozenset({SubjectKind.RIGHT_TO_DELETE}),
     "services/stalled_uploads.py": frozenset({SubjectKind.INSTALLATION}),
     "worker/disk.py": frozenset({SubjectKind.MACHINE}),
     "services/sweep.py": frozenset({SubjectKind.LOCK_FILES}),

@@ -13,8 +13,8 @@ from django.db import connection
 from apps.cctv.installation import machine_id
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.cleanup.due_rows import is_anything_due
+from apps.cctv.services.delete_rights import LOOK_AGAIN_SECONDS, delete_rights_alarm, delete_rights_recheck
 from apps.cctv.services.disk_reserve import FULL_BYTES, Reserve, low_mark_bytes
-from apps.cctv.services.rights import LOOK_AGAIN_SECONDS, rights_clear, rights_tell
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.units import human_size
 from apps.cctv.worker.crashes import survive
@@ -71,10 +71,10 @@ class DiskGuard(threading.Thread):
         now = self._tools.clock.now()
         missing = self._tools.rights.take() if self._tools.rights is not None else {}
         if missing:
-            rights_tell(missing, now, cleanup_local=self._tools.settings.cleanup_local)
+            delete_rights_alarm(missing, now, cleanup_local=self._tools.settings.cleanup_local)
         elif self._tools.clock.monotonic() >= self._clear_rights_at:
             self._clear_rights_at = self._tools.clock.monotonic() + LOOK_AGAIN_SECONDS
-            rights_clear(self._tools.root, now, site_id=self._site_id)
+            delete_rights_recheck(self._tools.root, now, site_id=self._site_id)
 
     def _make_trash(self) -> None:
         """While there is room: on a full disk a new folder may not find the block that it needs."""

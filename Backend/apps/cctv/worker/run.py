@@ -15,7 +15,7 @@ from apps.cctv.leasing.owners import Owner
 from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
-from apps.cctv.services.rights import RightsWatch
+from apps.cctv.services.delete_rights import DeleteRightsWatch
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
@@ -69,7 +69,7 @@ def run_worker(
         bandwidth=Bandwidth(clock),
         group_commit=GroupCommit(clock=clock, wake=waker.wake, settings=settings),
         stopping=threading.Event(),
-        rights=RightsWatch(root),
+        rights=DeleteRightsWatch(root),
     )
     log.info("worker.started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
     try:

@@ -13,7 +13,7 @@ from django.db import connections
 
 from apps.cctv.leasing.journal import OrmJournal
 from apps.cctv.leasing.leases import Claim
-from apps.cctv.services.rights import RightsWatch
+from apps.cctv.services.delete_rights import DeleteRightsWatch
 from apps.cctv.services.settings import ServiceSettings, Timings
 from apps.cctv.services.uploads import (
     Uploaded,
@@ -51,7 +51,7 @@ class Tools:
     bandwidth: Bandwidth
     group_commit: GroupCommit
     stopping: threading.Event
-    rights: RightsWatch | None = None
+    rights: DeleteRightsWatch | None = None
     cleanup_first: threading.Event = field(default_factory=threading.Event)
     """Set while the disk is full and a cleanup is asked for: nothing else is started then."""
 

@@ -17,7 +17,7 @@ from apps.cctv.installation import machine_id
 from apps.cctv.models import Alarm, Camera, GCPVideoTransfer, Recording, Site, WorkerProcess
 from apps.cctv.services.alarms import alarm_raise
 from apps.cctv.services.cleanup import trash_recover
-from apps.cctv.services.rights import rights_clear, rights_tell
+from apps.cctv.services.delete_rights import delete_rights_alarm, delete_rights_recheck
 from apps.cctv.services.sweep import sweep
 from apps.cctv.services.uploads import upload_record_failure
 from apps.cctv.tables.alarms import Subject, SubjectKind
@@ -155,11 +155,11 @@ def disk_works(scene: Scene) -> None:
 
 
 def may_not_delete(scene: Scene) -> None:
-    rights_tell({scene.site_id: "'Gate'"}, scene.site.clock.now(), cleanup_local=True)
+    delete_rights_alarm({scene.site_id: "'Gate'"}, scene.site.clock.now(), cleanup_local=True)
 
 
 def may_delete(scene: Scene) -> None:
-    rights_clear(scene.site.root, scene.site.clock.now(), site_id=scene.site_id)
+    delete_rights_recheck(scene.site.root, scene.site.clock.now(), site_id=scene.site_id)
 
 
 def place_is_taken(scene: Scene) -> None:

@@ -12,7 +12,7 @@ import pytest
 from apps.cctv.doctor import Level
 from apps.cctv.doctor.rights import rights_findings
 from apps.cctv.models import Alarm, Camera, Recording
-from apps.cctv.services.rights import RightsWatch, rights_clear, rights_tell, sample_paths
+from apps.cctv.services.delete_rights import DeleteRightsWatch, delete_rights_alarm, delete_rights_recheck, sample_paths
 from apps.cctv.wiring import service_settings
 from offload.errors import FileProblem
 from offload.rights import probe
@@ -46,7 +46,7 @@ def watched(media: Path, *paths: str, site: object) -> str:
     """What a worker of another user would tell after those uploads."""
 
     def look() -> str:
-        watch = RightsWatch(MediaRoot(media))
+        watch = DeleteRightsWatch(MediaRoot(media))
         for path in paths:
             watch.look(site, path)  # type: ignore[arg-type]
         return " ".join(watch.take().values())
@@ -58,8 +58,8 @@ def test_folder_that_cannot_be_cleaned_raises_one_alarm(media, camera):
     detail = watched(media, "gate/one.mp4", "gate/two.mp4", site=camera.site_id)
     assert detail.startswith("'gate': the user 12345 may not write to it")
 
-    rights_tell({camera.site_id: detail}, rows.NOW, cleanup_local=True)
-    rights_tell({camera.site_id: detail}, rows.NOW, cleanup_local=True)
+    delete_rights_alarm({camera.site_id: detail}, rows.NOW, cleanup_local=True)
+    delete_rights_alarm({camera.site_id: detail}, rows.NOW, cleanup_local=True)
 
     (alarm,) = Alarm.objects.filter(cleared_at__isnull=True)
     assert alarm.seen_count == 2
@@ -69,7 +69,7 @@ def test_folder_that_cannot_be_cleaned_raises_one_alarm(media, camera):
 def test_where_cleanup_is_switched_off_nothing_is_told(media, camera, settings):
     settings.GCP_STORAGE_CLEANUP_LOCAL = False
 
-    rights_tell({camera.site_id: "'gate'"}, rows.NOW, cleanup_local=service_settings().cleanup_local)
+    delete_rights_alarm({camera.site_id: "'gate'"}, rows.NOW, cleanup_local=service_settings().cleanup_local)
 
     assert not Alarm.objects.exists()
 
@@ -85,7 +85,7 @@ def test_folder_is_asked_about_once_in_ten_minutes(media, camera):
 
     def look() -> str:
         clock, told = [0.0], []
-        watch = RightsWatch(MediaRoot(media), monotonic=lambda: clock[0])
+        watch = DeleteRightsWatch(MediaRoot(media), monotonic=lambda: clock[0])
         watch.look(camera.site_id, "gate/one.mp4")
         (media / "gate").chmod(0o555)
         for clock[0] in (599, 600):
@@ -97,9 +97,9 @@ def test_folder_is_asked_about_once_in_ten_minutes(media, camera):
 
 
 def test_alarm_ends_when_the_right_is_there(media, camera):
-    rights_tell({camera.site_id: "'gate'"}, rows.NOW, cleanup_local=True)
+    delete_rights_alarm({camera.site_id: "'gate'"}, rows.NOW, cleanup_local=True)
 
-    rights_clear(MediaRoot(media), rows.NOW, site_id=None)
+    delete_rights_recheck(MediaRoot(media), rows.NOW, site_id=None)
 
     assert not Alarm.objects.filter(cleared_at__isnull=True).exists()
 

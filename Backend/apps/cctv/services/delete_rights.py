@@ -43,7 +43,7 @@ def missing_right(root: MediaRoot, paths: Iterable[str]) -> str:
     return ""
 
 
-class RightsWatch:
+class DeleteRightsWatch:
     """`look` is for the uploads' threads, and asks the disk once in ten minutes for each folder; the database never."""
 
     def __init__(self, root: MediaRoot, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -74,13 +74,13 @@ class RightsWatch:
         return missing
 
 
-def rights_tell(missing: Mapping[UUID, str], now: datetime, *, cleanup_local: bool) -> None:
+def delete_rights_alarm(missing: Mapping[UUID, str], now: datetime, *, cleanup_local: bool) -> None:
     """One alarm a site, however many folders and files it is about; none where local files are to stay."""
     for site_id, detail in missing.items() if cleanup_local else ():
         alarm_raise(code=Reason.NO_RIGHT_TO_DELETE, subject=_subject(site_id), detail=detail, now=now)
 
 
-def rights_clear(root: MediaRoot, now: datetime, *, site_id: UUID | None) -> None:
+def delete_rights_recheck(root: MediaRoot, now: datetime, *, site_id: UUID | None) -> None:
     """Where the newest recordings of a site may be deleted now, whoever mended it."""
     told = open_alarms().filter(code=Reason.NO_RIGHT_TO_DELETE, subject_kind=SubjectKind.RIGHT_TO_DELETE)
     sites = Site.objects.filter(pk__in=[alarm.subject.site_id for alarm in told])
