@@ -7,17 +7,17 @@ from tests.promises.breakage import Breakage
 BREAKAGES = (
     Breakage(
         "P4",
-        "apps/cctv/services/bucket_rights.py",
+        "apps/cctv/services/rights_in_doubt.py",
         "        return now - doubt.since >= BELIEVED_AFTER",
         "        return now >= doubt.since",
-        "tests/integration/work/test_bucket_rights.py::test_two_processes_count_the_ten_minutes_together_and_tell_once",
+        "tests/integration/work/test_rights_in_doubt.py::test_two_processes_count_the_ten_minutes_together_and_tell_once",
     ),
     Breakage(
         "P4",
-        "apps/cctv/services/bucket_rights.py",
+        "apps/cctv/services/rights_in_doubt.py",
         "    RightInDoubt.objects.filter(subject_kind=kind, subject_id__in=buckets).delete()",
         "    RightInDoubt.objects.filter(subject_kind=kind, subject_id__in=[])",
-        "tests/integration/work/test_bucket_rights.py::test_success_before_ten_minutes_begins_the_count_again",
+        "tests/integration/work/test_rights_in_doubt.py::test_success_before_ten_minutes_begins_the_count_again",
     ),
     Breakage(
         "P4",

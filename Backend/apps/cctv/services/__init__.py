@@ -15,7 +15,7 @@
 | `media_root` | the marker of a media root |
 | `footage` | files below the media root that are no recording yet |
 | `delete_rights` | the right to delete, asked at a folder's first upload |
-| `bucket_rights` | a 403 that the bucket's own answer contradicts |
+| `rights_in_doubt` | a 403 that the bucket's own answer contradicts |
 | `bucket_check` | whether the bucket answers at all |
 | `stalled_uploads` | transfers wait, nothing fails, and nothing arrives |
 | `alarms` | raise and clear alarms |

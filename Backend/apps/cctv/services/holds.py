@@ -26,8 +26,8 @@ from apps.cctv.models import GCPVideoTransfer, Recording
 from apps.cctv.selectors.visibility import recordings_visible_to
 from apps.cctv.services import NotFound
 from apps.cctv.services.alarms import STOP_CODES, alarm_clear, alarm_raise, alarms_clear
-from apps.cctv.services.bucket_rights import right_doubt, rights_proven
 from apps.cctv.services.retention import cleanup_time
+from apps.cctv.services.rights_in_doubt import right_doubt_note, right_doubts_end
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.users.models import User
@@ -216,9 +216,9 @@ def _refuses(bucket: str, refusals: Counter[str], doubts: Mapping[str, Sequence[
 
 def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now: datetime) -> None:
     """Not before ten minutes; then one alarm for the bucket, or one an object where others are answered."""
-    rights_proven(SubjectKind.HOLDS, answered - doubts.keys())
+    right_doubts_end(SubjectKind.HOLDS, answered - doubts.keys())
     for bucket, met in doubts.items():
-        if not right_doubt(subject=_subject_of(bucket), now=now):
+        if not right_doubt_note(subject=_subject_of(bucket), now=now):
             log.warning("holds_postponed", reason=Reason.PERMISSION_DENIED.value, bucket=bucket, count=len(met))
         elif bucket in answered:
             for transfer, problem in met:

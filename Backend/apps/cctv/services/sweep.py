@@ -18,10 +18,10 @@ from apps.cctv.models import GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.alarm_review import alarms_review
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.bucket_check import bucket_check
-from apps.cctv.services.bucket_rights import rights_forget
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import holds_reconcile
 from apps.cctv.services.retention import cleanups_call_off, cleanups_schedule, far_cleanups_correct
+from apps.cctv.services.rights_in_doubt import right_doubts_drop_idle
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.stalled_uploads import stalled_uploads_check
 from apps.cctv.tables.alarms import Subject, SubjectKind
@@ -81,7 +81,7 @@ def sweep(
     _tell_of_other_users(home, now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
     stalled_uploads_check(now)
-    rights_forget()
+    right_doubts_drop_idle()
     cleanups_scheduled = cleanups_schedule(settings=settings, now=now)
     cleanups_called_off = cleanups_call_off(settings=settings, now=now)
     trash_recovered = trash_recover(root, now, owner_id=owner_id)

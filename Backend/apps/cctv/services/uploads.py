@@ -18,8 +18,8 @@ from apps.cctv.installation import installation_id
 from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject, RightInDoubt
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
-from apps.cctv.services.bucket_rights import is_refused_alone, right_doubt, rights_proven
 from apps.cctv.services.retention import cleanup_time
+from apps.cctv.services.rights_in_doubt import is_refused_alone, right_doubt_note, right_doubts_end
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import VerifiedUpload
@@ -229,7 +229,7 @@ def uploads_work(*, claims: Sequence[Claim], now: datetime) -> None:
     if not any_rows([(Alarm, stopped), (RightInDoubt, [])]):  # one question: every upload asks it
         return
     buckets = sorted({claim.transfer.gcp_bucket for claim in claims})
-    rights_proven(SubjectKind.BUCKET, buckets)
+    right_doubts_end(SubjectKind.BUCKET, buckets)
     for bucket in buckets:
         alarms_clear(codes=STOP_CODES, subject=Subject(SubjectKind.BUCKET, bucket), now=now)
     for site_id in {claim.transfer.site_id for claim in claims}:
@@ -284,7 +284,7 @@ def _raise_alarm(claim: Claim, error: OffloadError, now: datetime) -> None:
         if error.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
             subject = Subject.of_site(SubjectKind.MEDIA_ROOT, claim.transfer.site_id)
         alarm_raise(code=error.code, subject=subject, detail=error.detail, now=now)
-    elif isinstance(error, PermissionUnclear) and right_doubt(subject=subject, now=now):
+    elif isinstance(error, PermissionUnclear) and right_doubt_note(subject=subject, now=now):
         alarm_raise(code=error.code, subject=subject, detail=error.detail, now=now)
 
 

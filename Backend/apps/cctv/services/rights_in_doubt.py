@@ -19,7 +19,7 @@ from offload.states import UPLOADED, Move, State
 BELIEVED_AFTER = timedelta(minutes=10)
 
 
-def right_doubt(*, subject: Subject, now: datetime) -> bool:
+def right_doubt_note(*, subject: Subject, now: datetime) -> bool:
     """Note such an answer; whether the first one is old enough to be believed."""
     with transaction.atomic():
         doubt = RightInDoubt.objects.select_for_update().filter(**subject.columns).first()
@@ -32,12 +32,12 @@ def right_doubt(*, subject: Subject, now: datetime) -> bool:
         return now - doubt.since >= BELIEVED_AFTER
 
 
-def rights_proven(kind: SubjectKind, buckets: Collection[str]) -> None:
+def right_doubts_end(kind: SubjectKind, buckets: Collection[str]) -> None:
     """The buckets took what the doubt was about: uploads (`BUCKET`), or holds (`HOLDS`)."""
     RightInDoubt.objects.filter(subject_kind=kind, subject_id__in=buckets).delete()
 
 
-def rights_forget() -> None:
+def right_doubts_drop_idle() -> None:
     """Drop doubts that nothing waits for any more: the next one is a first one again."""
     for doubt in RightInDoubt.objects.exclude(subject_kind=SubjectKind.UNKNOWN):
         if not _is_waited_for(doubt.subject):

@@ -10,8 +10,8 @@ import pytest
 
 from apps.cctv.leasing.leases import Claim
 from apps.cctv.models import Alarm, GCPVideoTransfer, Recording, RightInDoubt
-from apps.cctv.services.bucket_rights import rights_forget
 from apps.cctv.services.holds import holds_reconcile
+from apps.cctv.services.rights_in_doubt import right_doubts_drop_idle
 from apps.cctv.services.uploads import Uploaded, upload_record_failure, uploads_record
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.wiring import service_settings
@@ -133,10 +133,10 @@ def test_doubt_from_a_clock_that_was_put_back_counts_from_now(make_transfer: Mak
 def test_doubt_that_nothing_waits_for_is_forgotten(make_transfer: MakeTransfer, bucket: str) -> None:
     made = make_transfer(gcp_bucket=bucket)
     refuse(claimed())
-    rights_forget()
+    right_doubts_drop_idle()
     assert RightInDoubt.objects.count() == 1
     GCPVideoTransfer.objects.filter(pk=made.pk).update(transfer_status=State.FAILED, next_attempt_at=None)
-    rights_forget()
+    right_doubts_drop_idle()
     assert RightInDoubt.objects.count() == 0
 
 
@@ -179,5 +179,5 @@ def test_holds_refused_while_rights_spread_are_one_alarm_after_ten_minutes(store
     holds_reconcile(store=store, now=NOW + timedelta(minutes=10))
     assert open_alarms() == [("permission_denied", f"holds in {bucket}")]
     Recording.objects.update(hold_wanted=False)
-    rights_forget()
+    right_doubts_drop_idle()
     assert RightInDoubt.objects.count() == 0
