@@ -77,7 +77,7 @@ BREAKAGES = (
     ),
     Breakage(
         "P12",
-        "apps/cctv/services/footage.py",
+        "apps/cctv/services/unimported_footage.py",
         "        return not self.was_cut_short and not self.unreadable",
         "        return True",
         "tests/integration/doctor/test_footage.py::test_a_look_that_was_cut_short_says_so",

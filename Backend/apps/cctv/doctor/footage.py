@@ -10,8 +10,8 @@ from django.db.models import Count, Min, Sum
 from apps.cctv.doctor.finding import Finding, Level, ok, warning
 from apps.cctv.models import Recording
 from apps.cctv.selectors.recordings import unrequested
-from apps.cctv.services.footage import Look, footage_look
 from apps.cctv.services.importing.report import shown
+from apps.cctv.services.unimported_footage import FootageScan, footage_scan
 from apps.cctv.units import human_size
 from offload.clock import Clock
 from offload.errors import FileProblem
@@ -27,7 +27,7 @@ _ASK = "Ask for their transfer: POST /api/v0/recordings/transfer-to-gcp/."
 
 def footage_findings(*, root: MediaRoot, clock: Clock) -> Iterator[Finding]:
     try:
-        yield from _looked(footage_look(root=root, clock=clock), clock.now())
+        yield from _looked(footage_scan(root=root, clock=clock), clock.now())
     except FileProblem as problem:
         yield warning(
             "footage",
@@ -51,7 +51,7 @@ def request_findings(*, now: datetime) -> Iterator[Finding]:
         )
 
 
-def _looked(look: Look, now: datetime) -> Iterator[Finding]:
+def _looked(look: FootageScan, now: datetime) -> Iterator[Finding]:
     bound = "" if look.is_whole else f" Not everything was looked at: {_why_not(look)}."
     young = f" Younger than an hour, and perhaps still to be imported: {look.young}." if look.young else ""
     if look.unknown_count and look.oldest_at is not None:
@@ -80,7 +80,7 @@ def _looked(look: Look, now: datetime) -> Iterator[Finding]:
         )
 
 
-def _why_not(look: Look) -> str:
+def _why_not(look: FootageScan) -> str:
     reasons = ["there are too many files"] if look.was_cut_short else []
     return ", ".join([*reasons, *([f"{look.unreadable} files or folders cannot be read"] if look.unreadable else [])])
 

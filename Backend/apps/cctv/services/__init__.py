@@ -13,7 +13,7 @@
 | `cameras` | create, change, archive, delete; who may see a private one |
 | `bandwidth` | a site's limit, and the one schedule of its uplink |
 | `media_root` | the marker of a media root |
-| `footage` | files below the media root that are no recording yet |
+| `unimported_footage` | files below the media root that are no recording yet |
 | `delete_rights` | the right to delete, asked at a folder's first upload |
 | `rights_in_doubt` | a 403 that the bucket's own answer contradicts |
 | `bucket_check` | whether the bucket answers at all |

@@ -87,16 +87,16 @@ def _cleanup(worker: Worker) -> object:
 
 def _look(worker: Worker) -> None:
     """After each cleanup: is there footage that was never imported?"""
-    from apps.cctv.services.footage import footage_look, footage_tell
+    from apps.cctv.services.unimported_footage import footage_scan, footage_scan_note
 
     tools = worker.tools
     try:
-        look = footage_look(root=tools.root, clock=tools.clock, should_stop=tools.stopping.is_set)
+        look = footage_scan(root=tools.root, clock=tools.clock, should_stop=tools.stopping.is_set)
     except FileProblem as problem:  # no media root here: the cleanup has told it
         log.info("footage.not_looked", reason=problem.code)
         return
     if not tools.stopping.is_set():
-        footage_tell(
+        footage_scan_note(
             look,
             site_id=worker.site_id,
             now=tools.clock.now(),

@@ -15,7 +15,7 @@ from apps.cctv.doctor.finding import Finding, Level
 from apps.cctv.doctor.footage import footage_findings, request_findings
 from apps.cctv.doctor.workers import worker_findings
 from apps.cctv.models import PeriodicJob, Recording, WorkerProcess
-from apps.cctv.services.footage import Look, footage_look, footage_tell
+from apps.cctv.services.unimported_footage import FootageScan, footage_scan, footage_scan_note
 from apps.cctv.wiring import service_settings
 from offload.clock import SystemClock
 from offload.source import MediaRoot
@@ -45,8 +45,8 @@ def worker_is_alive(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def look(media_root: Path) -> Callable[..., Look]:
-    return lambda **bounds: footage_look(root=MediaRoot(media_root), clock=SystemClock(), **bounds)
+def look(media_root: Path) -> Callable[..., FootageScan]:
+    return lambda **bounds: footage_scan(root=MediaRoot(media_root), clock=SystemClock(), **bounds)
 
 
 def test_a_disk_whose_files_are_all_registered_is_said_to_have_been_looked_at(
@@ -84,21 +84,21 @@ def test_a_young_file_is_no_warning_but_is_told(finding: Callable[[], Finding], 
 
 
 def test_another_file_under_a_known_path_was_never_imported(
-    look: Callable[..., Look], make_recording: MakeRecording, media_root: Path
+    look: Callable[..., FootageScan], make_recording: MakeRecording, media_root: Path
 ) -> None:
     make_recording("Gate/one.mp4")
     os.utime(media_root / "Gate/one.mp4", (time.time() - 2 * HOUR,) * 2)
     assert look().unknown == {"Gate": 1}
 
 
-def test_a_name_that_is_no_text_was_never_imported(look: Callable[..., Look], media_root: Path) -> None:
+def test_a_name_that_is_no_text_was_never_imported(look: Callable[..., FootageScan], media_root: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(media_root) + b"/\xff.mp4"))
     path.touch()
     assert look().unknown_count == 1
 
 
 def test_a_file_of_a_clock_that_ran_ahead_is_judged_by_the_kernels_time(
-    look: Callable[..., Look], media_root: Path
+    look: Callable[..., FootageScan], media_root: Path
 ) -> None:
     make_clip(media_root / "Gate/ahead.mp4", age_seconds=-10 * DAY)
     assert (look().young, look().unknown_count) == (1, 0)
@@ -106,7 +106,7 @@ def test_a_file_of_a_clock_that_ran_ahead_is_judged_by_the_kernels_time(
 
 @pytest.mark.parametrize("bounds", [{"most_files": 2}, {"most_seconds": 0.0}, {"should_stop": lambda: True}])
 def test_a_look_that_was_cut_short_says_so(
-    look: Callable[..., Look], media_root: Path, bounds: dict[str, object]
+    look: Callable[..., FootageScan], media_root: Path, bounds: dict[str, object]
 ) -> None:
     for number in range(4):
         make_clip(media_root / f"{number}.jpg")
@@ -116,7 +116,7 @@ def test_a_look_that_was_cut_short_says_so(
 
 
 def test_a_folder_that_cannot_be_read_is_not_said_to_have_been_looked_at() -> None:
-    assert not Look(unreadable=1).is_whole
+    assert not FootageScan(unreadable=1).is_whole
 
 
 def test_a_media_root_that_is_not_there_is_not_said_to_have_been_looked_at(tmp_path: Path) -> None:
@@ -125,9 +125,9 @@ def test_a_media_root_that_is_not_there_is_not_said_to_have_been_looked_at(tmp_p
     assert "was not looked at" in found.detail
 
 
-def test_what_a_look_found_is_noted_without_names(look: Callable[..., Look], media_root: Path) -> None:
+def test_what_a_look_found_is_noted_without_names(look: Callable[..., FootageScan], media_root: Path) -> None:
     make_clip(media_root / "Secret/one.mp4", age_seconds=2 * HOUR)
-    footage_tell(look(), site_id=None, now=timezone.now(), next_in_seconds=3600)
+    footage_scan_note(look(), site_id=None, now=timezone.now(), next_in_seconds=3600)
     noted = PeriodicJob.objects.get(name="look")
     assert noted.last_result == "1 of 1 files are no recording"
     assert (noted.kind, noted.site, noted.last_ok, noted.unknown_files) == ("look", None, True, 1)
@@ -152,11 +152,11 @@ def test_nothing_is_said_where_every_recording_was_asked_for() -> None:
 
 def test_a_look_of_an_hour_ago_is_not_late(worker_is_alive: Path) -> None:
     now = timezone.now()
-    footage_tell(Look(), site_id=None, now=now - timedelta(minutes=90), next_in_seconds=3600)
+    footage_scan_note(FootageScan(), site_id=None, now=now - timedelta(minutes=90), next_in_seconds=3600)
     assert [found.level for found in worker_findings(home=worker_is_alive, now=now, settings=service_settings())] == [
         Level.OK
     ]
-    footage_tell(Look(), site_id=None, now=now - timedelta(hours=3), next_in_seconds=3600)
+    footage_scan_note(FootageScan(), site_id=None, now=now - timedelta(hours=3), next_in_seconds=3600)
     assert Level.WARNING in [
         found.level for found in worker_findings(home=worker_is_alive, now=now, settings=service_settings())
     ]

@@ -27,7 +27,7 @@ _PAGE = 500
 
 
 @dataclass(slots=True)
-class Look:
+class FootageScan:
     """Counts of files. `unknown` are those older than `YOUNG`, by folder; `oldest_at` is the oldest one's last write.
 
     `is_whole` is False where a bound, a stop or a folder that cannot be read kept it from looking at everything.
@@ -59,16 +59,16 @@ class Look:
         return "; ".join(words)
 
 
-def footage_look(
+def footage_scan(
     *,
     root: MediaRoot,
     clock: Clock,
     should_stop: Callable[[], bool] = lambda: False,
     most_files: int = MOST_FILES,
     most_seconds: float = MOST_SECONDS,
-) -> Look:
+) -> FootageScan:
     """Look at every file below the media root, or as many as the bounds let. Raises FileProblem where there is none."""
-    look, now, until = Look(), clock.now(), clock.monotonic() + most_seconds
+    look, now, until = FootageScan(), clock.now(), clock.monotonic() + most_seconds
     for page in _pages(walk(root)):
         known = _known([found.relative_path for found in page])
         for found in page:
@@ -79,7 +79,7 @@ def footage_look(
     return look
 
 
-def footage_tell(look: Look, *, site_id: UUID | None, now: datetime, next_in_seconds: float) -> None:
+def footage_scan_note(look: FootageScan, *, site_id: UUID | None, now: datetime, next_in_seconds: float) -> None:
     """Note what a look found where the overview reads."""
     next_run_at = now + timedelta(seconds=next_in_seconds)
     PeriodicJob.objects.ensure(JobKind.LOOK, site_id, next_run_at=next_run_at)
@@ -105,7 +105,7 @@ def _known(paths: list[str]) -> set[tuple[str, int | None]]:
     return set(Recording.objects.filter(local_path__in=text).values_list("local_path", "file_mtime_ns"))
 
 
-def _note(look: Look, found: Found, root: MediaRoot, known: set[tuple[str, int | None]], now: datetime) -> None:
+def _note(look: FootageScan, found: Found, root: MediaRoot, known: set[tuple[str, int | None]], now: datetime) -> None:
     look.looked_at += 1
     path = found.relative_path
     if found.problem is not None:
@@ -131,7 +131,7 @@ def _note(look: Look, found: Found, root: MediaRoot, known: set[tuple[str, int |
     _note_unknown(look, path, datetime.fromtimestamp(touched_ns / 1e9, tz=UTC))
 
 
-def _note_problem(look: Look, path: str, problem: FileProblem, now: datetime) -> None:
+def _note_problem(look: FootageScan, path: str, problem: FileProblem, now: datetime) -> None:
     if problem.code is Reason.NAME_NOT_UTF8:
         _note_unknown(look, path, now)  # an import refuses it until it is renamed
     elif problem.code is Reason.FILE_UNREADABLE:
@@ -140,7 +140,7 @@ def _note_problem(look: Look, path: str, problem: FileProblem, now: datetime) ->
         look.passed_over += 1  # a link, a pipe, a device
 
 
-def _note_unknown(look: Look, path: str, touched_at: datetime) -> None:
+def _note_unknown(look: FootageScan, path: str, touched_at: datetime) -> None:
     look.unknown[path.rpartition("/")[0]] += 1
     if len(look.sample) < SAMPLE:
         look.sample.append(path)
