@@ -21,7 +21,7 @@ from ninja.errors import HttpError, ValidationError
 from apps.cctv.selectors.paging import CursorRefused
 from apps.cctv.selectors.snapshots import READING, one_snapshot
 from apps.cctv.services import Conflict, NotConfigured, NotFound, NotPermitted
-from apps.cctv.services.disk_reserve import told_as_disk_full
+from apps.cctv.services.disk_reserve import log_disk_full
 from apps.cctv.tables.moves import MoveRefused
 from apps.users.login import LoginDelayed, LoginRefused
 from apps.users.tokens import TokenRefused
@@ -130,7 +130,7 @@ def _framework(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 
 def _fault(request: HttpRequest, error: Exception) -> HttpResponse:
-    if told_as_disk_full("request_failed", error, path=request.path):
+    if log_disk_full("request_failed", error, path=request.path):
         return problem(503, DISK_FULL, DISK_FULL_HEADERS)
     log.error("request_failed", method=request.method, path=request.path, exc_info=error)
     return problem(500, "Internal error")
@@ -175,7 +175,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def _disk_full_page(request: HttpRequest, error: BaseException) -> HttpResponse | None:
-    if not told_as_disk_full("request_failed", error, path=request.path):
+    if not log_disk_full("request_failed", error, path=request.path):
         return None
     return HttpResponse(_DISK_FULL_PAGE, status=503, headers=DISK_FULL_HEADERS)
 

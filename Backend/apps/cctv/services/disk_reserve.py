@@ -212,7 +212,7 @@ def _allocate_behind_the_end(descriptor: int, size_bytes: int) -> None:
 # --- Errors that say so -------------------------------------------------------------------------------
 
 
-def says_disk_full(error: BaseException) -> bool:
+def is_disk_full_error(error: BaseException) -> bool:
     """Whether a full disk is behind the error: of a file, of SQLite, or of PostgreSQL's server."""
     return any(_says_it_itself(one) for one in _causes(error))
 
@@ -245,7 +245,7 @@ def _is_database_disk_full() -> bool:
 
 def make_room(error: BaseException, *, for_cleanup: bool = False) -> bool:
     """After an error of a full disk: give up a part of the reserve. True where another try may succeed."""
-    if not says_disk_full(error):
+    if not is_disk_full_error(error):
         return False
     reserve = Reserve.of_installation()
     over_quota = any(isinstance(one, OSError) and one.errno == errno.EDQUOT for one in _causes(error))
@@ -254,7 +254,7 @@ def make_room(error: BaseException, *, for_cleanup: bool = False) -> bool:
     return reserve.give_up(for_cleanup=for_cleanup) > 0
 
 
-def making_room(work: Callable[[], T], *, before_again: Callable[[], object] = lambda: None) -> T:
+def retry_making_room(work: Callable[[], T], *, before_again: Callable[[], object] = lambda: None) -> T:
     """Do a part of a cleanup; where the disk is full, give up the reserve for it, a quarter at a time.
 
     `work` is called again from its beginning, after `before_again`. Raises what `work` raises.
@@ -276,7 +276,7 @@ def _begin_afresh() -> None:
         connection.close()
 
 
-class Seldom:
+class OncePer:
     """Says yes to a subject once in `seconds`."""
 
     def __init__(self, seconds: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -294,17 +294,17 @@ class Seldom:
             return True
 
 
-_seldom = Seldom(_TELL_AGAIN_SECONDS)
+_once_per_minute = OncePer(_TELL_AGAIN_SECONDS)
 
 
-def told_as_disk_full(event: str, error: BaseException, **fields: object) -> bool:
+def log_disk_full(event: str, error: BaseException, **fields: object) -> bool:
     """Where a full disk is behind `error`: one line a minute for each event instead of a trace, and room is made.
 
     False where it is another error, which the caller tells.
     """
-    if not says_disk_full(error):
+    if not is_disk_full_error(error):
         return False
     make_room(error)
-    if _seldom(event):
+    if _once_per_minute(event):
         log.error("disk.full", at=event, free_bytes=Reserve.of_installation().free_bytes(), **fields)
     return True

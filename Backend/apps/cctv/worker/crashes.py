@@ -10,7 +10,7 @@ from contextlib import suppress
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
-from apps.cctv.services.disk_reserve import told_as_disk_full
+from apps.cctv.services.disk_reserve import log_disk_full
 
 log = structlog.get_logger("coldreel.upload")
 
@@ -22,7 +22,7 @@ def log_crash(event: str, error: BaseException, **fields: object) -> None:
 
     A full disk is no fault to trace: it is told in one line, once a minute.
     """
-    if told_as_disk_full(event, error, **fields):
+    if log_disk_full(event, error, **fields):
         return
     trace = "".join(traceback.format_tb(error.__traceback__))
     log.error(event, error=type(error).__name__, trace=trace, **fields)
@@ -50,7 +50,7 @@ def survive(step: Callable[[], object], event: str, **fields: object) -> bool:
 
 
 def _tell(event: str, error: BaseException, **fields: object) -> None:
-    if told_as_disk_full(event, error, **fields):
+    if log_disk_full(event, error, **fields):
         return
     if isinstance(error, (OperationalError, InterfaceError)):
         log.warning(event, error=type(error).__name__, **fields)

@@ -18,7 +18,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.services.disk_reserve import told_as_disk_full
+from apps.cctv.services.disk_reserve import log_disk_full
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.uploads import Uploaded, uploads_record
 from apps.cctv.worker.crashes import log_crash
@@ -199,7 +199,7 @@ class GroupCommit:
 
     def _later(self, entries: Sequence[Entry], error: Exception) -> None:
         """Back to the head of the queue, those whose lease lives."""
-        if not told_as_disk_full("upload.not_yet_recorded", error, waiting=len(entries)):
+        if not log_disk_full("upload.not_yet_recorded", error, waiting=len(entries)):
             log.warning("upload.database_busy", waiting=len(entries), error=type(error).__name__)
         connection.close()
         self._clock.sleep(_WRITE_AGAIN_SECONDS)

@@ -10,7 +10,7 @@ import stat
 import pytest
 from django.db import OperationalError
 
-from apps.cctv.services.disk_reserve import Reserve, Seldom, make_room, making_room, says_disk_full
+from apps.cctv.services.disk_reserve import OncePer, Reserve, is_disk_full_error, make_room, retry_making_room
 
 MIB = 2**20
 SIZE = 8 * MIB
@@ -126,24 +126,24 @@ def sqlite_says(disk, statement: str) -> sqlite3.Error:
 def test_what_sqlite_says_on_a_full_disk_is_known(disk):
     error = sqlite_says(disk, "INSERT INTO one VALUES (randomblob(1000000))")
 
-    assert says_disk_full(error)
+    assert is_disk_full_error(error)
 
 
 def test_what_django_makes_of_it_is_known_too(disk):
     wrapped = OperationalError("database or disk is full")
     wrapped.__cause__ = sqlite_says(disk, "INSERT INTO one VALUES (randomblob(1000000))")
 
-    assert says_disk_full(wrapped)
+    assert is_disk_full_error(wrapped)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_an_operating_systems_error_is_known(number):
-    assert says_disk_full(OSError(number, "no"))
+    assert is_disk_full_error(OSError(number, "no"))
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "no"), OperationalError("database is locked"), ValueError()])
 def test_other_errors_are_not_taken_for_it(error):
-    assert not says_disk_full(error)
+    assert not is_disk_full_error(error)
     assert not make_room(error)
 
 
@@ -165,7 +165,7 @@ def test_work_on_a_full_disk_is_repeated_with_the_reserve(disk, reserve, setting
     def work() -> int:
         return (disk.path / "result").write_bytes(b"x" * 3 * MIB)
 
-    assert making_room(work, before_again=lambda: done_again.append(1)) == 3 * MIB
+    assert retry_making_room(work, before_again=lambda: done_again.append(1)) == 3 * MIB
     assert len(done_again) == 2
     assert reserve.kept_bytes() == SIZE // 2
 
@@ -175,14 +175,14 @@ def test_work_without_room_says_so_in_the_end(disk, settings):
     disk.fill()
 
     with pytest.raises(OSError, match="No space left"):
-        making_room(lambda: (disk.path / "result").write_bytes(b"x" * MIB))
+        retry_making_room(lambda: (disk.path / "result").write_bytes(b"x" * MIB))
 
 
 def test_a_subject_is_told_once_in_its_time():
     clock = [100.0]
-    seldom = Seldom(60, monotonic=lambda: clock[0])
+    once_per = OncePer(60, monotonic=lambda: clock[0])
 
-    first = [seldom("claim"), seldom("claim"), seldom("heartbeat")]
+    first = [once_per("claim"), once_per("claim"), once_per("heartbeat")]
     clock[0] += 60
 
-    assert (first, seldom("claim")) == ([True, False, True], True)
+    assert (first, once_per("claim")) == ([True, False, True], True)

@@ -27,7 +27,7 @@ from apps.cctv.management.actor import command_actor
 from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured, NotFound
 from apps.cctv.services.cleanup import CleanupReport, FileReport, Outcome, cleanup_run
-from apps.cctv.services.disk_reserve import Reserve, making_room, says_disk_full
+from apps.cctv.services.disk_reserve import Reserve, is_disk_full_error, retry_making_room
 from offload.clock import SystemClock
 from offload.errors import Reason
 from offload.reasons import MEANING
@@ -92,7 +92,7 @@ class Command(BaseCommand):
 
 def _run(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
     try:
-        return making_room(lambda: _cleanup(output, stop, options))
+        return retry_making_room(lambda: _cleanup(output, stop, options))
     except NotFound as error:
         raise CommandError(f"--transfer-id: {error.detail}", returncode=BAD_USAGE) from error
     except NotConfigured as error:
@@ -124,7 +124,7 @@ def _cleanup(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupRepo
 
 
 def _database_error(error: DatabaseError) -> str:
-    if says_disk_full(error):
+    if is_disk_full_error(error):
         return "The database's disk is full and no reserve is left: make a few MiB of room on it, then run this again."
     return f"The database does not answer: {error}"
 
@@ -211,7 +211,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
             self._write(text)
         except OSError as error:
             # A log file on a full disk must not keep the cleanup from making room.
-            if not says_disk_full(error):
+            if not is_disk_full_error(error):
                 raise
 
     def summary(self, report: CleanupReport) -> None:

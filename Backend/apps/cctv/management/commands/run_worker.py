@@ -10,7 +10,7 @@ from apps.cctv import wiring
 from apps.cctv.installation import InstallationUnknown, home
 from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured
-from apps.cctv.services.disk_reserve import making_room
+from apps.cctv.services.disk_reserve import retry_making_room
 from apps.cctv.worker import run_worker
 
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             raise CommandError("--uploads: a whole number from 1 to 64 is wanted.", returncode=2)
         try:
             # On a full disk even a worker's start needs room, and its cleanup is what makes more.
-            making_room(lambda: _run(options))
+            retry_making_room(lambda: _run(options))
         except (NotConfigured, InstallationUnknown) as error:
             raise CommandError(error.detail) from error
 

@@ -33,7 +33,7 @@ from apps.cctv.services.cleanup.proof import PROOF_SECONDS, Proofs
 from apps.cctv.services.cleanup.report import CleanupReport, FileReport, Outcome
 from apps.cctv.services.cleanup.run_alarms import files_clear, files_tell, run_clear, run_note, stop_tell
 from apps.cctv.services.cleanup.run_state import Run
-from apps.cctv.services.disk_reserve import making_room
+from apps.cctv.services.disk_reserve import retry_making_room
 from apps.cctv.services.media_root import media_root_expected, media_root_seen
 from apps.cctv.services.retention import Waiver
 from apps.cctv.services.settings import ServiceSettings
@@ -148,7 +148,7 @@ class _Work:
             report.interrupted = True
         report.finished_at = self._run.clock.now()
         if not report.dry_run:
-            making_room(lambda: self._tell(whole=chosen is None))
+            retry_making_room(lambda: self._tell(whole=chosen is None))
         log.info("cleanup.summary", actor=self._run.actor, **report.as_json())
         return report
 
@@ -230,7 +230,7 @@ class _Work:
     def _clean_one(self, row: DueRow, waiver: Waiver | None) -> int:
         if self._caller.should_stop():
             raise _Interrupted
-        file = making_room(
+        file = retry_making_room(
             lambda: file_clean(self._run, row.transfer_id, waiver=waiver),
             before_again=lambda: release_unfinished_cleanup(self._run.owner_id, row.transfer_id),
         )
