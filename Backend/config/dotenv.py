@@ -1,4 +1,4 @@
-"""The file with settings, read by `manage.py` as KEY=VALUE lines that no shell evaluates."""
+"""The `.env` file with settings: KEY=VALUE lines, which `manage.py` reads and no shell evaluates."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ class DotenvRefused(Exception):
 
 
 def load(path: Path, environment: MutableMapping[str, str], *, required: bool) -> None:
-    """Put what `path` says into `environment`, where it does not say otherwise. Raises DotenvRefused."""
+    """Set the variables of the file that `environment` does not have yet.
+
+    A missing file is refused only where it is `required`. Raises DotenvRefused.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         if required:
-            raise DotenvRefused(f"COLDREEL_ENV_FILE={str(path)!r} is not there.") from error
+            raise DotenvRefused(f"COLDREEL_ENV_FILE={str(path)!r} does not exist.") from error
         return
     except (OSError, UnicodeDecodeError) as error:
         raise DotenvRefused(f"{path} cannot be read ({error.__class__.__name__}).") from error
@@ -27,7 +30,7 @@ def load(path: Path, environment: MutableMapping[str, str], *, required: bool) -
 
 
 def parsed(text: str, path: Path) -> dict[str, str]:
-    """The names and values of `text`: quotes around a value are removed as systemd does, `$` is a letter."""
+    """The names and values of `text`. Quotes around a value are removed as systemd does, and `$` is literal."""
     found: dict[str, str] = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()

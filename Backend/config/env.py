@@ -1,4 +1,4 @@
-"""Settings from the environment, each refused with its name, its value and what is wanted.
+"""Settings from the environment. An invalid one is refused with its name, its value and what was expected.
 
 A secret may also be given as a file: ``NAME_FILE`` holds the path of a file with the value.
 """
@@ -20,28 +20,36 @@ _FALSE = {"0", "false", "no", "off", ""}
 
 
 class Env:
-    """Readers over one mapping of variables. Every reader raises ImproperlyConfigured on nonsense."""
+    """Readers over one mapping of variables. Every reader raises ImproperlyConfigured for an invalid value."""
 
     def __init__(self, variables: Mapping[str, str] | None = None) -> None:
         self._variables = os.environ if variables is None else variables
         self._known: set[str] = set()
 
     def text(self, name: str, default: str = "") -> str:
+        """The value without blanks around it; `default` where it is empty or missing."""
         self._known.add(name)
         return self._variables.get(name, "").strip() or default
 
     def unknown(self, prefixes: tuple[str, ...], *, also_known: tuple[str, ...] = ()) -> list[str]:
-        """A sentence for each variable with one of those prefixes that no reader has asked for: it is misspelt.
+        """A sentence for each variable with one of those prefixes that no reader asked for, so probably misspelt.
 
-        Call it once everything is read. `also_known` are names that are read elsewhere. No value is shown: it may be a
-        secret.
+        Call it when everything is read. `also_known` are names that are read elsewhere. Values are left out: one may
+        be a secret.
         """
         known = self._known | set(also_known)
         names = sorted(name for name in self._variables if name.startswith(prefixes) and name not in known)
-        return [f"{name} is not a setting of Coldreel.{_nearest(name, known)}" for name in names]
+        guesses = {name: get_close_matches(name, sorted(known), n=1) for name in names}
+        return [
+            f"{name} is not a setting of Coldreel.{f' Did you mean {guess[0]}?' if guess else ''}"
+            for name, guess in guesses.items()
+        ]
 
     def secret(self, name: str) -> str:
-        """The value of `name`, or the content of the file that ``NAME_FILE`` names; both is refused."""
+        """The value of `name`, or the content of the file that ``NAME_FILE`` names; empty without either.
+
+        Raises ImproperlyConfigured where both are set.
+        """
         value = self.text(name)
         path = self.text(f"{name}_FILE")
         if not path:
@@ -53,7 +61,7 @@ class Env:
         except (OSError, UnicodeDecodeError) as error:
             raise ImproperlyConfigured(
                 f"{name}_FILE={path!r} cannot be read ({error.__class__.__name__}): "
-                "a file with the secret in it is wanted."
+                "expected the path of a file with the secret in it."
             ) from error
 
     def flag(self, name: str, *, default: bool) -> bool:
@@ -65,15 +73,18 @@ class Env:
         raise _refusal(name, value, "True or False")
 
     def whole(self, name: str, default: int, *, least: int, most: int) -> int:
-        return self._number(name, default, int, least=least, most=most, wanted="a whole number")
+        """A whole number from `least` to `most`, both allowed."""
+        return self._number(name, default, int, least=least, most=most, expected="a whole number")
 
     def number(self, name: str, default: float, *, least: float, most: float) -> float:
-        return self._number(name, default, float, least=least, most=most, wanted="a number")
+        return self._number(name, default, float, least=least, most=most, expected="a number")
 
     def words(self, name: str) -> list[str]:
+        """The parts between commas, without blanks around them; empty parts are left out."""
         return [word.strip() for word in self.text(name).split(",") if word.strip()]
 
     def origins(self, name: str) -> list[str]:
+        """Web origins, separated by commas, each with its scheme and without a path."""
         found = self.words(name)
         for origin in found:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:  # noqa: PLR2004
@@ -81,34 +92,30 @@ class Env:
         return found
 
     def folder(self, name: str, default: Path) -> Path:
+        """An absolute path; ``~`` is the home of this user. The folder need not exist."""
         path = Path(self.text(name, str(default))).expanduser()
         if not path.is_absolute():
             raise _refusal(name, str(path), "an absolute path")
         return path
 
-    def file(self, name: str, *, wanted: str) -> str:
-        """The path of a file that is there, or nothing."""
+    def file(self, name: str, *, expected: str) -> str:
+        """The path of an existing file, or empty. `expected` describes the file for the message."""
         path = self.text(name)
         if path and not Path(path).is_file():
-            raise _refusal(name, path, wanted)
+            raise _refusal(name, path, expected)
         return path
 
-    def _number(self, name: str, default: T, kind: Callable[[str], T], *, least: T, most: T, wanted: str) -> T:
+    def _number(self, name: str, default: T, kind: Callable[[str], T], *, least: T, most: T, expected: str) -> T:
         value = self.text(name, str(default))
-        wanted = f"{wanted} from {least} to {most}"
+        expected = f"{expected} from {least} to {most}"
         try:
             number = kind(value)
         except ValueError as error:
-            raise _refusal(name, value, wanted) from error
+            raise _refusal(name, value, expected) from error
         if not least <= number <= most:  # type: ignore[operator]
-            raise _refusal(name, value, wanted)
+            raise _refusal(name, value, expected)
         return number
 
 
-def _nearest(name: str, known: set[str]) -> str:
-    nearest = get_close_matches(name, sorted(known), n=1)
-    return f" Did you mean {nearest[0]}?" if nearest else ""
-
-
-def _refusal(name: str, value: str, wanted: str) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"{name}={value!r} makes no sense: {wanted} is wanted.")
+def _refusal(name: str, value: str, expected: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name}={value!r} is invalid: expected {expected}.")

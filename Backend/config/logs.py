@@ -1,4 +1,4 @@
-"""Logs: one event name a line with its fields, readable on a terminal, JSON on request."""
+"""Log lines: the name of an event and its fields, readable on a terminal, or JSON with COLDREEL_LOG_FORMAT=json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHARED: list[Any] = [
 
 
 class _NoTraceOfRefusals(logging.Filter):
-    """A request that was refused is a line. Django adds the traceback of the exception with which it refuses."""
+    """Keeps the line of a refused request and drops the traceback that Django adds to it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("django.") and getattr(record, "status_code", 500) < 500:  # noqa: PLR2004
@@ -27,14 +27,14 @@ class _NoTraceOfRefusals(logging.Filter):
 
 
 class ConsoleLines:
-    """Renders an entry for a terminal: one line, and the trace of an error indented below it.
+    """Renders an entry for a terminal: one line, and the traceback of an error indented below it.
 
-    Names of users, files and cameras come from strangers. Nothing in them acts on the terminal, and nothing in
-    them passes for a line of its own: what is not printable is shown escaped, as Python writes it.
+    Names of users, files and cameras come from outside. Characters that are not printable are escaped as Python
+    writes them, so that a name cannot control the terminal or look like another log line.
     """
 
     def __init__(self) -> None:
-        # The pretty traceback prints the locals of every frame: passwords, session URIs (P10).
+        # The default traceback prints the local variables of every frame: passwords, session URIs (P10).
         self._render = structlog.dev.ConsoleRenderer(
             colors=False, pad_event_to=28, exception_formatter=structlog.dev.plain_traceback
         )
@@ -52,7 +52,7 @@ def _printable(text: str) -> str:
 
 
 def logging_config(log_format: str, *, level: str) -> None:
-    """Set up structlog and the standard library's logging for the whole process, to standard error."""
+    """Set up structlog and the standard library's logging for this process; everything goes to standard error."""
     renderer: Any = structlog.processors.JSONRenderer() if log_format == "json" else ConsoleLines()
     structlog.configure(
         processors=[
@@ -86,7 +86,7 @@ def logging_config(log_format: str, *, level: str) -> None:
             "loggers": {
                 "coldreel": {"level": level},
                 "django.server": {"level": "WARNING"},
-                # It writes a line a request as soon as more wait than there are threads.
+                # It writes a line for each request as soon as more requests wait than there are threads.
                 "waitress.queue": {"level": "ERROR"},
             },
         }

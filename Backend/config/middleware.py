@@ -1,4 +1,4 @@
-"""What every request and answer passes first: no uploads of files, and a policy for what a page may load."""
+"""What every request passes before its view: no file uploads, and a policy for what a page may load."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ _COMMON = (
 )
 STRICT_POLICY = _COMMON
 ADMIN_POLICY = f"{_COMMON}; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
-"""The admin's theme evaluates expressions that stand in its pages' attributes (Alpine.js)."""
+"""The theme of the admin evaluates expressions in attributes of its pages (Alpine.js)."""
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class NoMultipart:
-    """Nothing here takes files. A multipart body would be written to /tmp before anybody has signed in: 415, unread."""
+    """Answers 415 to a multipart body without reading it: no page takes files.
+
+    Django would write its parts to /tmp, and it would do so before the sender has signed in.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if (request.content_type or "").strip().lower().startswith("multipart/"):
-            return refusal(request, 415, "A multipart body is not taken: send JSON or a plain form.")
+            return refusal(request, 415, "A multipart body is not accepted: send JSON or a plain form.")
         return self._get_response(request)
 
 
 class ContentSecurityPolicy:
+    """Gives each answer a policy of its own: the strict one, or below `/admin/` the one that its theme needs."""
+
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response
 
@@ -44,7 +49,7 @@ class ContentSecurityPolicy:
 
 
 def refusal(request: HttpRequest, status: int, detail: str) -> HttpResponse:
-    """An answer without a view: as the API words it below its path, as text elsewhere."""
+    """An answer without a view: JSON in the shape of the API's errors below `/api/`, plain text elsewhere."""
     if request.path.startswith(API):
         return JsonResponse({"detail": detail}, status=status)
     return HttpResponse(f"{detail}\n", status=status, content_type="text/plain; charset=utf-8")

@@ -1,7 +1,7 @@
-"""What running creates is readable by its owner alone: the umask of every process, and wider modes mended.
+"""Files that Coldreel creates are readable by their owner alone: a umask for every process, and wider modes narrowed.
 
-Only files and folders that Coldreel makes itself are ever changed, and only where this user owns them. Footage
-folders keep the modes that the recorder gave them.
+Modes are changed only of files and folders that Coldreel makes itself, and only where this user owns them. Folders
+with footage keep the modes that the recorder gave them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 UMASK = 0o077
 OTHERS = 0o077
-"""Every right of the group and of all others."""
+"""All rights of the group and of all other users."""
 PASS_THROUGH = 0o711
-"""A home with MEDIA_ROOT in it that a recorder of another user writes to: it may be entered, not listed."""
+"""For a home with MEDIA_ROOT in it that another user's recorder writes to: it may be entered and not listed."""
 
 _OWN_NAMES = ("secret-key", "installation-id", "reserve", "owners", "static")
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
@@ -26,26 +26,26 @@ _ENTRIES_LOOKED_AT = 200
 
 
 def keep_umask() -> None:
-    """Nothing that this process creates from now on has a right for others, unless it is given one."""
+    """Files that this process creates from now on give other users no right, unless their mode is set explicitly."""
     os.umask(UMASK)
 
 
 def give_to_owner_of(folder: Path, descriptor: int) -> None:
-    """What root makes in the folder of a service belongs to the service, which could not read it otherwise."""
+    """Give a file that root just made to the owner of `folder`: the service could not read it otherwise."""
     if os.geteuid() == 0:
         owner = folder.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def sqlite_file(database: Mapping[str, Any]) -> Path | None:
-    """The file of a database of Django's settings; None where it is no SQLite or only in memory."""
+    """SQLite's file of an entry of DATABASES; None for PostgreSQL and for a database in memory."""
     name = str(database["NAME"])
     is_file = database["ENGINE"] == "django.db.backends.sqlite3" and Path(name).is_absolute()
     return Path(name) if is_file else None
 
 
 def own_paths(home: Path, database: Path | None) -> Iterator[Path]:
-    """The files and folders with something private in them that are there now, the home itself aside.
+    """The private files and folders that exist now, without the home itself.
 
     `database` is SQLite's file, None on PostgreSQL.
     """
@@ -56,7 +56,7 @@ def own_paths(home: Path, database: Path | None) -> Iterator[Path]:
 
 
 def home_mode(home: Path, media_root: Path) -> int | None:
-    """The mode that the home should have; None where it is the media root itself, whose mode is not ours to set."""
+    """The mode that the home should have; None where it is the media root too, whose mode the recorder sets."""
     if home.resolve() == media_root.resolve():
         return None
     inside = home.resolve() in media_root.resolve().parents
@@ -64,7 +64,7 @@ def home_mode(home: Path, media_root: Path) -> int | None:
 
 
 def make_private(home: Path, *, media_root: Path, database: Path | None) -> None:
-    """Narrow what an earlier release, or a person, left open. What cannot be changed is left for `doctor` to tell."""
+    """Narrow modes that an earlier release, or a person, left open. `doctor` reports what cannot be changed."""
     wanted = home_mode(home, media_root)
     with suppress(OSError):
         if wanted is not None:
@@ -73,17 +73,18 @@ def make_private(home: Path, *, media_root: Path, database: Path | None) -> None
 
 
 def _narrow(paths: Iterable[Path], most: int) -> None:
-    """Take every right away that is not in `most`, where the path is this user's own."""
+    """Remove all rights of others beyond `most` from those paths that this user owns."""
     for path in paths:
         with suppress(OSError):
             found = path.stat()
             mode = stat.S_IMODE(found.st_mode)
+            # Only the owner may change a mode. Root would change those of other users as well, and must not.
             if found.st_uid == os.geteuid() and mode & ~most & OTHERS:
                 path.chmod(mode & (most | ~OTHERS))
 
 
 def _others_write_to(media_root: Path) -> bool:
-    """Whether another user records there: the folder, or one in it, is another's or may be written to by others."""
+    """Whether another user records there: the folder, or an entry of it, is another's or a folder open to others."""
     try:
         with os.scandir(media_root) as entries:
             some = itertools.islice(entries, _ENTRIES_LOOKED_AT)

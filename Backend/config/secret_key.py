@@ -1,4 +1,4 @@
-"""A secret key for who sets none: made once, kept readable by its owner only."""
+"""A secret key where DJANGO_SECRET_KEY is not set: made once, and readable by its owner alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from config.private_files import give_to_owner_of
 
 
 def secret_key_of_home(home: Path) -> str:
-    """The key in ``<home>/secret-key``, made on first use. Two first users at once agree on one."""
+    """The key in ``<home>/secret-key``, made on first use. Two processes that start at once agree on one."""
     path = home / "secret-key"
     if not path.exists():
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -22,6 +22,7 @@ def secret_key_of_home(home: Path) -> str:
             give_to_owner_of(home, file.fileno())
             os.fsync(file.fileno())
         try:
+            # A link is made whole or not at all, and never over a file that another process made meanwhile.
             os.link(draft, path)
         except FileExistsError:
             pass

@@ -11,6 +11,7 @@ import dj_database_url
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
+from config.bounds import CLEANUP_BATCH_MOST, SETTLE_SECONDS_MOST, WORKER_UPLOADS_MOST
 from config.env import Env
 from config.logs import logging_config
 from config.private_files import keep_umask, make_private, sqlite_file
@@ -20,7 +21,7 @@ env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- Places ---------------------------------------------------------------------------------------
-keep_umask()  # here, because every process comes by: commands, workers and the web server
+keep_umask()  # here, because every process reads the settings first: commands, workers and the web server
 COLDREEL_HOME = env.folder("COLDREEL_HOME", BASE_DIR.parent / "var")
 MEDIA_ROOT = env.folder("MEDIA_ROOT", COLDREEL_HOME / "media")
 COLDREEL_INSTALLATION_ID = env.text("COLDREEL_INSTALLATION_ID")
@@ -31,26 +32,26 @@ GCP_STORAGE_USE_GCS = env.flag("GCP_STORAGE_USE_GCS", default=False)
 GCP_STORAGE_BUCKET_NAME = env.text("GCP_STORAGE_BUCKET_NAME")
 GCP_STORAGE_PROJECT_ID = env.text("GCP_STORAGE_PROJECT_ID")
 GCP_STORAGE_CREDENTIALS_PATH = env.file(
-    "GCP_STORAGE_CREDENTIALS_PATH", wanted="the path of a service account's JSON key"
+    "GCP_STORAGE_CREDENTIALS_PATH", expected="the path of a service account's JSON key"
 )
 GCP_STORAGE_FORMER_BUCKETS = env.words("GCP_STORAGE_FORMER_BUCKETS")
 GCP_STORAGE_CLASS = env.text("GCP_STORAGE_CLASS")
 STORAGE_EMULATOR_HOST = env.text("STORAGE_EMULATOR_HOST")
-COLDREEL_CA_FILE = env.file("COLDREEL_CA_FILE", wanted="the path of a PEM file of trusted authorities")
+COLDREEL_CA_FILE = env.file("COLDREEL_CA_FILE", expected="the path of a PEM file of trusted authorities")
 GCP_STORAGE_CLEANUP_LOCAL = env.flag("GCP_STORAGE_CLEANUP_LOCAL", default=True)
 GCP_CLEANUP_DELAY_HOURS = env.number("GCP_CLEANUP_DELAY_HOURS", 24, least=0, most=24 * 365)
-GCP_CLEANUP_BATCH_SIZE = env.whole("GCP_CLEANUP_BATCH_SIZE", 50, least=1, most=1000)
+GCP_CLEANUP_BATCH_SIZE = env.whole("GCP_CLEANUP_BATCH_SIZE", 50, least=1, most=CLEANUP_BATCH_MOST)
 GCP_CLEANUP_MAX_RETRIES = env.whole("GCP_CLEANUP_MAX_RETRIES", 3, least=0, most=1000)
 GCP_CLEANUP_QUARANTINE_HOURS = env.number("GCP_CLEANUP_QUARANTINE_HOURS", 0, least=0, most=24 * 365)
 
 if GCP_STORAGE_USE_GCS and not GCP_STORAGE_BUCKET_NAME:
     raise ImproperlyConfigured(
-        "GCP_STORAGE_BUCKET_NAME='' makes no sense with GCP_STORAGE_USE_GCS=True: a bucket's name is wanted."
+        "GCP_STORAGE_BUCKET_NAME='' is invalid with GCP_STORAGE_USE_GCS=True: expected the name of a bucket."
     )
 
 # --- Work: seconds, unless the name says otherwise -------------------------------------------------
-COLDREEL_WORKER_UPLOADS = env.whole("COLDREEL_WORKER_UPLOADS", 20, least=1, most=64)
-COLDREEL_SETTLE_SECONDS = env.number("COLDREEL_SETTLE_SECONDS", 10, least=0, most=86_400)
+COLDREEL_WORKER_UPLOADS = env.whole("COLDREEL_WORKER_UPLOADS", 20, least=1, most=WORKER_UPLOADS_MOST)
+COLDREEL_SETTLE_SECONDS = env.number("COLDREEL_SETTLE_SECONDS", 10, least=0, most=SETTLE_SECONDS_MOST)
 COLDREEL_POLL_SECONDS = env.number("COLDREEL_POLL_SECONDS", 1, least=0.01, most=60)
 COLDREEL_HEARTBEAT_SECONDS = env.number("COLDREEL_HEARTBEAT_SECONDS", 10, least=0.05, most=300)
 COLDREEL_LEASE_SECONDS = env.number("COLDREEL_LEASE_SECONDS", 40, least=0.2, most=3600)
@@ -75,13 +76,13 @@ for _name, _bytes in (
 ):
     if _bytes % 2**18 or _bytes < COLDREEL_CHUNK_MIN_BYTES:
         raise ImproperlyConfigured(
-            f"{_name}={_bytes} makes no sense: a multiple of 262144 is wanted, and the greatest chunk no smaller "
-            "than the least."
+            f"{_name}={_bytes} is invalid: expected a multiple of 262144, and the largest chunk at least as large as "
+            "the smallest."
         )
 if not COLDREEL_HEARTBEAT_SECONDS + COLDREEL_LEASE_MARGIN_SECONDS < COLDREEL_LEASE_SECONDS:
     raise ImproperlyConfigured(
-        f"COLDREEL_LEASE_SECONDS={COLDREEL_LEASE_SECONDS} makes no sense: more than COLDREEL_HEARTBEAT_SECONDS "
-        "and COLDREEL_LEASE_MARGIN_SECONDS together is wanted."
+        f"COLDREEL_LEASE_SECONDS={COLDREEL_LEASE_SECONDS} is invalid: expected more than "
+        "COLDREEL_HEARTBEAT_SECONDS and COLDREEL_LEASE_MARGIN_SECONDS together."
     )
 
 # --- Django ---------------------------------------------------------------------------------------
@@ -151,7 +152,7 @@ TEMPLATES = [
 
 
 def _seconds_of_sqlite(timeout: Any) -> float:
-    """How long a statement waits for another's write lock: `?timeout=` of the address."""
+    """How long a statement waits for the write lock of another connection: `?timeout=` in DATABASE_URL."""
     try:
         return max(0.0, float(timeout))
     except ValueError as error:
@@ -159,16 +160,16 @@ def _seconds_of_sqlite(timeout: Any) -> float:
 
 
 def _database(url: str) -> dict[str, Any]:
-    """The default database. SQLite gets the settings that keep many writers from failing."""
+    """The default database. SQLite is set up so that many writers wait for each other and do not fail."""
     try:
         found: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     except (ValueError, KeyError, dj_database_url.ParseError, dj_database_url.UnknownSchemeError) as error:
         raise ImproperlyConfigured(
-            "DATABASE_URL makes no sense: sqlite:////absolute/path or "
-            "postgres://user:password@host:port/name is wanted."
+            "DATABASE_URL is invalid: expected sqlite:////absolute/path or postgres://user:password@host:port/name."
         ) from error
     if found["ENGINE"] == "django.db.backends.sqlite3":
-        # Measured: without IMMEDIATE and WAL, two writers already meet "database is locked".
+        # Measured: without IMMEDIATE and WAL, two writers are enough for "database is locked".
+        # FULL keeps a committed row through a power cut: https://www.sqlite.org/pragma.html#pragma_synchronous
         found["CONN_MAX_AGE"] = 0
         found["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
@@ -176,7 +177,7 @@ def _database(url: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
         }
     elif found["ENGINE"] != "django.db.backends.postgresql":
-        raise ImproperlyConfigured("DATABASE_URL makes no sense: SQLite or PostgreSQL is wanted.")
+        raise ImproperlyConfigured("DATABASE_URL is invalid: expected SQLite or PostgreSQL.")
     return found
 
 
@@ -206,7 +207,7 @@ NINJA_JWT = {
     "ALGORITHM": "HS256",
 }
 
-# SQLite sorts much in files: on the disk that has the reserve, and where others cannot read.
+# Large sorts of SQLite go through files: on the disk that has the reserve, and where other users cannot read.
 os.environ.setdefault("SQLITE_TMPDIR", str(COLDREEL_HOME))
 
 LANGUAGE_CODE = "en-gb"
@@ -216,7 +217,7 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = COLDREEL_HOME / "static"
-# Django's own 0644 would open them to others; the application serves them itself.
+# Django's default of 0644 would let other users read them. The application itself serves them.
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 STORAGES = {
@@ -229,22 +230,23 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
-# Only a trusted proxy can tell that a request came over HTTPS: without one, a redirect would go round for ever.
+# Only a trusted proxy can tell that a request came over HTTPS. Without one, the redirect would lead back to itself.
 SECURE_SSL_REDIRECT = HTTPS_ONLY and bool(_BEHIND_PROXY or COLDREEL_TRUSTED_PROXIES)
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
-SILENCED_SYSTEM_CHECKS = ["security.W021"]  # HSTS preload: a list of the browsers' makers is no place for one box
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # HSTS preload: browsers ship that list, it is for public sites
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _BEHIND_PROXY or COLDREEL_TRUSTED_PROXIES else None
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # 20,000 recording ids are about 0.8 MB
 
 LOGGING_CONFIG = None
 LOG_FORMAT = env.text("COLDREEL_LOG_FORMAT", "console")
 if LOG_FORMAT not in {"console", "json"}:
-    raise ImproperlyConfigured(f"COLDREEL_LOG_FORMAT={LOG_FORMAT!r} makes no sense: console or json is wanted.")
+    raise ImproperlyConfigured(f"COLDREEL_LOG_FORMAT={LOG_FORMAT!r} is invalid: expected console or json.")
 logging_config(LOG_FORMAT, level=env.text("COLDREEL_LOG_LEVEL", "INFO").upper())
 if _BEHIND_PROXY and not env.text("COLDREEL_TRUSTED_PROXIES"):
     structlog.get_logger("coldreel.settings").warning(
-        "settings.one_proxy_assumed", hint="DJANGO_BEHIND_PROXY is set: say COLDREEL_TRUSTED_PROXIES=1, or how many"
+        "settings.one_proxy_assumed",
+        hint="DJANGO_BEHIND_PROXY is set: set COLDREEL_TRUSTED_PROXIES as well, to 1 or to the number of proxies",
     )
 
 UNFOLD = {
@@ -276,5 +278,5 @@ UNFOLD = {
     },
 }
 
-# --- Names that nothing above has asked for: told by `manage.py` ------------------------------------
+# --- Variables of our prefixes that no setting reads: probably misspelt, `manage.py` shows them -----
 UNKNOWN_SETTINGS = env.unknown(("GCP_", "COLDREEL_"), also_known=("COLDREEL_ENV_FILE",))

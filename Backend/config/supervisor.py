@@ -1,7 +1,7 @@
-"""Keep a few child processes running: the web server and the worker of `manage.py serve`.
+"""Keeps a few child processes running: the web server and the worker of `manage.py serve`.
 
-The children end with their supervisor, however it ends: what it may still do itself is in a `finally`, and the kernel
-tells them when it died (PR_SET_PDEATHSIG).
+The children end with their supervisor. Where it ends by itself or by an exception, it stops them in a `finally`; where
+it is killed, the kernel sends them SIGTERM (PR_SET_PDEATHSIG, prctl(2)).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from types import FrameType
 FIRST_RESTART_SECONDS = 1.0
 LONGEST_RESTART_SECONDS = 30.0
 SUPERVISOR = "COLDREEL_SUPERVISOR_PID"
-"""Tells a child whose end is its own end."""
+"""The variable that tells a child the process id of its supervisor."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -43,32 +43,36 @@ def lock_home(home: Path) -> int:
 
 
 def end_with_supervisor(environment: MutableMapping[str, str]) -> bool:
-    """In a child of a supervisor: SIGTERM as soon as the supervisor is gone, and True. Elsewhere nothing, and False."""
+    """Called by a child at its start: ask the kernel for SIGTERM when the supervisor is gone.
+
+    False, without any effect, in a process that no supervisor started. Exits with status 1 where the supervisor is
+    gone already.
+    """
     expected = environment.pop(SUPERVISOR, "")
     if not expected:
         return False
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if str(os.getppid()) != expected:  # it died before the kernel was asked
+    if str(os.getppid()) != expected:  # the supervisor died before the kernel was asked
         sys.exit(1)
     return True
 
 
 @dataclass
 class Child:
-    """One command that is started again whenever it ends, with growing pauses."""
+    """A command that is started again whenever it ends, after a pause that doubles up to 30 s."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     keep_open: Sequence[int] = ()
-    """Files of ours that it inherits, by their numbers."""
+    """Numbers of the open files that it inherits."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     pause_seconds: float = FIRST_RESTART_SECONDS
     start_at: float = field(default=0.0)
 
     def start(self) -> None:
-        # A session of its own: Ctrl-C reaches the supervisor alone, which ends its children in order.
+        # In a session of its own, so that Ctrl-C reaches the supervisor alone, which then stops its children in order.
         self.process = subprocess.Popen(  # noqa: S603
             self.command,
             env={**self.environment, SUPERVISOR: str(os.getpid())},
@@ -84,8 +88,8 @@ class Child:
 class Supervisor:
     """Starts its children, restarts those that end, and ends them all on SIGTERM or SIGINT.
 
-    A first signal asks the children to finish (SIGTERM), a second one to end now; what still runs
-    `grace_seconds` later is killed. `say` gets one line for people per event.
+    A first signal asks the children to finish (SIGTERM), a second one to end at once. What still runs `grace_seconds`
+    after the first is killed. `say` is called with one line for people about each event.
     """
 
     def __init__(self, children: Sequence[Child], *, say: Callable[[str], None], grace_seconds: float = 60.0) -> None:
@@ -107,7 +111,7 @@ class Supervisor:
             self._stop_all()
 
     def _say(self, line: str) -> None:
-        """To a reader that may be gone: that is no reason to end."""
+        """The terminal or the reader of the pipe may be gone, which is no reason to end."""
         with suppress(OSError, ValueError):
             self._tell(line)
 

@@ -1,8 +1,8 @@
-"""The web server: waitress, with an end for every request that does not arrive, and a bound for all that it buffers.
+"""The web server: waitress, with a deadline for every request, and a limit for the memory that bodies take.
 
-waitress reads and writes all connections in one thread and calls the application in a few others, so a slow client
-costs a connection and no thread. It ends connections on which nothing moves. A client that sends a byte now and then
-would be kept for ever: a request has a deadline here, counted from its first byte.
+waitress reads and writes all connections in one thread and calls the application in a few others, so that a slow
+client costs a connection and no thread. It closes connections on which nothing moves. It would keep a client that
+sends one byte now and then for ever, so here a request has a deadline, counted from its first byte.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ KIB, MIB = 1024, 1024 * 1024
 
 @dataclass(frozen=True)
 class Limits:
+    """What one server process allows its clients."""
+
     threads: int = 16
     connections: int = 2000
     header_bytes: int = 32 * KIB
@@ -41,17 +43,19 @@ class Limits:
     body_seconds: float = 20
     """From the first byte of a request to its last."""
     idle_seconds: float = 75
-    """A connection without a request. nginx keeps its own to us for 60 s: it is to be the first to close."""
+    """For a connection without a request. More than the 60 s of nginx, which should be the first to close one."""
     small_body_bytes: int = 64 * KIB
     buffered_bytes: int = 16 * MIB
-    """The bodies above the small size, of all connections together, that are received or answered at a time."""
+    """The largest sum of all bodies above the small size that are received or answered at the same time."""
     refused_seconds: float = 2
-    """How long a client whose body is refused may go on sending: it reads the answer only then."""
+    """How long a client whose request is refused may go on sending: many read the answer only after that."""
     stop_seconds: float = 30
-    """How long running requests may take once the server was told to end. The longest request takes as long."""
+    """How long running requests may take once the server was told to stop, which is what the longest one takes."""
 
 
 class NoRoom(Error):  # type: ignore[misc]
+    """The limit of `Limits.buffered_bytes` is reached."""
+
     code = 503
     reason = "Service Unavailable"
 
@@ -63,7 +67,7 @@ _SENTENCES = {
     501: "That transfer encoding is not known here.",
     503: "Too many large requests at once. Try again in a few seconds.",
 }
-"""What the server itself answers, before the application sees the request."""
+"""The answers that the server gives by itself, without the application, by status."""
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
@@ -71,7 +75,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
     headers_finished: bool
     error: Error | None
     path = ""
-    """waitress logs it, also where the request was too broken to have one."""
+    """waitress logs the path, also of a request that is too malformed to have one."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel.adj)
@@ -79,7 +83,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
 
     @property
     def buffered_bytes(self) -> int:
-        """What the body may take in memory, as far as its headers tell."""
+        """How much memory the body may take, by the headers of the request."""
         if self.body_rcv is None or self.error is not None:
             return 0
         return int(self.adj.max_request_body_size) if self.chunked else int(self.content_length)
@@ -96,7 +100,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
 class _Task(WSGITask):  # type: ignore[misc]
     def get_environment(self) -> dict[str, Any]:
         environ = cast("dict[str, Any]", super().get_environment())
-        # A file handed over as a whole is read by the one thread that serves all connections.
+        # With a file wrapper, the one thread that serves all connections would read the file.
         environ.pop("wsgi.file_wrapper", None)
         return environ
 
@@ -116,17 +120,17 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """One connection. Everything but the answering of a request runs in the server's one thread."""
+    """One connection. Only the answering of a request runs in another thread than the server's own."""
 
     task_class = _Task
     error_task_class = _ErrorTask
     server: Server
     close_when_flushed: bool
     began_at: float | None = None
-    """When the first byte of a request came that is not complete yet."""
+    """When the first byte of the request came that is incomplete now."""
     _refused = False
     _closes_at: float | None = None
-    """When a client that was told off is no longer listened to."""
+    """When the connection of a refused client is closed, although it still sends."""
 
     def parser_class(self, _adj: Adjustments) -> _Parser:
         return _Parser(self)
@@ -140,7 +144,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return False
         self._note_beginning()
         answer = bool(super().received(data))
-        if self.request is not None:  # perhaps the next one, on the heels of the one before
+        if self.request is not None:  # the next request may have begun in the same bytes
             self._note_beginning()
         return answer
 
@@ -149,7 +153,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.began_at = self.server.clock()
 
     def on_request(self, request: _Parser) -> None:
-        """A whole request is there, or as much of one as is taken."""
+        """A request is complete, or refused before it was."""
         self.began_at = None
         self._refused = request.error is not None
 
@@ -157,7 +161,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if not (self._refused and self.close_when_flushed):
             super().handle_write()
             return
-        # Closing while bytes come in would reset the connection, and the client would not get to read why.
+        # A connection that is closed while bytes come in is reset, and the client does not get to read the answer.
         self._flush_exception(self._flush_some)
         if self.connected and not self.will_close and not self.total_outbufs_len:
             self.close_when_flushed = False
@@ -180,7 +184,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]
-    """Serves `application` on a listening socket until `stop`. The socket is its own from then on."""
+    """Serves `application` on a listening socket until `stop`. It owns the socket, and closes it."""
 
     channel_class = Channel
 
@@ -193,7 +197,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`trust_proxy_headers`: a proxy is there that sets them. Otherwise the application sees none of them."""
+        """With `trust_proxy_headers` the application sees the headers that a proxy sets, without it none of them."""
         self.limits = limits = limits or Limits()
         self.clock = clock
         self._told_to_stop = threading.Event()
@@ -204,9 +208,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             threads=limits.threads,
             connection_limit=limits.connections,
             max_request_header_size=limits.header_bytes,
-            # waitress refuses what reaches the limit; ours may be reached.
+            # waitress refuses a body that reaches its limit, and ours may be reached.
             max_request_body_size=limits.body_bytes + 1,
-            # Beyond the largest body: none is ever written to a temporary file.
+            # Larger than the largest body, so that none is written to a temporary file.
             inbuf_overflow=2 * limits.body_bytes,
             channel_timeout=limits.idle_seconds,
             cleanup_interval=1,
@@ -225,19 +229,23 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         )
 
     def run(self) -> None:
+        """Serve until `stop`, then answer the running requests, for `Limits.stop_seconds` at most."""
         while not self._told_to_stop.is_set():
             self._turn()
-        self._close_listener()
+        self.accepting = False
+        self.del_channel()
+        self.socket.close()
         ends_at = self.clock() + self.limits.stop_seconds
         while self.clock() < ends_at and any(found.requests or found.total_outbufs_len for found in self._channels()):
             self._turn()
 
     def stop(self) -> None:
-        """End `run` once the running requests are answered. May be called by a signal handler."""
+        """Make `run` return once the running requests are answered. A signal handler may call it."""
         self._told_to_stop.set()
         self.pull_trigger()
 
     def has_room_for(self, request: _Parser) -> bool:
+        """Whether the body of this request, which has begun, keeps to `Limits.buffered_bytes`."""
         if request.buffered_bytes <= self.limits.small_body_bytes:
             return True
         buffered = (found.buffered_bytes for found in self._channels())
@@ -260,11 +268,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def _turn(self) -> None:
         wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
 
-    def _close_listener(self) -> None:
-        self.accepting = False
-        self.del_channel()
-        self.socket.close()
-
 
 def serve(application: WSGIApplication, listener: socket.socket, *, trust_proxy_headers: bool) -> None:
     """Serve until SIGTERM or SIGINT."""
@@ -282,11 +285,11 @@ def serve(application: WSGIApplication, listener: socket.socket, *, trust_proxy_
 
 
 _OTHER_FILES = 200
-"""Database connections of the threads, footage that is played, the log."""
+"""Open files beside connections: databases of the threads, footage that is played, the log."""
 
 
 def _allow_files(wanted: int) -> int:
-    """Let this process open so many files where the system lets it; how many it may open."""
+    """Raise this process's limit of open files to `wanted`, or as far as the system allows; the limit then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft == resource.RLIM_INFINITY or soft >= most:

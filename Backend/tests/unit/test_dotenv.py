@@ -39,5 +39,5 @@ def test_environment_goes_before_the_file(tmp_path):
 
 def test_file_that_was_named_must_be_there(tmp_path):
     load(tmp_path / "absent", {}, required=False)
-    with pytest.raises(DotenvRefused, match="is not there"):
+    with pytest.raises(DotenvRefused, match="does not exist"):
         load(tmp_path / "absent", {}, required=True)

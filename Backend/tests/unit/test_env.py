@@ -7,7 +7,7 @@ from config.env import Env
 
 
 @pytest.mark.parametrize(
-    ("read", "value", "wanted"),
+    ("read", "value", "expected"),
     [
         (lambda env: env.flag("NAME", default=True), "maybe", "True or False"),
         (lambda env: env.whole("NAME", 5, least=1, most=20), "21", "a whole number from 1 to 20"),
@@ -18,25 +18,25 @@ from config.env import Env
         (lambda env: env.folder("NAME", None), "relative/path", "an absolute path"),
     ],
 )
-def test_invalid_value_is_refused_with_name_and_expectation(read, value, wanted):
+def test_invalid_value_is_refused_with_name_and_expectation(read, value, expected):
     with pytest.raises(ImproperlyConfigured) as refusal:
         read(Env({"NAME": value}))
 
     message = str(refusal.value)
-    assert message.startswith(f"NAME={value!r} makes no sense: ")
-    assert wanted in message
+    assert message.startswith(f"NAME={value!r} is invalid: expected ")
+    assert expected in message
 
 
 def test_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ImproperlyConfigured, match=r"^NAME='.*absent.pem' makes no sense: a PEM file is wanted\.$"):
-        Env({"NAME": str(tmp_path / "absent.pem")}).file("NAME", wanted="a PEM file")
+    with pytest.raises(ImproperlyConfigured, match=r"^NAME='.*absent.pem' is invalid: expected a PEM file\.$"):
+        Env({"NAME": str(tmp_path / "absent.pem")}).file("NAME", expected="a PEM file")
 
 
 def test_present_file_is_used_and_none_is_required(tmp_path):
     (tmp_path / "ours.pem").touch()
 
-    assert Env({"NAME": str(tmp_path / "ours.pem")}).file("NAME", wanted="a PEM file") == str(tmp_path / "ours.pem")
-    assert Env({}).file("NAME", wanted="a PEM file") == ""
+    assert Env({"NAME": str(tmp_path / "ours.pem")}).file("NAME", expected="a PEM file") == str(tmp_path / "ours.pem")
+    assert Env({}).file("NAME", expected="a PEM file") == ""
 
 
 def test_empty_value_counts_as_not_set():

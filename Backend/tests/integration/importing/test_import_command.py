@@ -50,7 +50,7 @@ def test_some_refused_is_status_3_and_says_why(media_root: Path, command: Comman
     assert outcome.status == 3
     assert "Refused, path_not_matched: 25 (The path does not match" in outcome.out
     assert "  Gate/00\\n.doc: " in outcome.out
-    assert "… and 5 more; --json tells all" in outcome.out
+    assert "… and 5 more; --json has them all" in outcome.out
     assert "Refused, file_not_playable: 1" in outcome.out
     assert last_line(outcome).endswith("0 known already, 26 refused")
 
@@ -83,11 +83,11 @@ def test_json_tells_every_refused_file_and_nothing_else(media_root: Path, comman
     ("arguments", "said"),
     [
         (["--template", "{kamera}.mp4"], "{kamera} is no placeholder"),
-        ([], "Either --camera or {camera} in --template is wanted"),
-        (["--template", "{date}.mp4"], "Either --camera or {camera} in --template is wanted"),
-        (["--template", TEMPLATE, "--camera", "Gate"], "Either --camera or {camera} in --template is wanted"),
+        ([], "give --camera, or {camera} in --template"),
+        (["--template", "{date}.mp4"], "give --camera, or {camera} in --template"),
+        (["--template", TEMPLATE, "--camera", "Gate"], "give --camera, or {camera} in --template"),
         (["--camera", "Gate", "--time-zone", "Mars/Olympus"], "expected an IANA name like Europe/Berlin"),
-        (["--camera", "Gate", "--settle-seconds", "-1"], "a number from 0 to 86400 is wanted"),
+        (["--camera", "Gate", "--settle-seconds", "-1"], "expected a number from 0 to 86400"),
     ],
 )
 def test_bad_usage_is_status_2_and_says_what_is_wanted(

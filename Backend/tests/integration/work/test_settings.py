@@ -1,4 +1,4 @@
-"""Settings of the work that make no sense are refused at start, by name."""
+"""Invalid settings of the work are refused at start, by name."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def refusal(home: Path, **variables: str) -> str:
     ],
     ids=lambda variables: "-".join(f"{name}={value}" for name, value in variables.items()),
 )
-def test_nonsense_is_refused_with_its_name_and_value(tmp_path: Path, variables: dict[str, str]) -> None:
+def test_invalid_setting_is_refused_with_its_name_and_value(tmp_path: Path, variables: dict[str, str]) -> None:
     told = refusal(tmp_path, **variables)
     ((name, value),) = variables.items()
     assert "ImproperlyConfigured" in told
     assert name in told
     assert value in told
-    assert "is wanted" in told
+    assert "is invalid: expected" in told
 
 
-def test_chunks_of_one_size_are_no_nonsense(tmp_path: Path) -> None:
+def test_chunks_of_one_size_are_valid(tmp_path: Path) -> None:
     assert refusal(tmp_path, COLDREEL_CHUNK_MIN_BYTES="1048576", COLDREEL_CHUNK_MAX_BYTES="1048576") == ""

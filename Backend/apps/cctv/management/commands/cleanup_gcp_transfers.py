@@ -28,13 +28,14 @@ from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured, NotFound
 from apps.cctv.services.cleanup import CleanupReport, FileReport, Outcome, cleanup_run
 from apps.cctv.services.disk_reserve import Reserve, is_disk_full_error, retry_making_room
+from config.bounds import CLEANUP_BATCH_MOST
 from offload.clock import SystemClock
 from offload.errors import Reason
 from offload.reasons import MEANING
 
 COULD_NOT_RUN, BAD_USAGE, DONE_IN_PART = 1, 2, 3
 SIGNALLED = 128
-"""Added to a signal's number, as shells do: 130 after Ctrl-C."""
+"""Added to the number of a signal for the exit status, as shells do: 130 after Ctrl-C."""
 
 _WORDS = {
     Outcome.CLEANED: "cleaned",
@@ -49,26 +50,26 @@ class Command(BaseCommand):
         "Deletes the local files of recordings whose upload is verified and whose waiting period is over, "
         "each after its object was read back from the bucket. Safe to run at any time, any number of times at once."
     )
-    # The checks load every page and URL, which a cleanup has no use for.
+    # Django's checks load every page and URL, which a cleanup does not need.
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.epilog = (
             "Exit status: 0 all done or nothing to do, 1 the cleanup could not run or was stopped by a guard, "
-            "2 bad usage, 3 some files failed or were left for a reason that a person must end, 130 after Ctrl-C."
+            "2 bad usage, 3 some files failed or were left until a person ends the reason, 130 after Ctrl-C."
         )
-        parser.add_argument("--dry-run", action="store_true", help="ask all the same questions, change nothing")
-        parser.add_argument("--force", action="store_true", help="ignore the waiting period, nothing else")
-        parser.add_argument("--transfer-id", type=_uuid, metavar="UUID", help="this transfer alone")
+        parser.add_argument("--dry-run", action="store_true", help="make the same checks, and change nothing")
+        parser.add_argument("--force", action="store_true", help="ignore the waiting period, and nothing else")
+        parser.add_argument("--transfer-id", type=_uuid, metavar="UUID", help="clean up only this transfer")
         parser.add_argument(
             "--batch-size", type=_batch_size, metavar="N", help="how many files are read back from the bucket together"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
-        parser.add_argument("--site", metavar="NAME", help="this site's files only (default: every site's)")
+        parser.add_argument("--site", metavar="NAME", help="only files of this site (default: of every site)")
         parser.add_argument(
             "--accept-missing",
             action="store_true",
-            help="go on although many files or objects are missing: you know why",
+            help="go on although many files or objects are missing, because you know why",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -140,12 +141,12 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no transfer's id: a UUID is wanted") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a transfer: expected a UUID") from error
 
 
 def _batch_size(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:  # noqa: PLR2004 - as GCP_CLEANUP_BATCH_SIZE
-        raise argparse.ArgumentTypeError(f"{text!r} makes no sense: a whole number from 1 to 1000 is wanted")
+    if not text.isdecimal() or not 1 <= int(text) <= CLEANUP_BATCH_MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is invalid: expected a whole number from 1 to {CLEANUP_BATCH_MOST}")
     return int(text)
 
 
@@ -162,7 +163,7 @@ def _site(name: str | None) -> Site | None:
 
 
 class Stop:
-    """Notes the first SIGINT or SIGTERM; a second one ends the process at once, which is safe too."""
+    """Notes the first SIGINT or SIGTERM. A second one ends the process at once, which is safe as well."""
 
     number = 0
 
@@ -177,6 +178,7 @@ class Stop:
 @contextlib.contextmanager
 def _stop_between_files() -> Iterator[Stop]:
     stop = Stop()
+    # Python lets only the main thread set handlers: a test may call the command from another one.
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -192,7 +194,7 @@ def _stop_between_files() -> Iterator[Stop]:
 
 
 class Output(contextlib.AbstractContextManager["Output"]):
-    """Plain lines: what a cron job's mail or a log file is to hold."""
+    """Plain lines, for the mail of a cron job or for a log file."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -201,7 +203,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         pass
 
     def start(self, count: int) -> None:
-        """So many files more are to be looked at."""
+        """`count` more files are next."""
 
     def file(self, file: FileReport) -> None:
         self.line(_file_line(file))
@@ -210,7 +212,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         try:
             self._write(text)
         except OSError as error:
-            # A log file on a full disk must not keep the cleanup from making room.
+            # Where the log file lies on the full disk, the cleanup goes on and makes room.
             if not is_disk_full_error(error):
                 raise
 
@@ -220,7 +222,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
 
 class TerminalOutput(Output):
-    """The same lines above a progress bar."""
+    """The same lines, above a progress bar."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__(write)
@@ -232,7 +234,7 @@ class TerminalOutput(Output):
         self._log_level = self._log.level
 
     def __enter__(self) -> Self:
-        # The same events, written across the bar, would only blur it.
+        # The log has the same events, and its lines would tear the bar.
         self._log.setLevel(logging.WARNING)
         self._progress.start()
         return self
@@ -254,7 +256,7 @@ class TerminalOutput(Output):
 
 
 class JsonOutput(Output):
-    """One document at the end."""
+    """One JSON document at the end."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__(write)
@@ -274,7 +276,7 @@ def _file_line(file: FileReport) -> str:
 
 
 def _printable(text: str) -> str:
-    """A file's name may hold a line break or a terminal's escape sequence."""
+    """A file name may hold a line break or an escape sequence of a terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -292,7 +294,7 @@ def _summary_lines(report: CleanupReport) -> list[str]:
 
 
 def _done_in_part(report: CleanupReport) -> str:
-    """Which files failed or wait for a person, and what each reason means; empty where there are none."""
+    """How many files failed or wait for a person, and what each reason means; empty where there are none."""
     left = report.left_for_a_person
     words = [f"{report.failed} of {report.files} files failed."] if report.failed else []
     words += [f"{left.total()} of {report.files} files were left for a person to decide."] if left else []

@@ -1,4 +1,4 @@
-"""`manage.py doctor`: what is wrong here, and what to do about it."""
+"""`manage.py doctor`: what is wrong with this installation, and what to do about it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 
 class Command(BaseCommand):
     help = (
-        "Look at settings, database, disks, bucket, workers and transfers, and say what to do about each finding. "
-        "Changes nothing. Exit status: 0 no problem (warnings allowed), 1 problems, 2 bad usage."
+        "Check settings, database, disks, bucket, workers and transfers, and say what to do about each finding. "
+        "Changes no row, recording or object; it makes and removes small files of its own to see what may be written. "
+        "Exit status: 0 no problem (warnings allowed), 1 problems, 2 bad usage."
     )
-    # It has to run where other things do not.
+    # It has to run where Django's own checks fail, and without a database.
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -63,7 +64,7 @@ class Command(BaseCommand):
 
 
 def _store() -> tuple[ObjectStore | None, str]:
-    """The store, or why there is none; both empty where no bucket is configured."""
+    """The store, or a sentence why there is none. Neither where no bucket is configured."""
     try:
         return wiring.object_store(), ""
     except NotConfigured:

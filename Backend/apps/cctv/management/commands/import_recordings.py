@@ -1,4 +1,4 @@
-"""`manage.py import_recordings FOLDER`: register what a recorder wrote below MEDIA_ROOT."""
+"""`manage.py import_recordings FOLDER`: register the files that a recorder wrote below MEDIA_ROOT."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from apps.cctv.services.importing.run import ImportRequest, recordings_import
 from apps.cctv.services.sites import zone_of
 from apps.cctv.units import human_size
 from apps.cctv.wiring import media_root, upload_settings
+from config.bounds import SETTLE_SECONDS_MOST
 from offload.clock import SystemClock
 from offload.errors import FileProblem, Reason
 from offload.reasons import MEANING
@@ -37,9 +38,9 @@ OnFile = Callable[[ImportReport], None]
 
 class Command(BaseCommand):
     help = (
-        "Register the recordings below FOLDER, a folder inside MEDIA_ROOT. Repeat it as often as you like: a file is "
-        "registered once. Exit status: 0 all registered, known, still written to, or passed over by their type; 1 "
-        "could not run; 2 bad usage; 3 some files were refused, or have a time in their names that was not read."
+        "Register the recordings below FOLDER, a folder inside MEDIA_ROOT. You can repeat it: a file is registered "
+        "once. Exit status: 0 all registered, known, still written to, or passed over by their type; 1 could not run; "
+        "2 bad usage; 3 some files were refused, or have a time in their names that was not read."
     )
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
 
@@ -53,9 +54,9 @@ class Command(BaseCommand):
             "--template",
             metavar="PATH",
             default="",
-            help="how paths below FOLDER are made, '{camera}/{date}/{time}.mp4' say; placeholders: {camera} {site} "
-            "{date} {time} {datetime} {year} {yy} {month} {day} {hour} {minute} {second} {ampm} {offset} {epoch} "
-            "{epoch_ms} {end} {any}",
+            help="how paths below FOLDER are made, for example '{camera}/{date}/{time}.mp4'; placeholders: {camera} "
+            "{site} {date} {time} {datetime} {year} {yy} {month} {day} {hour} {minute} {second} {ampm} {offset} "
+            "{epoch} {epoch_ms} {end} {any}",
         )
         parser.add_argument(
             "--time-zone", metavar="NAME", default="", help="the zone of times in paths (default: the site's)"
@@ -64,15 +65,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run",
             action="store_true",
-            help="look at everything, write nothing, and say for each new file its camera, its local and its UTC time",
+            help="write nothing, and print for each new file its camera, its local and its UTC time",
         )
         parser.add_argument(
-            "--every-type", action="store_true", help="look at .jpg, .txt, .tmp and the like too, not at videos alone"
+            "--every-type",
+            action="store_true",
+            help="import files like .jpg, .txt and .tmp too, which are passed over otherwise",
         )
         parser.add_argument(
             "--time-from-file",
             action="store_true",
-            help="names hold no time of their start: what looks like one in them is nothing to tell",
+            help="names hold no time of a start: report no part of them that looks like one",
         )
         parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
         parser.add_argument(
@@ -104,7 +107,7 @@ class Command(BaseCommand):
             ) from error
         except KeyboardInterrupt as error:
             raise CommandError(
-                "Stopped. What was registered stays; run it again to go on.", returncode=INTERRUPTED
+                "Stopped. What was registered stays. Run the command again to go on.", returncode=INTERRUPTED
             ) from error
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(report, readings), indent=2))
@@ -114,7 +117,7 @@ class Command(BaseCommand):
             sys.exit(SOME_REFUSED)
 
     def _reader(self, readings: list[Reading], *, dry_run: bool, as_json: bool) -> Callable[[Reading], None]:
-        """A dry run shows what it read: a wrong time is seen before it is in the database."""
+        """What is done with each reading: a dry run shows it, so that a wrong time is seen before it is stored."""
         if not dry_run:
             return lambda _: None
         return readings.append if as_json else self._tell_reading
@@ -127,7 +130,7 @@ class Command(BaseCommand):
 
     @contextlib.contextmanager
     def _progress(self, root: MediaRoot, request: ImportRequest, *, as_json: bool) -> Iterator[OnFile]:
-        """A bar on a terminal, a line now and then elsewhere, nothing in the way of JSON."""
+        """A bar on a terminal, a line every thousand files elsewhere, and nothing beside JSON."""
         if as_json:
             yield lambda _: None
         elif self.stdout.isatty() and not request.dry_run:
@@ -145,8 +148,7 @@ class Command(BaseCommand):
             self._line("Cameras created: " + ", ".join(sorted(report.cameras_created)), report)
         for replaced in report.replacements:
             self._line(f"{replaced.path}: takes the place of recording {replaced.recording_id}, never uploaded", report)
-        if report.replaced > len(report.replacements):
-            self.stdout.write(f"  … and {report.replaced - len(report.replacements)} more")
+        self._tell_of_more(report.replaced - len(report.replacements))
         if report.passed_over:
             kinds = ", ".join(f"{ending} {count}" for ending, count in sorted(report.passed_over.items()))
             self.stdout.write(f"Passed over by their type: {kinds}")
@@ -155,8 +157,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Refused, {code}: {count} ({MEANING[code]})")
             for refusal in report.refusals[code]:
                 self.stdout.write(f"  {refusal.path}: {refusal.detail}")
-            if count > len(report.refusals[code]):
-                self.stdout.write(f"  … and {count - len(report.refusals[code])} more; --json tells all")
+            self._tell_of_more(count - len(report.refusals[code]), "; --json has them all")
         recordings = "recording" if report.registered == 1 else "recordings"
         words = [
             f"{report.registered} {recordings} registered ({human_size(report.registered_bytes)})",
@@ -171,13 +172,15 @@ class Command(BaseCommand):
             return
         self.stdout.write(
             f"Time not read, {Reason.TIME_UNREAD}: {report.time_unread} ({MEANING[Reason.TIME_UNREAD]} "
-            "Write it into --template, or say --time-from-file.)"
+            "Write it into --template, or give --time-from-file.)"
         )
         for example in report.time_unread_examples:
             self.stdout.write(f"  {example.path}: {example.detail}")
-        if report.time_unread > len(report.time_unread_examples):
-            more = report.time_unread - len(report.time_unread_examples)
-            self.stdout.write(f"  … and {more} more; --json tells all")
+        self._tell_of_more(report.time_unread - len(report.time_unread_examples), "; --json has them all")
+
+    def _tell_of_more(self, count: int, where: str = "") -> None:
+        if count > 0:
+            self.stdout.write(f"  … and {count} more{where}")
 
     def _line(self, text: str, report: ImportReport) -> None:
         self.stdout.write(f"Would be: {text}" if report.dry_run else text)
@@ -193,10 +196,10 @@ def _request(options: dict[str, Any], root: MediaRoot) -> ImportRequest:
         raise CommandError(str(error), returncode=USAGE) from error
     if bool(options["camera"]) == (template is not None and "camera" in template.placeholders):
         raise CommandError(
-            "Whose are the files? Either --camera or {camera} in --template is wanted.", returncode=USAGE
+            "Which camera made the files is not known: give --camera, or {camera} in --template.", returncode=USAGE
         )
-    if settle_seconds is not None and not 0 <= settle_seconds <= 86_400:  # noqa: PLR2004 - as the setting
-        raise CommandError("--settle-seconds: a number from 0 to 86400 is wanted.", returncode=USAGE)
+    if settle_seconds is not None and not 0 <= settle_seconds <= SETTLE_SECONDS_MOST:
+        raise CommandError(f"--settle-seconds: expected a number from 0 to {SETTLE_SECONDS_MOST}.", returncode=USAGE)
     return ImportRequest(
         folder=_below_root(options["folder"], root),
         template=template,
@@ -213,7 +216,10 @@ def _request(options: dict[str, Any], root: MediaRoot) -> ImportRequest:
 
 
 def _below_root(folder: str, root: MediaRoot) -> str:
-    """`folder` as a path below the root, ``""`` for the root; a relative one from here, else from the root."""
+    """`folder` as a path below the root, ``""`` for the root itself.
+
+    A relative one is looked for below the working directory, then below the root. Raises CommandError.
+    """
     inside = [below for start in (Path.cwd(), root.path) if (below := _inside(start / folder, root)) is not None]
     if not inside:
         raise CommandError(
@@ -224,8 +230,11 @@ def _below_root(folder: str, root: MediaRoot) -> str:
 
 
 def _inside(path: Path, root: MediaRoot) -> str | None:
-    """Compared both as written and as they lead: the root may be a link, or be reached through one."""
-    written = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links below the root
+    """`path` below the root; None where it is outside.
+
+    Compared as written, then with links followed: the root may be a link, or lie behind one.
+    """
+    written = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve() would follow links below the root
     for folder, outer in ((written, root.path), (written.resolve(), root.path.resolve())):
         if folder.is_relative_to(outer):
             below = folder.relative_to(outer).as_posix()
@@ -244,7 +253,7 @@ def _bar(root: MediaRoot, request: ImportRequest) -> Iterator[OnFile]:
 
         def on_file(report: ImportReport) -> None:
             progress.update(task, completed=report.looked_at)
-            if report.looked_at >= total:  # what is logged at the end belongs on a line of its own
+            if report.looked_at >= total:  # so that what is logged next begins a line
                 progress.stop()
 
         yield on_file

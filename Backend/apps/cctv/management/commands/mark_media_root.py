@@ -1,4 +1,4 @@
-"""`manage.py mark_media_root`: say that MEDIA_ROOT is the right folder, with its disk mounted."""
+"""`manage.py mark_media_root`: confirm that MEDIA_ROOT is the right folder, with its disk mounted."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from apps.cctv.wiring import media_root
 
 class Command(BaseCommand):
     help = (
-        "Write the marker file into MEDIA_ROOT. Without the marker the disk is taken for not mounted: nothing is "
-        "imported and nothing is deleted. Exit status: 0 marked or marked already, 1 refused, 2 bad usage."
+        "Write the marker file into MEDIA_ROOT. Without it the disk counts as not mounted, and nothing is imported "
+        "or deleted. Exit status: 0 marked or marked already, 1 refused, 2 bad usage."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--yes", action="store_true", help="although the folder is empty and recordings are known")
+        parser.add_argument(
+            "--yes", action="store_true", help="also where the folder is empty although recordings are known"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

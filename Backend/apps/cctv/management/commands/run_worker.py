@@ -1,4 +1,4 @@
-"""`manage.py run_worker`: upload what is due and run the periodic jobs."""
+"""`manage.py run_worker`: upload transfers that are due, and run the periodic jobs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured
 from apps.cctv.services.disk_reserve import retry_making_room
 from apps.cctv.worker import run_worker
+from config.bounds import WORKER_UPLOADS_MOST
 
 
 class Command(BaseCommand):
     help = "Uploads transfers that are due and runs the periodic jobs, until SIGTERM. Run as many as you like."
-    # The checks load every page and URL, which a worker has no use for.
+    # Django's checks load every page and URL, which a worker does not need.
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,15 +28,17 @@ class Command(BaseCommand):
             metavar="N",
             help="how many files upload at once (default: %(default)s)",
         )
-        parser.add_argument("--site", metavar="NAME", help="take this site's transfers only (default: every site's)")
-        parser.add_argument("--until-idle", action="store_true", help="end when nothing is left to upload")
+        parser.add_argument(
+            "--site", metavar="NAME", help="upload only transfers of this site (default: of every site)"
+        )
+        parser.add_argument("--until-idle", action="store_true", help="exit when nothing is left to upload")
         parser.add_argument("--no-periodic", action="store_true", help="run no sweep and no cleanup")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not 1 <= options["uploads"] <= 64:  # noqa: PLR2004 - the bounds of COLDREEL_WORKER_UPLOADS
-            raise CommandError("--uploads: a whole number from 1 to 64 is wanted.", returncode=2)
+        if not 1 <= options["uploads"] <= WORKER_UPLOADS_MOST:
+            raise CommandError(f"--uploads: expected a whole number from 1 to {WORKER_UPLOADS_MOST}.", returncode=2)
         try:
-            # On a full disk even a worker's start needs room, and its cleanup is what makes more.
+            # On a full disk the start of a worker needs room too, and only its cleanup makes more.
             retry_making_room(lambda: _run(options))
         except (NotConfigured, InstallationUnknown) as error:
             raise CommandError(error.detail) from error

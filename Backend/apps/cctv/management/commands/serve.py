@@ -1,4 +1,4 @@
-"""`manage.py serve`: the web server and a worker, set up and kept running."""
+"""`manage.py serve`: sets up the database, then keeps the web server and a worker running."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from config.listening import listen
+from config.listening import add_address_options, listen
 from config.supervisor import AlreadyServed, Child, Supervisor, lock_home
 
 
@@ -18,17 +18,18 @@ class Command(BaseCommand):
     help = "Migrate, then run the web server and a worker until SIGTERM or Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"), help="address to listen on")
-        parser.add_argument("--port", type=int, default=os.environ.get("PORT", "8000"), help="web port (PORT)")
+        add_address_options(parser)
         parser.add_argument("--no-worker", action="store_true", help="the web server alone")
 
     def handle(self, *, host: str, port: int, no_worker: bool, **options: Any) -> None:
+        # Before all else, so that a port in use is told before anything is migrated or started.
         listener = listen(host, port)
         settings.COLDREEL_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             lock_home(settings.COLDREEL_HOME)
         except AlreadyServed as refusal:
             raise CommandError(str(refusal)) from refusal
+        # Only one process may migrate: the lock of the home, taken above, sees to that on this machine.
         call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
         manage = str(settings.BASE_DIR / "manage.py")
