@@ -4,7 +4,7 @@
 |---|---|
 | `site` | who may enter, the menu, the front page |
 | `config` | the admin site, made known to Django |
-| `front_page` | the numbers of the front page |
+| `front_page` | what the front page shows, in words |
 | `base` | what all pages share: permissions that come from the role |
 | `actions` | the pages that ask before an action of `apps.cctv.actions` is carried out |
 | `places` | sites, cameras, grants |

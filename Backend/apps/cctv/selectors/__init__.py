@@ -9,4 +9,5 @@
 | `transfers` | lists of transfers, one transfer, counts by status |
 | `recordings` | lists of recordings, one recording, sums |
 | `places` | sites and cameras |
+| `overview` | the numbers, rows and worries behind every overview |
 """
