@@ -27,27 +27,27 @@ demo: setup ## the guided tour, no account needed (ARGS=--once ends by itself)
 run: setup ## serve with the settings from the environment (and Backend/.env)
 	@$(IN_BACKEND) exec "$(PY)" manage.py serve $(ARGS)
 
-test: setup-dev system-packages ## run the whole test suite
+test: setup-dev system-packages ## run the whole test suite (ARGS="tests/unit/test_naming.py -q": one file)
 	@$(IN_BACKEND) "$(PY)" -m tests.run_all $(ARGS)
 
 promises: setup-dev ## break each promise once and see its test go red
 	@$(IN_BACKEND) "$(PY)" -m tests.promises $(ARGS)
 
-check: setup-dev lint types imports migrations deploy-check test ## what CI runs
+check: setup-dev lint types imports migrations deploy-check test ## everything that CI runs, tests included
 
 lint: setup-dev ## format and lint
 	@$(IN_BACKEND) "$(VENV)/bin/ruff" format --check . ../tools && "$(VENV)/bin/ruff" check . ../tools
 
-types: setup-dev ## strict types
+types: setup-dev ## strict types (mypy)
 	@$(IN_BACKEND) "$(VENV)/bin/mypy" .
 
-imports: setup-dev ## import rules
+imports: setup-dev ## import rules (import-linter)
 	@$(IN_BACKEND) "$(VENV)/bin/lint-imports"
 
-migrations: setup-dev ## migrations complete
+migrations: setup-dev ## whether a migration is missing
 	@$(IN_BACKEND) "$(PY)" manage.py makemigrations --check --dry-run
 
-deploy-check: setup-dev ## Django's own check for production
+deploy-check: setup-dev ## Django's check for production
 	@$(IN_BACKEND) DJANGO_HTTPS=True COLDREEL_TRUSTED_PROXIES=1 "$(PY)" manage.py check --deploy --fail-level WARNING
 
 contract: setup-dev ## the store contract suite (COLDREEL_CONTRACT_ENDPOINT, COLDREEL_CONTRACT_BUCKET: your own bucket)
@@ -56,13 +56,13 @@ contract: setup-dev ## the store contract suite (COLDREEL_CONTRACT_ENDPOINT, COL
 soak: setup-dev ## two workers under random kills for SECONDS_TO_SOAK=600 at the default timings
 	@$(IN_BACKEND) "$(PY)" -m benchmarks.soak --seconds $(SECONDS_TO_SOAK) $(ARGS)
 
-torture: setup-dev system-packages ## hours of attempts to break it (ARGS="--only soak", ARGS=--write)
+torture: setup-dev system-packages ## long runs that try to break it (ARGS="--only soak", ARGS=--write)
 	@$(IN_BACKEND) "$(PY)" -m tests.torture $(ARGS)
 
 bench: setup-dev ## the benchmarks, side by side with the peers
 	@$(IN_BACKEND) "$(PY)" -m benchmarks $(ARGS)
 
-lock: setup-dev ## write the lock files anew from pyproject.toml (by the uv that they name)
+lock: setup-dev ## write the lock files again from pyproject.toml (with the uv that they name)
 	@$(IN_BACKEND) for group in "requirements.txt" "requirements-dev.txt --group dev"; do \
 	  "$(VENV)/bin/uv" pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.11 pyproject.toml -o $$group; done

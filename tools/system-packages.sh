@@ -15,4 +15,4 @@ if command -v apt-get >/dev/null && "${as_root[@]}" true 2>/dev/null; then
   "${as_root[@]}" apt-get update -qq >&2 || true
   "${as_root[@]}" env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null && exit 0
 fi
-echo "Not there: ${missing[*]}. The tests that need them are skipped (apt-get install ${missing[*]})." >&2
+echo "Not installed: ${missing[*]}. The tests that need them are skipped (apt-get install ${missing[*]})." >&2

@@ -10,6 +10,7 @@ import pytest
 from docs.reference import PAGES
 from offload.errors import Reason
 from offload.reasons import MEANING
+from tests.meta.prose import pages
 
 BACKEND = Path(__file__).resolve().parents[2]
 REF = BACKEND / "docs" / "ref"
@@ -62,3 +63,20 @@ def test_links_between_documents_lead_somewhere():
 
     assert links
     assert [f"{page.name}: {target}" for page, target in links if not (page.parent / target).exists()] == []
+
+
+UNCLEAR = r"\b(somebody|nobody|anybody|someone|anyone|whoever)\b|\b(is|are) wanted\b|\bmakes? no sense\b|, say\b"
+
+
+def test_documents_use_plain_words():
+    """The words that hide who acts or what is expected. What a page means is for its reader to judge."""
+    found = [
+        f"{page.relative_to(BACKEND.parent)}:{number}: “{word[0]}”: say who, or what is expected"
+        for page in pages()
+        if page.name not in {"BENCHMARKS.md", "reasons.md", "commands.md"}  # made from code
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+        for word in [re.search(UNCLEAR, line, re.IGNORECASE)]
+        if word
+    ]
+
+    assert not found, "\n".join(found)
