@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import urllib.request
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Self
 
 from tests.acceptance.installation import BACKEND, MIB, Clip, Installation, Running
+from tests.acceptance.web_server import answers, descendants, free_port
 
 LARGE_BYTES = 8 * MIB + 1
 
@@ -162,18 +160,18 @@ def test_line_that_is_down_for_a_while_costs_nothing(installation: Installation)
 def test_web_worker_and_bucket_killed_together_go_on_together(own_installation: Installation) -> None:
     installation = own_installation
     clips = installation.add([LARGE_BYTES, LARGE_BYTES, 200_000])
-    port = _free_port()
+    port = free_port()
     installation.emulator.set_rate(4)
     with _Serve(installation, port) as served:
-        installation.until(lambda: half_way(installation, clips[0]) and _answers(port), "web server and half an upload")
+        installation.until(lambda: half_way(installation, clips[0]) and answers(port), "web server and half an upload")
         installation.emulator.kill()
         served.kill()
-    assert not _answers(port)
+    assert not answers(port)
 
     installation.emulator.start()
     installation.emulator.set_rate(0)
     with _Serve(installation, port):
-        installation.until(lambda: _answers(port), "the web server")
+        installation.until(lambda: answers(port), "the web server")
         installation.until(lambda: installation.statuses() == {"cleanup_pending": 3}, "all uploads")
     installation.check_uploaded(clips)
     installation.check_nothing_sent_again(clips)
@@ -198,30 +196,8 @@ class _Serve:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to all of them."""
-        for pid in [self._process.pid, *_descendants(self._process.pid)]:
+        """SIGKILL to the server and all processes that it started."""
+        for pid in [self._process.pid, *descendants(self._process.pid)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, tasks.read_text().split()):
-            found += [child, *_descendants(child)]
-    return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v0/openapi.json", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -33,6 +33,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def answers(port: int) -> bool:
+    """Whether Coldreel's web server answers on that port."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v0/openapi.json", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:  # an error status is one as well (HTTPError)
+        return False
+
+
 def descendants(pid: int) -> list[int]:
     found = []
     for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -106,10 +115,7 @@ class WebServer:
         return f"http://127.0.0.1:{self.port}"
 
     def answers(self) -> bool:
-        try:
-            return self.status_of("/api/v0/openapi.json") == 200
-        except OSError:
-            return False
+        return answers(self.port)
 
     def status_of(self, path: str, *, timeout_seconds: float = 5, headers: Mapping[str, str] | None = None) -> int:
         request = urllib.request.Request(self.url + path, headers=dict(headers or {}))

@@ -42,6 +42,13 @@ def send_last(
     return bench.store.send(uri, spec, BytesBody(data[offset:]), offset_bytes=offset, crc32c=whole)
 
 
+def begun(bench: Bench, size_bytes: int) -> tuple[bytes, ObjectSpec, str]:
+    """A session for a new object of that size: its bytes, what was asked for, and the session's URI."""
+    data = noise(size_bytes)
+    spec = bench.spec("clip.mp4", size_bytes)
+    return data, spec, bench.store.start_session(spec)
+
+
 def test_session_without_bytes_has_committed_nothing(bench: Bench) -> None:
     spec = bench.spec("clip.mp4", 3 * QUANTUM)
     uri = bench.store.start_session(spec)
@@ -58,9 +65,7 @@ def test_session_alone_makes_no_object(bench: Bench) -> None:
 
 
 def test_chunks_add_up_to_the_object(bench: Bench) -> None:
-    data = noise(3 * QUANTUM + 1234)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, 3 * QUANTUM + 1234)
     first = bench.store.send(uri, spec, BytesBody(data[:QUANTUM]), offset_bytes=0)
     assert (first.committed_bytes, first.finished) == (QUANTUM, None)
     second = bench.store.send(uri, spec, BytesBody(data[QUANTUM : 3 * QUANTUM]), offset_bytes=QUANTUM)
@@ -112,9 +117,7 @@ def test_storage_class_is_the_one_asked_for(bench: Bench) -> None:
 
 
 def test_status_tells_exactly_what_is_committed(bench: Bench) -> None:
-    data = noise(3 * QUANTUM)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, 3 * QUANTUM)
     bench.store.send(uri, spec, BytesBody(data[: 2 * QUANTUM]), offset_bytes=0)
     assert bench.store.session_status(uri, spec).committed_bytes == 2 * QUANTUM
 
@@ -129,9 +132,7 @@ def test_asking_never_finishes_an_upload(bench: Bench) -> None:
 
 
 def test_another_process_resumes_where_the_first_one_stopped(bench: Bench) -> None:
-    data = noise(2 * QUANTUM + 5)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, 2 * QUANTUM + 5)
     bench.store.send(uri, spec, BytesBody(data[:QUANTUM]), offset_bytes=0)
     second = bench.another_store()
     committed = second.session_status(uri, spec).committed_bytes
@@ -143,9 +144,7 @@ def test_another_process_resumes_where_the_first_one_stopped(bench: Bench) -> No
 
 
 def test_status_of_a_finished_session_is_the_object(bench: Bench) -> None:
-    data = noise(QUANTUM + 9)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, QUANTUM + 9)
     finished = send_last(bench, uri, spec, data).finished
     status = bench.store.session_status(uri, spec)
     assert status.finished == finished
@@ -153,9 +152,7 @@ def test_status_of_a_finished_session_is_the_object(bench: Bench) -> None:
 
 
 def test_wrong_checksum_is_refused_and_leaves_no_object(bench: Bench) -> None:
-    data = noise(2 * QUANTUM)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, 2 * QUANTUM)
     bench.store.send(uri, spec, BytesBody(data[:QUANTUM]), offset_bytes=0)
     with pytest.raises(ChecksumRefused):
         send_last(bench, uri, spec, data, QUANTUM, crc=crc_of(data) ^ 1)
@@ -164,9 +161,7 @@ def test_wrong_checksum_is_refused_and_leaves_no_object(bench: Bench) -> None:
 
 
 def test_byte_turned_over_on_the_way_is_refused(controlled: ControlledBench) -> None:
-    data = noise(QUANTUM + 3)
-    spec = controlled.spec("clip.mp4", len(data))
-    uri = controlled.store.start_session(spec)
+    data, spec, uri = begun(controlled, QUANTUM + 3)
     controlled.flip_byte(small=False)
     with pytest.raises(ChecksumRefused):
         send_last(controlled, uri, spec, data)
@@ -185,9 +180,7 @@ def test_session_over_a_living_object_is_refused(bench: Bench) -> None:
 
 
 def test_object_that_appears_meanwhile_is_not_overwritten(bench: Bench) -> None:
-    data = noise(QUANTUM + 7)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, QUANTUM + 7)
     other = bench.upload("clip.mp4", b"somebody was faster")
     with pytest.raises(PreconditionFailed):
         send_last(bench, uri, spec, data)
@@ -226,9 +219,7 @@ def test_session_can_be_cancelled_twice(bench: Bench) -> None:
 
 
 def test_cancelling_after_the_end_leaves_the_object(bench: Bench) -> None:
-    data = noise(100)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, 100)
     finished = send_last(bench, uri, spec, data).finished
     bench.store.cancel_session(uri)
     assert bench.store.get(bench.bucket, spec.name) == finished
@@ -246,9 +237,7 @@ def test_session_of_a_week_ago_is_gone(controlled: ControlledBench) -> None:
 
 
 def test_session_of_six_days_ago_goes_on(controlled: ControlledBench) -> None:
-    data = noise(2 * QUANTUM)
-    spec = controlled.spec("clip.mp4", len(data))
-    uri = controlled.store.start_session(spec)
+    data, spec, uri = begun(controlled, 2 * QUANTUM)
     controlled.store.send(uri, spec, BytesBody(data[:QUANTUM]), offset_bytes=0)
     controlled.pass_days(6)
     assert controlled.store.session_status(uri, spec).committed_bytes == QUANTUM
@@ -256,9 +245,7 @@ def test_session_of_six_days_ago_goes_on(controlled: ControlledBench) -> None:
 
 
 def test_chunk_committed_in_part_says_so_and_is_continued(controlled: ControlledBench) -> None:
-    data = noise(4 * QUANTUM + 3)
-    spec = controlled.spec("clip.mp4", len(data))
-    uri = controlled.store.start_session(spec)
+    data, spec, uri = begun(controlled, 4 * QUANTUM + 3)
     controlled.commit_only(QUANTUM)
     status = controlled.store.send(uri, spec, BytesBody(data[: 3 * QUANTUM]), offset_bytes=0)
     assert status.committed_bytes == QUANTUM
@@ -269,18 +256,14 @@ def test_chunk_committed_in_part_says_so_and_is_continued(controlled: Controlled
 
 
 def test_chunk_of_which_nothing_was_committed_is_sent_again(controlled: ControlledBench) -> None:
-    data = noise(2 * QUANTUM)
-    spec = controlled.spec("clip.mp4", len(data))
-    uri = controlled.store.start_session(spec)
+    data, spec, uri = begun(controlled, 2 * QUANTUM)
     controlled.commit_only(0)
     assert controlled.store.send(uri, spec, BytesBody(data[:QUANTUM]), offset_bytes=0).committed_bytes == 0
     assert send_last(controlled, uri, spec, data).finished is not None
 
 
 def test_cut_connection_leaves_whole_quanta_and_is_resumed(controlled: ControlledBench) -> None:
-    data = noise(2 * LONG + 77)
-    spec = controlled.spec("clip.mp4", len(data))
-    uri = controlled.store.start_session(spec)
+    data, spec, uri = begun(controlled, 2 * LONG + 77)
     controlled.cut_after(LONG + QUANTUM + 1000)
     with pytest.raises(LineDown):
         controlled.store.send(uri, spec, BytesBody(data[: 2 * LONG]), offset_bytes=0)
@@ -292,9 +275,7 @@ def test_cut_connection_leaves_whole_quanta_and_is_resumed(controlled: Controlle
 
 
 def test_session_with_every_byte_is_not_finished_by_asking(controlled: ControlledBench) -> None:
-    data = noise(4 * QUANTUM)
-    spec = controlled.spec("clip.mp4", len(data))
-    uri = controlled.store.start_session(spec)
+    data, spec, uri = begun(controlled, 4 * QUANTUM)
     controlled.commit_only(len(data), last=True)
     assert send_last(controlled, uri, spec, data) == SessionStatus(len(data), None)
     assert controlled.store.session_status(uri, spec) == SessionStatus(len(data), None)
@@ -307,9 +288,7 @@ def test_session_with_every_byte_is_not_finished_by_asking(controlled: Controlle
 @pytest.mark.parametrize("odd", [1, QUANTUM - 1, QUANTUM + 1, 2 * QUANTUM - 5])
 def test_any_committed_offset_is_told_and_continued(controlled: ControlledBench, odd: int) -> None:
     """The next chunk goes from it to a multiple of 256 KiB."""
-    data = noise(5 * QUANTUM + 3)
-    spec = controlled.spec("clip.mp4", len(data))
-    uri = controlled.store.start_session(spec)
+    data, spec, uri = begun(controlled, 5 * QUANTUM + 3)
     controlled.commit_exactly(odd)
     sent = controlled.store.send(uri, spec, BytesBody(data[: 2 * QUANTUM]), offset_bytes=0)
     assert sent == controlled.store.session_status(uri, spec) == SessionStatus(odd, None)
@@ -321,9 +300,7 @@ def test_any_committed_offset_is_told_and_continued(controlled: ControlledBench,
 
 
 def test_lost_answer_to_a_chunk_is_learned_by_asking(controlled: ControlledBench) -> None:
-    data = noise(LONG + 1)
-    spec = controlled.spec("clip.mp4", len(data))
-    uri = controlled.store.start_session(spec)
+    data, spec, uri = begun(controlled, LONG + 1)
     controlled.lose_next_answer(last=False)
     with pytest.raises(LineDown):
         controlled.store.send(uri, spec, BytesBody(data[:LONG]), offset_bytes=0)
@@ -331,9 +308,7 @@ def test_lost_answer_to_a_chunk_is_learned_by_asking(controlled: ControlledBench
 
 
 def test_lost_answer_to_the_last_chunk_is_found(controlled: ControlledBench) -> None:
-    data = noise(LONG + 5)
-    spec = controlled.spec("clip.mp4", len(data))
-    uri = controlled.store.start_session(spec)
+    data, spec, uri = begun(controlled, LONG + 5)
     controlled.lose_next_answer(last=True)
     with pytest.raises(LineDown):
         send_last(controlled, uri, spec, data)
@@ -343,18 +318,14 @@ def test_lost_answer_to_the_last_chunk_is_found(controlled: ControlledBench) -> 
 
 
 def test_chunk_beyond_what_is_committed_is_for_another_try(bench: Bench) -> None:
-    data = noise(4 * QUANTUM)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, 4 * QUANTUM)
     with pytest.raises(TryAgain):
         bench.store.send(uri, spec, BytesBody(data[:QUANTUM]), offset_bytes=2 * QUANTUM)
     assert bench.store.session_status(uri, spec).committed_bytes == 0
 
 
 def test_chunk_that_the_bucket_has_already_adds_nothing(bench: Bench) -> None:
-    data = noise(3 * QUANTUM)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, 3 * QUANTUM)
     bench.store.send(uri, spec, BytesBody(data[:QUANTUM]), offset_bytes=0)
     again = bench.store.send(uri, spec, BytesBody(data[:QUANTUM]), offset_bytes=0)
     assert again.committed_bytes == QUANTUM
@@ -399,9 +370,7 @@ def stop_after(calls: int, error: OffloadError) -> Callable[[], None]:
 
 
 def test_stopped_sender_leaves_a_session_that_can_be_resumed(bench: Bench) -> None:
-    data = noise(64 * QUANTUM + 11)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, 64 * QUANTUM + 11)
     body = BytesBody(data[: 64 * QUANTUM])
     with pytest.raises(Stopped):
         bench.store.send(uri, spec, body, offset_bytes=0, abort=stop_after(3, Stopped("stop")))
@@ -413,9 +382,7 @@ def test_stopped_sender_leaves_a_session_that_can_be_resumed(bench: Bench) -> No
 
 
 def test_file_that_shrank_under_way_becomes_no_object(bench: Bench) -> None:
-    data = noise(4 * QUANTUM)
-    spec = bench.spec("clip.mp4", len(data))
-    uri = bench.store.start_session(spec)
+    data, spec, uri = begun(bench, 4 * QUANTUM)
     body = BytesBody(data, fail_after_bytes=2 * QUANTUM + 100, error=FileChanged("it shrank"))
     with pytest.raises(FileChanged):
         bench.store.send(uri, spec, body, offset_bytes=0, crc32c=crc_of(data))
@@ -440,9 +407,7 @@ def test_busy_bucket_is_tried_again_when_it_says(controlled: ControlledBench, ca
 
 
 def test_session_uri_is_in_no_error(wired: EmulatorBench) -> None:
-    data = noise(QUANTUM)
-    spec = wired.spec("clip.mp4", len(data))
-    uri = wired.store.start_session(spec)
+    data, spec, uri = begun(wired, QUANTUM)
     key = uri.rpartition("upload_id=")[2]
     assert len(key) > 20
     texts: list[str] = []

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from datetime import timedelta
 
 import jwt
 import pytest
 from django.conf import settings as django_settings
-from django.db import connections
 from django.db.models import F
 from django.utils import timezone
 from ninja_jwt.tokens import AccessToken, RefreshToken
@@ -19,6 +17,7 @@ from apps.users.models import LoginFailures, Role, TokenFamily, User
 from apps.users.tokens import tokens_issue
 from tests.conftest import PASSWORD
 from tests.integration.api.conftest import Api
+from tests.threads import all_at_once
 
 PROTECTED = "/recordings/"
 
@@ -220,18 +219,8 @@ def test_refreshing_leaves_one_row_for_each_sign_in_and_none_of_those_that_ran_o
 @pytest.mark.django_db(transaction=True)
 def test_of_two_uses_of_a_refresh_token_at_once_one_wins(admin_user):
     pair = tokens_issue(admin_user)
-    ready, statuses = threading.Barrier(4), []
 
-    def refresh() -> None:
-        ready.wait()
-        statuses.append(Api().post("/token/refresh/", {"refresh": pair.refresh}).status_code)
-        connections.close_all()
-
-    threads = [threading.Thread(target=refresh) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    statuses = all_at_once(4, lambda: Api().post("/token/refresh/", {"refresh": pair.refresh}).status_code)
 
     assert sorted(statuses) == [200, 401, 401, 401]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import uuid
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from apps.cctv.leasing.leases import renew
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch, TransferEvent
@@ -26,6 +25,7 @@ from offload.errors import LeaseLost, Reason
 from offload.source import MediaRoot
 from offload.states import State
 from tests.integration.db import rows
+from tests.threads import all_at_once
 
 
 @pytest.fixture
@@ -409,21 +409,8 @@ def test_1500_failed_transfers_are_started_again_in_few_statements(ask, camera, 
 @pytest.mark.django_db(transaction=True)
 def test_two_requests_at_the_same_moment_start_each_recording_once(ask, camera, media_root, now):
     make_many(camera, media_root, 300, now)
-    ready = threading.Barrier(2)
-    reports: list[RequestReport] = []
 
-    def request() -> None:
-        try:
-            ready.wait()
-            reports.append(ask())
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=request) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    reports = all_at_once(2, ask)
 
     assert [report.total_recordings for report in reports] == [300, 300]
     assert sum(report.initiated_transfers for report in reports) == 300

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,17 +16,12 @@ from apps.cctv.services.alarms import alarm_raise
 from apps.cctv.services.disk_reserve import Reserve
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.wiring import service_settings
-from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.disk import DiskGuard
-from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
-from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import Reason
-from offload.source import MediaRoot
 from offload.testing import FakeClock, MemoryStore
-from offload.uploader import UploadSettings
 from tests.integration.db import rows
+from tests.worker_tools import worker_tools
 
 MIB = 2**20
 SIZE = 4 * MIB
@@ -44,18 +38,8 @@ def tools(disk, clock, bucket):
     (disk.path / "media").mkdir()
     (disk.path / "media" / ".coldreel-media-root").touch()
     timings = replace(wiring.timings(), poll_seconds=0.01)
-    return Tools(
-        store=MemoryStore(buckets=[bucket], clock=clock),
-        root=MediaRoot(disk.path / "media"),
-        clock=clock,
-        random=lambda: 0.5,
-        settings=replace(service_settings(), timings=timings),
-        upload_settings=UploadSettings(),
-        breaker=CircuitBreaker(clock, timings.backoff, lambda: 0.5, tripped=False),
-        bandwidth=Bandwidth(clock),
-        group_commit=GroupCommit(clock=clock, wake=lambda: None, settings=service_settings()),
-        stopping=threading.Event(),
-    )
+    settings = replace(service_settings(), timings=timings)
+    return worker_tools(MemoryStore(buckets=[bucket], clock=clock), disk.path / "media", clock, settings=settings)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from django.core.management import call_command
 
 from gcs_emulator.process import EmulatorProcess
+from tests.terminal import manage_on_terminal
 
 pytestmark = pytest.mark.acceptance
 
@@ -190,30 +190,9 @@ def test_bad_usage_ends_with_status_2(place: dict[str, str]) -> None:
 
 
 def test_a_terminal_gets_a_table(place: dict[str, str]) -> None:
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "doctor"],
-        cwd=BACKEND,
-        env={**place, "TERM": "xterm-256color"},
-        stdin=slave,
-        stdout=slave,
-        stderr=subprocess.PIPE,
-    )
-    os.close(slave)
-    shown = b""
-    while piece := _read(master):
-        shown += piece
-    _, errors = process.communicate(timeout=60)
-    os.close(master)
+    status, shown, errors = manage_on_terminal({**place, "TERM": "xterm-256color"}, "doctor")
 
-    assert process.returncode == 1, errors
+    assert status == 1, errors
     assert b"\x1b[" in shown
     assert "→".encode() in shown
     assert b"Problems: 1, " in shown
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65_536)
-    except OSError:  # Linux's way to say that the other end is closed
-        return b""

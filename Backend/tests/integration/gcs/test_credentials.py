@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -25,6 +24,7 @@ from offload.store import ObjectSpec, SessionStatus
 from tests.integration.gcs.conftest import QUANTUM, Bytes, crc32c
 from tests.integration.gcs.keys import write_key
 from tests.integration.gcs.scripted_server import Connection, ScriptedServer, header
+from tests.threads import all_at_once
 
 SPEC = ObjectSpec("some-bucket", "clip.mp4", 4, "video/mp4", {})
 DESCRIBED = json.dumps(
@@ -152,17 +152,8 @@ def test_credentials_that_stay_refused_are_for_a_person(identity: Identity, serv
 
 def test_one_of_many_threads_fetches_the_next_token(identity: Identity, service: TokenService) -> None:
     refused = identity.headers()
-    renewed: list[object] = []
-
-    def renew() -> None:
-        renewed.append(identity.renewed_headers(refused))
-
-    threads = [threading.Thread(target=renew) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {one["authorization"] for one in renewed} == {"Bearer token-2"}  # type: ignore[index]
+    renewed = all_at_once(20, lambda: identity.renewed_headers(refused))
+    assert {one["authorization"] for one in renewed} == {"Bearer token-2"}
     assert len(service.asked) == 2
 
 

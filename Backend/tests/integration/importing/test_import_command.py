@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,8 @@ from apps.cctv.models import Camera, Recording, Site
 from apps.cctv.units import human_size
 from tests.footage import make_clip, make_unfinished_clip
 from tests.integration.importing.conftest import TEMPLATE, Outcome
+from tests.terminal import manage_on_terminal
+from tests.threads import all_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -247,20 +247,8 @@ def manage(environment: dict[str, str], *arguments: str) -> subprocess.Completed
 def test_two_processes_at_once_register_each_file_once(tmp_path: Path, shell: dict[str, str]) -> None:
     for minute in range(30):
         make_clip(tmp_path / f"footage/Gate/2026-11-22/12-{minute:02}-00.mp4", seconds=1)
-    results: list[subprocess.CompletedProcess[str]] = []
-
-    def run() -> None:
-        results.append(
-            manage(
-                shell, "import_recordings", shell["MEDIA_ROOT"], "--template", TEMPLATE, "--create-cameras", "--json"
-            )
-        )
-
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    command = ("import_recordings", shell["MEDIA_ROOT"], "--template", TEMPLATE, "--create-cameras", "--json")
+    results = all_at_once(2, lambda: manage(shell, *command))
 
     reports = [Outcome(result.returncode, result.stdout).json for result in results]
     assert [result.returncode for result in results] == [0, 0]
@@ -271,29 +259,10 @@ def test_two_processes_at_once_register_each_file_once(tmp_path: Path, shell: di
 @pytest.mark.acceptance
 def test_a_terminal_gets_a_bar_and_then_the_summary(tmp_path: Path, shell: dict[str, str]) -> None:
     make_clip(tmp_path / "footage/a.mp4")
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "import_recordings", shell["MEDIA_ROOT"], "--camera", "Gate", "--create-cameras"],
-        cwd=BACKEND,
-        env={**shell, "TERM": "xterm", "COLUMNS": "100"},
-        stdin=slave,
-        stdout=slave,
-        stderr=subprocess.PIPE,
-    )
-    os.close(slave)
-    shown = b""
-    while piece := _read(master):
-        shown += piece
-    _, errors = process.communicate(timeout=60)
-    os.close(master)
+    environment = {**shell, "TERM": "xterm", "COLUMNS": "100"}
+    command = ("import_recordings", shell["MEDIA_ROOT"], "--camera", "Gate", "--create-cameras")
+    status, shown, errors = manage_on_terminal(environment, *command)
 
-    assert process.returncode == 0, errors
+    assert status == 0, errors
     assert b"Looking at files" in shown
     assert b"1 recording registered" in shown
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65_536)
-    except OSError:  # Linux's way to say that the other end is closed
-        return b""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from offload.clock import SystemClock
 from offload.errors import FileProblem, Reason
 from tests.footage import make_clip, make_unfinished_clip
 from tests.integration.importing.conftest import Import
+from tests.threads import all_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -75,19 +75,7 @@ def test_a_run_that_was_interrupted_goes_on(media_root: Path, run_import: Import
 def test_two_runs_at_once_register_each_file_once(media_root: Path, run_import: Import) -> None:
     for minute in range(40):
         make_clip(media_root / f"Gate/2026-11-22/12-{minute:02}-00.mp4", seconds=1)
-    reports = []
-    start = threading.Barrier(3)
-
-    def run() -> None:
-        start.wait()
-        reports.append(run_import())
-        connection.close()
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    reports = all_at_once(3, run_import)
 
     assert Recording.objects.count() == 40
     assert Camera.objects.count() == 1

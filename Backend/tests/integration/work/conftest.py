@@ -7,6 +7,7 @@
 | `bandwidth` | the limits of the sites, read by a running thread |
 | `batch` | a batch of two at a time, asked for at `rows.NOW` |
 | `make_transfer(name=…, size_bytes=…, **columns)` | a recording with a file below `media_root` and its pending transfer |
+| `impatient` | connections to the database that give up at once |
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from apps.cctv.models import GCPVideoTransfer, TransferBatch
 from apps.cctv.wiring import service_settings
@@ -60,6 +62,15 @@ def make_transfer(make_recording: MakeRecording, batch: TransferBatch, bucket: s
         return rows.transfer(columns.pop("status", rows.State.PENDING), of=recording, **columns)
 
     return make
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Connections that give up at once instead of after 30 s."""
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.01)
+    connection.close()
+    yield
+    connection.close()
 
 
 def written_at_once(clock: Clock) -> GroupCommit:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connections
 
 from apps.cctv.models import Alarm
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.errors import Reason
 from tests.integration.db.rows import NOW
+from tests.threads import all_at_once
 
 FOOTAGE = Subject(SubjectKind.BUCKET, "footage")
 
@@ -51,16 +50,5 @@ def test_cleared_alarm_may_be_raised_anew() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_alarm_raised_by_many_at_once_is_one_alarm() -> None:
-    new: list[bool] = []
-
-    def work() -> None:
-        new.append(raised())
-        connections.close_all()
-
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(new) == 6
+    assert len(all_at_once(6, raised)) == 6
     assert Alarm.objects.filter(cleared_at=None).count() == 1

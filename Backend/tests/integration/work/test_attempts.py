@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,18 +20,18 @@ from apps.cctv.leasing.recovery import expire_leases
 from apps.cctv.models import Alarm, GCPVideoTransfer
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.upload_attempt import QueuedJournal, StoppableStore, Tools, UploadAttempt
 from offload.errors import LeaseLost, LineDown, Reason, StopAndTell, Stopped
 from offload.journal import Journal, StoredSession
 from offload.request_body import BufferedBody
-from offload.source import MediaRoot, SourceIdentity
+from offload.source import SourceIdentity
 from offload.states import State
 from offload.store import ObjectSpec, SessionStatus
 from offload.testing import FakeClock, MemoryJournal, MemoryStore
 from offload.uploader import UploadSettings
 from tests.integration.db import rows
 from tests.integration.work.conftest import MakeTransfer, written_at_once
+from tests.worker_tools import worker_tools
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,17 +46,14 @@ SETTINGS = UploadSettings(
 
 @pytest.fixture
 def tools(store: MemoryStore, clock: FakeClock, media_root: Path, bandwidth: Bandwidth) -> Tools:
-    return Tools(
-        store=store,
-        root=MediaRoot(media_root),
-        clock=clock,
-        random=lambda: 0.5,
+    return worker_tools(
+        store,
+        media_root,
+        clock,
         settings=replace(service_settings(), timings=TIMINGS),
         upload_settings=SETTINGS,
-        breaker=CircuitBreaker(clock, TIMINGS.backoff, lambda: 0.5, tripped=False),
         bandwidth=bandwidth,
         group_commit=written_at_once(clock),
-        stopping=threading.Event(),
     )
 
 
@@ -296,15 +292,6 @@ class _Busy(FakeClock):
     def close(self) -> None:
         self.unlock()
         self._other.close()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Connections that give up at once instead of after 30 s."""
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.01)
-    connection.close()
-    yield
-    connection.close()
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's one writer")

@@ -12,26 +12,24 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.cctv import wiring
 from apps.cctv.models import GCPVideoTransfer, Site, SiteLine
 from apps.cctv.services.bandwidth import LONGEST_QUEUE_SECONDS, QUEUE_SECONDS, limit_of, limits_in_force, line_take
-from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import CircuitBreaker
-from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
+from apps.cctv.worker.upload_attempt import UploadAttempt
 from offload.clock import SystemClock
 from offload.errors import LeaseLost
 from offload.pace import LATE_SECONDS, Pace, SharedPace, Stretch, Turn
-from offload.source import MediaRoot
 from offload.states import State
 from offload.store import Abort, never_abort
 from offload.testing import FakeClock, MemoryStore
 from offload.uploader import UploadSettings
 from tests.integration.db import rows
 from tests.integration.work.conftest import MakeTransfer, written_at_once
+from tests.threads import all_at_once
+from tests.worker_tools import worker_tools
 
 pytestmark = pytest.mark.django_db
 
@@ -133,19 +131,12 @@ def test_many_takers_at_once_get_stretches_that_never_overlap(limited: Site) -> 
     taken: list[Stretch] = []
 
     def taker() -> None:
-        try:
-            for _ in range(10):
-                stretch = line_take(site_id=limited.pk, wanted_seconds=0.5, clock=clock)
-                assert stretch is not None
-                taken.append(stretch)
-        finally:
-            connections.close_all()
+        for _ in range(10):
+            stretch = line_take(site_id=limited.pk, wanted_seconds=0.5, clock=clock)
+            assert stretch is not None
+            taken.append(stretch)
 
-    threads = [threading.Thread(target=taker) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(6, taker)
 
     assert len(taken) == 60
     taken.sort(key=lambda stretch: stretch.begins_at)
@@ -343,17 +334,13 @@ def test_lost_lease_ends_a_paced_upload_and_records_nothing(
     clock = SystemClock()
     transfer = make_transfer(size_bytes=32 * MB)
     set_limit(site, "64 kB/s")
-    tools = Tools(
-        store=store,
-        root=MediaRoot(media_root),
-        clock=clock,
-        random=lambda: 0.5,
-        settings=service_settings(),
+    tools = worker_tools(
+        store,
+        media_root,
+        clock,
         upload_settings=UploadSettings(settle_seconds=0),
-        breaker=CircuitBreaker(clock, wiring.timings().backoff, lambda: 0.5, tripped=False),
         bandwidth=bandwidth,
         group_commit=written_at_once(clock),
-        stopping=threading.Event(),
     )
     claim = rows.claim(now=clock.now())
     assert claim is not None

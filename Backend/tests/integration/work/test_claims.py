@@ -20,6 +20,7 @@ from offload.states import Move, State
 from tests.database_calls import DatabaseCalls
 from tests.integration.db import rows
 from tests.integration.db.rows import NOW
+from tests.threads import all_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -124,7 +125,7 @@ def test_claims_of_three_workers_at_once_never_exceed_the_batch() -> None:
     claimed: list[Claim] = []
     most = 0
 
-    def work() -> None:
+    def claim_many() -> None:
         nonlocal most
         for _ in range(30):
             found = claim()
@@ -132,13 +133,8 @@ def test_claims_of_three_workers_at_once_never_exceed_the_batch() -> None:
                 claimed.append(found)
             uploading = GCPVideoTransfer.objects.filter(transfer_status=State.UPLOADING).count()
             most = max(most, uploading)
-        connections.close_all()
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(3, claim_many)
 
     assert len(claimed) == most == 4
     assert len({found.transfer.pk for found in claimed}) == 4

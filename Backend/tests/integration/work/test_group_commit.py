@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import Any
 
@@ -213,15 +213,6 @@ def test_note_that_fails_is_raised_where_it_was_made(group_commit: GroupCommit, 
 
 
 # --- a busy database ---
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Connections that give up at once instead of after 30 s."""
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.01)
-    connection.close()
-    yield
-    connection.close()
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's one writer")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +9,7 @@ import pytest
 
 from apps.cctv.installation import FILE_NAME, InstallationUnknown, installation_id
 from tests.integration.db import rows
+from tests.threads import all_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -50,19 +50,7 @@ def test_damaged_file_is_refused(home: Path, content: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_processes_that_start_together_agree(home: Path) -> None:
-    from django.db import connections
-
-    found: list[str] = []
-
-    def ask() -> None:
-        found.append(installation_id())
-        connections.close_all()
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = all_at_once(8, installation_id)
     assert len(found) == 8
     assert len(set(found)) == 1
     assert [path.name for path in home.iterdir()] == [FILE_NAME]

@@ -17,17 +17,12 @@ from apps.cctv import wiring
 from apps.cctv.leasing import leases
 from apps.cctv.models import PeriodicJob, Site
 from apps.cctv.wiring import service_settings
-from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import CircuitBreaker
-from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.periodic import PERIODIC, Periodic, PeriodicThread, Worker
-from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import StopAndTell
-from offload.source import MediaRoot
 from offload.testing import FakeClock, MemoryStore
-from offload.uploader import UploadSettings
 from tests.integration.db.rows import NOW
 from tests.integration.work.outage import outage
+from tests.worker_tools import worker_tools
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bucket")]
 
@@ -35,18 +30,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bucket")]
 @pytest.fixture
 def worker(store: MemoryStore, clock: FakeClock, media_root: Path, tmp_path: Path) -> Worker:
     timings = replace(wiring.timings(), poll_seconds=0.01, cleanup_seconds=3600)
-    tools = Tools(
-        store=store,
-        root=MediaRoot(media_root),
-        clock=clock,
-        random=lambda: 0.5,
-        settings=replace(service_settings(), timings=timings),
-        upload_settings=UploadSettings(),
-        breaker=CircuitBreaker(clock, timings.backoff, lambda: 0.5, tripped=False),
-        bandwidth=Bandwidth(clock),
-        group_commit=GroupCommit(clock=clock, wake=lambda: None, settings=service_settings()),
-        stopping=threading.Event(),
-    )
+    tools = worker_tools(store, media_root, clock, settings=replace(service_settings(), timings=timings))
     return Worker(tools=tools, home=tmp_path, owner_id=uuid.uuid4(), site_id=None)
 
 

@@ -19,7 +19,6 @@ from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker import run_worker
 from apps.cctv.worker.bandwidth import Bandwidth
-from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.heartbeat import moving
 from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
 from apps.cctv.worker.upload_attempt import AttemptPace, Tools, UploadAttempt
@@ -33,6 +32,7 @@ from offload.testing import FakeClock, MemoryStore
 from offload.uploader import UploadSettings
 from tests.integration.db import rows
 from tests.integration.work.conftest import MakeTransfer, written_at_once
+from tests.worker_tools import worker_tools
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -138,18 +138,7 @@ def test_worker_ends_at_the_first_signal_although_a_thread_hangs(
 
 @pytest.fixture
 def tools(store: MemoryStore, clock: FakeClock, media_root: Path) -> Tools:
-    return Tools(
-        store=store,
-        root=MediaRoot(media_root),
-        clock=clock,
-        random=lambda: 0.5,
-        settings=service_settings(),
-        upload_settings=SETTINGS,
-        breaker=CircuitBreaker(clock, wiring.timings().backoff, lambda: 0.5, tripped=False),
-        bandwidth=Bandwidth(clock),
-        group_commit=written_at_once(clock),
-        stopping=threading.Event(),
-    )
+    return worker_tools(store, media_root, clock, upload_settings=SETTINGS, group_commit=written_at_once(clock))
 
 
 def attempts_of(tools: Tools, clock: FakeClock, count: int) -> list[UploadAttempt]:
