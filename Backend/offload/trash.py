@@ -16,11 +16,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from offload.delete_rights import needing_right
 from offload.errors import FileChanged, FileProblem, Reason
 from offload.linux import MOUNTS, rename_without_replacing
 from offload.places import Place, Places
 from offload.rename_back import Move, forget_note, has_note, rename_back
-from offload.rights import needing_right
 from offload.source import (
     TRASH_NAME,
     MediaRoot,

@@ -10,7 +10,7 @@ first use. What cannot be looked at (no bucket set, no database) is said, and st
 | `disk` | `COLDREEL_HOME`, the reserve, the media root and its marker |
 | `database` | the database: reachable, migrated, set up as the promises need it |
 | `bucket` | the bucket: rights, clock, lifecycle, retention |
-| `rights` | the right to delete recordings, tried with an empty file |
+| `delete_rights` | the right to delete recordings, tried with an empty file |
 | `sites` | time zones and bandwidth limits of the sites |
 | `workers` | workers and their periodic jobs |
 | `footage` | files that were never imported, recordings that were never asked for |
@@ -26,10 +26,10 @@ from django.db import connection
 
 from apps.cctv.doctor.bucket import bucket_findings, unknown_bucket_finding
 from apps.cctv.doctor.database import database_findings
+from apps.cctv.doctor.delete_rights import delete_rights_findings
 from apps.cctv.doctor.disk import home_findings, media_root_findings, private_findings, reserve_findings
 from apps.cctv.doctor.finding import Finding, Level, worst
 from apps.cctv.doctor.footage import footage_findings, request_findings
-from apps.cctv.doctor.rights import rights_findings
 from apps.cctv.doctor.settings import DoctorSettings, settings_findings
 from apps.cctv.doctor.sites import site_findings
 from apps.cctv.doctor.transfers import transfer_findings
@@ -75,7 +75,7 @@ def diagnose(
         yield from bucket_findings(store=store, clock=clock, settings=settings.services)
     if usable:
         if settings.services.cleanup_local:
-            yield from rights_findings(root=root, home=home)
+            yield from delete_rights_findings(root=root, home=home)
         yield from site_findings(now=now)
         yield from worker_findings(home=home, now=now, settings=settings.services)
         yield from footage_findings(root=root, clock=clock)

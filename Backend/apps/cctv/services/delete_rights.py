@@ -12,8 +12,8 @@ from apps.cctv.models import Camera, Recording, Site
 from apps.cctv.selectors.alarms import open_alarms
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.tables.alarms import Subject, SubjectKind
+from offload.delete_rights import demand_right, demand_trash
 from offload.errors import FileProblem, Reason
-from offload.rights import demand_right, demand_trash
 from offload.source import MediaRoot
 from offload.states import State
 

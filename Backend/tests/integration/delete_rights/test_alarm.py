@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from apps.cctv.doctor import Level
-from apps.cctv.doctor.rights import rights_findings
+from apps.cctv.doctor.delete_rights import delete_rights_findings
 from apps.cctv.models import Alarm, Camera, Recording
 from apps.cctv.services.delete_rights import DeleteRightsWatch, delete_rights_alarm, delete_rights_recheck, sample_paths
 from apps.cctv.wiring import service_settings
+from offload.delete_rights import rehearse_deletion
 from offload.errors import FileProblem
-from offload.rights import probe
 from offload.source import MediaRoot
 from tests.integration.db import rows
 from tests.integration.delete_rights.other_user import ANOTHER_USER, as_another_user
@@ -105,7 +105,7 @@ def test_alarm_ends_when_the_right_is_there(media, camera):
 
 
 def findings(media: Path) -> list[tuple[Level, str]]:
-    return [(one.level, one.detail) for one in rights_findings(root=MediaRoot(media), home=media)]
+    return [(one.level, one.detail) for one in delete_rights_findings(root=MediaRoot(media), home=media)]
 
 
 def test_doctor_tries_folders_of_footage_and_leaves_nothing(media):
@@ -120,7 +120,7 @@ def test_doctor_names_a_folder_without_the_right(media):
 
     def do() -> str:
         try:
-            probe(MediaRoot(media), paths[0])
+            rehearse_deletion(MediaRoot(media), paths[0])
         except FileProblem as problem:
             return f"{problem.code}: {problem.detail}"
         return "allowed"
@@ -133,7 +133,7 @@ def test_doctor_as_root_says_it_proves_little(media, tmp_path):
     home.mkdir()
     os.chown(home, 12345, 12345)
 
-    found = list(rights_findings(root=MediaRoot(media), home=home))
+    found = list(delete_rights_findings(root=MediaRoot(media), home=home))
 
     assert [one.level for one in found] == [Level.OK, Level.WARNING]
     assert "as root" in found[1].detail

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from offload.delete_rights import PROBE_PREFIX, demand_right, demand_trash, rehearse_deletion
 from offload.errors import FileProblem
-from offload.rights import PROBE_PREFIX, demand_right, demand_trash, probe
 from offload.source import TRASH_NAME, MediaRoot
 from offload.trash import Trash
 from offload.walk import walk
@@ -56,13 +56,13 @@ def only_the_recording_is_left(media: Path) -> bool:
     return sorted(str(path.relative_to(media)) for path in media.rglob("*")) == ["gate", CLIP]
 
 
-@pytest.mark.parametrize("ask", [demand_right, probe, take])
+@pytest.mark.parametrize("ask", [demand_right, rehearse_deletion, take])
 def test_a_folder_of_another_user_lets_nothing_go(media, ask):
     assert said_by(ask, media) == "no_right_to_delete"
     assert (media / CLIP).read_bytes() == b"footage"
 
 
-@pytest.mark.parametrize("ask", [demand_right, probe, take])
+@pytest.mark.parametrize("ask", [demand_right, rehearse_deletion, take])
 def test_another_users_file_in_a_sticky_folder_stays(media, ask):
     (media / "gate").chmod(0o1777)
 
@@ -70,7 +70,7 @@ def test_another_users_file_in_a_sticky_folder_stays(media, ask):
     assert (media / CLIP).read_bytes() == b"footage"
 
 
-@pytest.mark.parametrize("ask", [demand_right, probe, take])
+@pytest.mark.parametrize("ask", [demand_right, rehearse_deletion, take])
 def test_ones_own_file_in_a_sticky_folder_goes(media, ask):
     (media / "gate").chmod(0o1777)
     os.chown(media / CLIP, ANOTHER_USER, ANOTHER_USER)
@@ -78,14 +78,14 @@ def test_ones_own_file_in_a_sticky_folder_goes(media, ask):
     assert said_by(ask, media) == "allowed"
 
 
-@pytest.mark.parametrize("ask", [demand_right, probe, take])
+@pytest.mark.parametrize("ask", [demand_right, rehearse_deletion, take])
 def test_writable_folder_lets_another_users_file_go(media, ask):
     (media / "gate").chmod(0o777)
 
     assert said_by(ask, media) == "allowed"
 
 
-@pytest.mark.parametrize("ask", [demand_trash, probe, take])
+@pytest.mark.parametrize("ask", [demand_trash, rehearse_deletion, take])
 def test_trash_that_is_anothers_alone_lets_nothing_go(media, ask):
     (media / "gate").chmod(0o777)
     (media / TRASH_NAME).mkdir(mode=0o700)
@@ -93,7 +93,7 @@ def test_trash_that_is_anothers_alone_lets_nothing_go(media, ask):
     assert said_by(ask, media) == "no_right_to_delete"
 
 
-@pytest.mark.parametrize("ask", [demand_trash, probe, take])
+@pytest.mark.parametrize("ask", [demand_trash, rehearse_deletion, take])
 def test_media_root_without_a_trash_lets_nothing_go(media, ask):
     (media / "gate").chmod(0o777)
     media.chmod(0o755)
@@ -108,7 +108,7 @@ def test_a_probe_leaves_nothing_and_touches_no_recording(media, folder_mode, roo
     media.chmod(root_mode)
     before = (media / CLIP).stat()
 
-    said_by(probe, media)
+    said_by(rehearse_deletion, media)
 
     assert only_the_recording_is_left(media)
     after = (media / CLIP).stat()
@@ -120,7 +120,7 @@ def test_a_probe_leaves_nothing_and_touches_no_recording(media, folder_mode, roo
 
 
 def test_probe_of_root_leaves_no_unusable_trash(media):
-    probe(MediaRoot(media), CLIP)
+    rehearse_deletion(MediaRoot(media), CLIP)
 
     assert only_the_recording_is_left(media)
 

@@ -66,7 +66,7 @@ def demand_trash(root: MediaRoot, relative_path: str) -> None:
         raise _no_right(f"{shown!r}: the user {os.geteuid()} may not write to it, or make it")
 
 
-def probe(root: MediaRoot, relative_path: str) -> None:
+def rehearse_deletion(root: MediaRoot, relative_path: str) -> None:
     """Do what cleanup does, with an empty file of our own beside the recording: make, rename to the trash, remove.
 
     The recording is not touched. Nothing is left, also where a step fails. Raises FileProblem.

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.services.delete_rights import sample_paths
+from offload.delete_rights import rehearse_deletion
 from offload.errors import FileProblem, Reason
-from offload.rights import probe
 from offload.source import MediaRoot
 
 _MOST_TOLD = 10
 
 
-def rights_findings(*, root: MediaRoot, home: Path) -> Iterator[Finding]:
+def delete_rights_findings(*, root: MediaRoot, home: Path) -> Iterator[Finding]:
     """In the folder of the newest local recording of each camera. Touches no recording and leaves nothing."""
     if not root.has_marker():
         return
@@ -23,7 +23,7 @@ def rights_findings(*, root: MediaRoot, home: Path) -> Iterator[Finding]:
     refused, tried = [], 0
     for path in folders.values():
         try:
-            probe(root, path)
+            rehearse_deletion(root, path)
             tried += 1
         except FileProblem as found:
             if found.code is not Reason.FILE_MISSING:
