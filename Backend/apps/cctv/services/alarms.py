@@ -1,4 +1,4 @@
-"""Alarms: what a person must know, once, however often it is met."""
+"""Raises and clears alarms. A cause that is met again raises no second alarm."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ STOP_CODES = frozenset(
         Reason.QUOTA_EXCEEDED,
     }
 )
-"""What keeps every upload to a bucket from working until a person acts; the subject is the bucket."""
+"""Causes that stop every upload to a bucket until a person acts. The subject of such an alarm is the bucket."""
 
 
 def alarm_raise(*, code: Reason, subject: Subject, detail: str, now: datetime) -> bool:
-    """Open an alarm, or note that the open one was met again. True where it is a new one."""
+    """Open an alarm, or note that the cause of the open one was met again. Returns True where it is a new one."""
     with transaction.atomic():
         met = open_alarms().filter(code=code, **subject.columns)
         if met.update(last_seen_at=now, seen_count=F("seen_count") + 1, detail=detail):
             return False
-        # Another process may open the same alarm in this instant: the unique constraint has one winner.
+        # Another process may open the same alarm at this moment. The unique constraint lets one of them in.
         new = Alarm(code=code, **subject.columns, detail=detail, raised_at=now, last_seen_at=now)
         opened = Alarm.objects.bulk_create([new], ignore_conflicts=True)
     log.warning("alarm.raised", code=code, detail=detail, **_log_fields(subject))
@@ -42,12 +42,12 @@ def alarm_raise(*, code: Reason, subject: Subject, detail: str, now: datetime) -
 
 
 def alarm_clear(*, code: Reason, subject: Subject, now: datetime) -> bool:
-    """Close the open alarm of that code and subject. True where there was one."""
+    """Close the open alarm of that code and subject. Returns True where there was one."""
     return alarms_clear(codes=[code], subject=subject, now=now) > 0
 
 
 def alarms_clear(*, codes: Collection[Reason], subject: Subject, now: datetime) -> int:
-    """Close the open alarms of those codes and that subject; how many there were."""
+    """Close the open alarms of those codes and that subject; returns how many there were."""
     closed = open_alarms().filter(code__in=sorted(codes), **subject.columns).update(cleared_at=now)
     if closed:
         log.info("alarm.cleared", codes=sorted(codes), count=closed, **_log_fields(subject))
@@ -55,7 +55,7 @@ def alarms_clear(*, codes: Collection[Reason], subject: Subject, now: datetime) 
 
 
 def alarm_close(alarm: Alarm, now: datetime) -> bool:
-    """Close an alarm that was read earlier, but not where it was closed, or met again, since. True where it was."""
+    """Close an alarm that was read earlier. Returns False where it has been closed, or met again, since then."""
     same = open_alarms().filter(pk=alarm.pk, last_seen_at=alarm.last_seen_at)
     closed = same.update(cleared_at=now) > 0
     if closed:

@@ -1,8 +1,8 @@
-"""The bandwidth limit of a site: what is in force, and the one schedule of its line for all workers.
+"""The bandwidth limit of a site: what is in force now, and the schedule of its line that all its workers share.
 
-The schedule is a row with the first moment that nobody has. A worker takes a stretch of it by moving that
-moment on, under the row's lock; so the workers of a site, on however many machines, never send more together
-than the line may carry. Stretches get shorter as more workers queue: the queue stays about two seconds long.
+The schedule is a row with the first free moment of the line. A worker takes a stretch by moving that moment on while
+it has the row's lock. So all workers of a site together, on any number of machines, send no more than the limit.
+Stretches get shorter while several workers queue, so that the queue stays about two seconds long.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ log = structlog.get_logger("coldreel.worker")
 
 QUEUE_SECONDS = 2.0
 LONGEST_QUEUE_SECONDS = 10.0
-"""A schedule given away for longer than that was written before somebody set the clock back."""
+"""A schedule that is taken for longer than this was written by a clock that has been set back since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A site's limit as it is stored. `problem` says what about it makes no sense; then the rest is a makeshift."""
+    """A site's limit as it is stored. `problem` says what of it is invalid and what is used in its place."""
 
     timetable: Timetable
     zone: ZoneInfo
     problem: str = ""
 
     def rate_at(self, now: datetime) -> int | None:
+        """Bytes a second; None where there is no limit."""
         return self.timetable.rate_at(now, self.zone)
 
     def next_change(self, now: datetime) -> datetime | None:
-        """In the site's own time."""
+        """When the rate changes next, in the site's time zone; None where it never does."""
         change = self.timetable.next_change(now, self.zone)
         return None if change is None else change.astimezone(self.zone)
 
     def told(self, now: datetime) -> str:
-        """For people: what is in force and when it changes, by the site's clock."""
+        """In words: the rate now, and when it changes by the site's clock."""
         text = rate_text(self.rate_at(now))
         change = self.next_change(now)
         if change is None:
@@ -58,7 +59,7 @@ class Limit:
 
 
 def limit_of(site: Site) -> Limit:
-    """A text that makes no sense limits nothing, a time zone that is none means UTC: footage must not stay behind."""
+    """The limit of a site. An invalid text limits nothing and an invalid time zone counts as UTC, so uploads go on."""
     return _limit(site.bandwidth_limit, site.time_zone)
 
 
@@ -83,7 +84,7 @@ def _limit(text: str, time_zone: str) -> Limit:
 def limits_in_force(
     *, site_ids: Collection[UUID], clock: Clock, time_of: Callable[[datetime], datetime] = lease_clock
 ) -> dict[UUID, int | None]:
-    """Bytes a second of each site now, None where there is no limit."""
+    """Bytes a second that each site may send now; None where it has no limit."""
     now = time_of(clock.now())
     sites = Site.objects.filter(pk__in=site_ids).only("bandwidth_limit", "time_zone")
     return {site.pk: limit_of(site).rate_at(now) for site in sites}
@@ -92,13 +93,15 @@ def limits_in_force(
 def line_take(
     *, site_id: UUID, wanted_seconds: float, clock: Clock, time_of: Callable[[datetime], datetime] = lease_clock
 ) -> Stretch | None:
-    """The next stretch of the site's line, by this machine's monotonic clock; None where there is no limit now.
+    """Take the next stretch of the site's line; None where there is no limit now.
 
-    `time_of` turns this machine's time into that of the schedule: the database's, on PostgreSQL.
+    The stretch begins at a time of this machine's monotonic clock. `time_of` turns this machine's time into that of
+    the schedule, which is the database's on PostgreSQL.
     """
     with transaction.atomic():
         line = _locked_line(site_id, clock.now())
         site = Site.objects.only("bandwidth_limit", "time_zone").get(pk=site_id)
+        # After the lock: the wait for it may be long, and both clocks must be read at the same moment.
         now = time_of(clock.now())
         read_at = clock.monotonic()
         rate = limit_of(site).rate_at(now)
@@ -106,7 +109,8 @@ def line_take(
             return None
         begins_at = _first_free(line, rate, now)
         ahead_seconds = (begins_at - now).total_seconds()
-        size_bytes = int(rate * _seconds(wanted_seconds, ahead_seconds))
+        most_seconds = MOST_STRETCH_SECONDS * (1 - max(0.0, ahead_seconds) / QUEUE_SECONDS)
+        size_bytes = int(rate * max(LEAST_STRETCH_SECONDS, min(wanted_seconds, most_seconds)))
         free_at = begins_at + timedelta(seconds=size_bytes / rate)
         SiteLine.objects.filter(pk=site_id).update(bytes_per_second=rate, free_at=free_at)
     return Stretch(read_at + ahead_seconds, size_bytes, rate)
@@ -122,14 +126,9 @@ def _locked_line(site_id: UUID, now: datetime) -> SiteLine:
 
 
 def _first_free(line: SiteLine, rate: int, now: datetime) -> datetime:
-    """Where the rate is another, or the clock was set back, the schedule begins anew."""
+    """The moment at which the next stretch begins. The schedule begins anew after a new rate or a clock set back."""
     if line.bytes_per_second != rate:
         return now
     if line.free_at > now + timedelta(seconds=LONGEST_QUEUE_SECONDS):
-        return now + timedelta(seconds=QUEUE_SECONDS)  # after what the workers still hold
+        return now + timedelta(seconds=QUEUE_SECONDS)  # after the stretches that workers still have
     return max(line.free_at, now - timedelta(seconds=LATE_SECONDS)).astimezone(UTC)
-
-
-def _seconds(wanted_seconds: float, ahead_seconds: float) -> float:
-    most_seconds = MOST_STRETCH_SECONDS * (1 - max(0.0, ahead_seconds) / QUEUE_SECONDS)
-    return max(LEAST_STRETCH_SECONDS, min(wanted_seconds, most_seconds))

@@ -1,4 +1,4 @@
-"""Whether the bucket answers at all: asked by the sweep, told by an alarm within a minute, ended by the next answer."""
+"""Asks the bucket whether it answers at all. Within a minute an alarm says that it does not; an answer ends it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from offload.errors import LineDown, OffloadError, Reason, StopAndTell
 from offload.store import ObjectStore
 
 EVERY_SWEEPS = 2
-"""Every 30 s: with one sweep's delay and a connection that times out, an alarm is there within a minute."""
+"""Every 30 s. With one sweep's delay and a connection that times out, the alarm still comes within a minute."""
 
 ENDED_BY_AN_ANSWER = frozenset({Reason.LINE_DOWN, Reason.CREDENTIALS_REFUSED, Reason.BUCKET_NOT_FOUND})
-"""What an answer proves to be over. A right that is missing is met, and told, by the call that lacks it."""
+"""Causes that an answer proves to be over. A missing right is none: the call that needs the right raises that alarm."""
 
 
 def bucket_check(*, store: ObjectStore, now: datetime, site_id: UUID | None, settings: ServiceSettings) -> bool:
-    """Ask the bucket for its time where it was not asked lately; False where it was asked and takes nothing from us.
+    """Ask the bucket for its time, unless it was asked lately. Returns False where it was asked and cannot be used.
 
-    One process of a site asks for all of them. Its row is a periodic job's, without a lease: what two ask at the
-    same moment does no harm.
+    1. Take the turn: one process of a site asks for all of them. The row is that of a periodic job, without a lease,
+       since no harm is done where two ask at the same moment.
+    2. Ask, and note the answer in the row, for `bucket_answers`.
+    3. Raise an alarm for no answer at all, a refused key or a missing bucket. Any other answer ends `line_down`.
     """
     if not settings.use_gcs or not _take_turn(
         now, site_id, timedelta(seconds=EVERY_SWEEPS * settings.timings.sweep_seconds)
@@ -40,7 +42,7 @@ def bucket_check(*, store: ObjectStore, now: datetime, site_id: UUID | None, set
         if error.code in ENDED_BY_AN_ANSWER:
             alarm_raise(code=error.code, subject=_subject(error.code, bucket, site_id), detail=error.detail, now=now)
             return False
-    except OffloadError as error:  # it answered, if only to say that it is busy
+    except OffloadError as error:  # it answered, even if only that it is busy
         _note(f"{error.code}: {error.detail}", now, site_id, ok=False)
     else:
         _note("answers", now, site_id, ok=True)
@@ -49,7 +51,7 @@ def bucket_check(*, store: ObjectStore, now: datetime, site_id: UUID | None, set
 
 
 def bucket_answers(site_id: UUID | None) -> bool:
-    """Whether it did when it was last asked."""
+    """Whether the bucket answered when a process of this site last asked it."""
     return PeriodicJob.objects.of(JobKind.BUCKET, site_id).filter(last_ok=True).exists()
 
 
@@ -57,7 +59,7 @@ def _take_turn(now: datetime, site_id: UUID | None, every: timedelta) -> bool:
     row, created = PeriodicJob.objects.ensure(JobKind.BUCKET, site_id, next_run_at=now + every, last_started_at=now)
     if created:
         return True
-    # A time to come was written by a clock that has been put back.
+    # A time in the future was written by a clock that has been set back since.
     due = Q(last_started_at__lte=now - every) | Q(last_started_at__gt=now) | Q(last_started_at__isnull=True)
     mine = PeriodicJob.objects.filter(due, pk=row.pk)
     return mine.update(last_started_at=now, next_run_at=now + every) == 1
@@ -68,7 +70,7 @@ def _note(result: str, now: datetime, site_id: UUID | None, *, ok: bool) -> None
 
 
 def _subject(code: Reason, bucket: str, site_id: UUID | None) -> Subject:
-    """A line is a site's own: that of another one proves nothing about it."""
+    """Each site has its own line: that one site reaches the bucket proves nothing about another."""
     if code is Reason.LINE_DOWN:
         return Subject.of_bucket_at_site(SubjectKind.LINE, bucket, site_id)
     return Subject(SubjectKind.BUCKET, bucket)

@@ -1,4 +1,4 @@
-"""The right to delete: asked at the first upload of a folder, not when its cleanup fails a day later."""
+"""The right to delete files: checked at the first upload of a folder, a day before the cleanup needs it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_FOLDERS = 10_000
 
 
 def sample_paths(site: Site | None = None) -> list[str]:
-    """The newest recording of each camera that still has a local file; of 50 cameras at most."""
+    """The path of the newest local recording of each camera, of 50 cameras at most."""
     cameras = (Camera.objects.all() if site is None else Camera.objects.filter(site=site)).order_by("pk")
     rows = Recording.objects.exclude(gcp_transfer__transfer_status=State.CLEANUP_COMPLETED).order_by("-started_at")
     paths = rows.values_list("local_path", flat=True)
@@ -32,7 +32,7 @@ def sample_paths(site: Site | None = None) -> list[str]:
 
 
 def missing_right(root: MediaRoot, paths: Iterable[str]) -> str:
-    """What keeps a cleanup from deleting one of those files; empty where nothing does. Writes nothing."""
+    """Why a cleanup could not delete one of those files; empty where it could delete all. Writes nothing."""
     for path in paths:
         try:
             demand_right(root, path)
@@ -44,7 +44,10 @@ def missing_right(root: MediaRoot, paths: Iterable[str]) -> str:
 
 
 class DeleteRightsWatch:
-    """`look` is for the uploads' threads, and asks the disk once in ten minutes for each folder; the database never."""
+    """Collects missing rights while files are uploaded. Asks the disk once in ten minutes for each folder.
+
+    The upload threads call `look`, which never asks the database. Another thread calls `take` and raises the alarms.
+    """
 
     def __init__(self, root: MediaRoot, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._root = root
@@ -54,6 +57,7 @@ class DeleteRightsWatch:
         self._missing: dict[UUID, str] = {}
 
     def look(self, site_id: UUID, relative_path: str) -> None:
+        """Check the folder of that file, unless it was checked in the last ten minutes."""
         folder = relative_path.rpartition("/")[0]
         now = self._monotonic()
         with self._lock:
@@ -75,13 +79,13 @@ class DeleteRightsWatch:
 
 
 def delete_rights_alarm(missing: Mapping[UUID, str], now: datetime, *, cleanup_local: bool) -> None:
-    """One alarm a site, however many folders and files it is about; none where local files are to stay."""
+    """Raise one alarm for each site, for any number of its folders; none where cleanup is switched off."""
     for site_id, detail in missing.items() if cleanup_local else ():
         alarm_raise(code=Reason.NO_RIGHT_TO_DELETE, subject=_subject(site_id), detail=detail, now=now)
 
 
 def delete_rights_recheck(root: MediaRoot, now: datetime, *, site_id: UUID | None) -> None:
-    """Where the newest recordings of a site may be deleted now, whoever mended it."""
+    """Clear the alarm of each site whose newest recordings may be deleted now. `site_id` limits it to one site."""
     told = open_alarms().filter(code=Reason.NO_RIGHT_TO_DELETE, subject_kind=SubjectKind.RIGHT_TO_DELETE)
     sites = Site.objects.filter(pk__in=[alarm.subject.site_id for alarm in told])
     for site in sites if site_id is None else sites.filter(pk=site_id):

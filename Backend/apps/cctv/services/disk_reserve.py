@@ -1,8 +1,8 @@
-"""The reserve: a file in COLDREEL_HOME that is given up when its disk is full, so that the database can be written.
+"""The disk reserve: a file in COLDREEL_HOME that is given up when its disk is full, so that the database can write.
 
-Without it a full disk is a deadlock: cleanup frees the disk, and needs the database, which needs the disk. The file is
-given up a quarter at a time, because a recorder that fills the disk takes what is given up as well. The last quarter
-is for cleanup alone, the one thing that makes room.
+Without it a full disk is a deadlock: cleanup frees the disk, cleanup needs the database, the database needs the disk.
+The file is given up a quarter at a time, because a recorder that fills the disk takes what is given up as well. The
+last quarter is for cleanup alone, since only cleanup makes room.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ T = TypeVar("T")
 FILE_NAME = "reserve"
 QUARTERS = 4
 FULL_BYTES = 2**20
-"""Where less than that can be written, a disk counts as full: SQLite needs some pages for its write-ahead log."""
+"""A disk counts as full where less than this can be written: SQLite needs some pages for its write-ahead log."""
 GENERAL_PAUSE_SECONDS = 30.0
-"""Between two quarters that are not given up for cleanup: a recorder takes each within seconds."""
+"""The pause between two quarters that are not for cleanup: a recorder takes each within seconds."""
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PERHAPS_FULL = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
-"""What SQLite says where it cannot make or extend the files beside its database."""
+"""SQLite's errors where it cannot make or extend the files beside its database."""
 _POSTGRESQL_DISK_FULL = "53100"
 _LOW_MOST_BYTES = 2**30
 _LOW_PART = 20
 _CERTAINLY_ENOUGH_BYTES = 2**26
 _WRITE_BYTES = 2**20
 _FOR_OTHERS_BYTES = 2**18
-"""Of a quarter: for a new folder, the shared memory of SQLite, the bookkeeping of the file system."""
+"""The part of a quarter that is left for a new folder, SQLite's shared memory and the file system's own needs."""
 _KEEP_SIZE = 1
-"""FALLOC_FL_KEEP_SIZE: linux/falloc.h."""
+"""FALLOC_FL_KEEP_SIZE of linux/falloc.h."""
 _BLOCK_BYTES = 512
 """The unit of `st_blocks`, whatever the file system's own is: stat(2)."""
 _TELL_AGAIN_SECONDS = 60.0
 
 
 class Reserve:
-    """The file ``<home>/reserve`` of `size_bytes`; none where that is 0. No method raises OSError."""
+    """The file ``<home>/reserve`` of `size_bytes`; no file where that is 0. No method raises OSError."""
 
     def __init__(self, home: Path, size_bytes: int, *, now: Callable[[], float] = time.time) -> None:
         """`now` is in seconds since the epoch, as the file's mtime is."""
@@ -69,23 +69,24 @@ class Reserve:
         return cls(installation.home(), installation.reserve_bytes())
 
     def kept_bytes(self) -> int:
-        """How much of it is on the disk."""
+        """How many bytes the file takes of the disk now."""
         try:
             return _allocated_bytes(self._path.stat())
         except OSError:
             return 0
 
     def free_bytes(self) -> int | None:
-        """What this user may still write to the home's disk; None where it cannot be asked."""
+        """How many bytes this user may still write to the home's disk; None where the system does not say."""
         return free_bytes(self._home)
 
     def give_up(self, *, for_cleanup: bool) -> int:
-        """Give a quarter of it to the disk; how many bytes those were: 0 where none is to be had."""
+        """Give a quarter of the file to the disk. Returns its bytes; 0 where nothing was given up."""
         try:
             found = self._path.stat()
             quarter = max(self.size_bytes // QUARTERS, 1)
             left = max(0, (found.st_size - 1) // quarter) * quarter
-            if not for_cleanup and (left == 0 or self._was_asked_just_now(found)):
+            lately = found.st_size < self.size_bytes and 0 <= self._now() - found.st_mtime < GENERAL_PAUSE_SECONDS
+            if not for_cleanup and (left == 0 or lately):
                 return 0
             os.truncate(self._path, left)
             _hand_to_database(found.st_size - left - _FOR_OTHERS_BYTES)
@@ -96,11 +97,8 @@ class Reserve:
         log.warning("disk.reserve_given_up", size_bytes=found.st_size - left, left_bytes=left, for_cleanup=for_cleanup)
         return found.st_size - left
 
-    def _was_asked_just_now(self, found: os.stat_result) -> bool:
-        return found.st_size < self.size_bytes and 0 <= self._now() - found.st_mtime < GENERAL_PAUSE_SECONDS
-
     def refill(self) -> bool:
-        """Make it, or what lacks of it, where as much is free afterwards. True where it is whole."""
+        """Make the file, or the part that is missing, where as much stays free. Returns True where it is whole."""
         missing_bytes, free = self.size_bytes - self.kept_bytes(), self.free_bytes()
         if missing_bytes > 0 and (free is None or free - missing_bytes < self.size_bytes):
             return False
@@ -118,7 +116,7 @@ class Reserve:
     def _make(self) -> None:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            with suppress(BlockingIOError):  # another process makes it in this moment
+            with suppress(BlockingIOError):  # another process makes it at this moment
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 give_to_owner_of(self._home, descriptor)
                 self._allocate(descriptor)
@@ -140,18 +138,19 @@ class Reserve:
 
 
 def free_bytes(folder: Path) -> int | None:
-    """What this user may still write to the disk of `folder`; None where it cannot be asked."""
+    """How many bytes this user may still write to the disk of `folder`; None where the system does not say."""
     try:
         found = os.statvfs(folder)
     except OSError:
         return None
+    # Root may write the blocks that ext4 keeps for it as well.
     return found.f_frsize * (found.f_bfree if os.geteuid() == 0 else found.f_bavail)
 
 
 def is_disk_full(folder: Path) -> bool:
-    """Whether less than `FULL_BYTES` can be written to the disk of `folder`; False where it cannot be asked.
+    """Whether less than `FULL_BYTES` can be written to the disk of `folder`; False where the system does not say.
 
-    What statvfs calls free is not all to be had: ext4 keeps up to 4096 blocks back for its own use. So it is tried.
+    Not all that statvfs calls free can be written: ext4 keeps up to 4096 blocks for itself. So a write is tried.
     """
     free = free_bytes(folder)
     if free is None:
@@ -167,7 +166,7 @@ def is_disk_full(folder: Path) -> bool:
 
 
 def low_mark_bytes(folder: Path, reserve_bytes: int) -> int:
-    """With less than that free an alarm is due: a twentieth of the disk, 1 GiB at most, twice the reserve at least."""
+    """Below so many free bytes an alarm is due: a twentieth of the disk, 1 GiB at most, twice the reserve at least."""
     try:
         found = os.statvfs(folder)
     except OSError:
@@ -180,15 +179,15 @@ def _allocated_bytes(found: os.stat_result) -> int:
 
 
 def _write_all(descriptor: int, size_bytes: int) -> None:
-    """For file systems that only promise the space (ZFS), with bytes that no compression makes smaller."""
+    """For file systems that only promise space (ZFS): random bytes, which compression does not make smaller."""
     for offset in range(0, size_bytes, _WRITE_BYTES):
         os.pwrite(descriptor, os.urandom(min(_WRITE_BYTES, size_bytes - offset)), offset)
 
 
 def _hand_to_database(size_bytes: int) -> None:
-    """Let SQLite's write-ahead log have those bytes before a recorder takes them: space behind its end.
+    """Allocate those bytes behind the end of SQLite's write-ahead log, before a recorder takes them.
 
-    The log alone is opened: closing the database's own file would end the locks that this process has on it.
+    Only the log is opened. Closing the database's own file would end the locks that this process has on it.
     """
     database = sqlite_file(connection.settings_dict)
     if database is None or size_bytes <= 0:
@@ -202,19 +201,19 @@ def _hand_to_database(size_bytes: int) -> None:
 
 
 def _allocate_behind_the_end(descriptor: int, size_bytes: int) -> None:
-    """fallocate(2), which the standard library does not have, without a change of the file's size."""
-    with suppress(AttributeError, OSError):  # no Linux
+    """fallocate(2) without a change of the file's size; the standard library has no function for it."""
+    with suppress(AttributeError, OSError):  # on a system that is not Linux
         libc = ctypes.CDLL(None, use_errno=True)
         libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
         libc.fallocate(descriptor, _KEEP_SIZE, os.fstat(descriptor).st_size, size_bytes)
 
 
-# --- Errors that say so -------------------------------------------------------------------------------
+# --- Errors of a full disk -----------------------------------------------------------------------------
 
 
 def is_disk_full_error(error: BaseException) -> bool:
-    """Whether a full disk is behind the error: of a file, of SQLite, or of PostgreSQL's server."""
-    return any(_says_it_itself(one) for one in _causes(error))
+    """Whether a full disk caused the error, or an error before it: of a file, of SQLite, or of PostgreSQL's server."""
+    return any(_is_of_a_full_disk(one) for one in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -226,36 +225,33 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         one = one.__cause__ or one.__context__
 
 
-def _says_it_itself(error: BaseException) -> bool:
+def _is_of_a_full_disk(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _DISK_FULL
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return code == sqlite3.SQLITE_FULL or (code in _PERHAPS_FULL and _is_database_disk_full())
+        database = sqlite_file(connection.settings_dict)
+        perhaps = code in _PERHAPS_FULL and database is not None and is_disk_full(database.parent)
+        return code == sqlite3.SQLITE_FULL or perhaps
     return getattr(error, "sqlstate", None) == _POSTGRESQL_DISK_FULL
 
 
-def _is_database_disk_full() -> bool:
-    database = sqlite_file(connection.settings_dict)
-    return database is not None and is_disk_full(database.parent)
-
-
-# --- What is done about it ----------------------------------------------------------------------------
+# --- Making room --------------------------------------------------------------------------------------
 
 
 def make_room(error: BaseException, *, for_cleanup: bool = False) -> bool:
-    """After an error of a full disk: give up a part of the reserve. True where another try may succeed."""
+    """After an error of a full disk, give up a quarter of the reserve. Returns True where another try may succeed."""
     if not is_disk_full_error(error):
         return False
     reserve = Reserve.of_installation()
     over_quota = any(isinstance(one, OSError) and one.errno == errno.EDQUOT for one in _causes(error))
     if not over_quota and not is_disk_full(installation.home()):
-        return True  # made meanwhile, or it is another disk: then the next try says so
+        return True  # there is room again, or another disk is full, as the next try will show
     return reserve.give_up(for_cleanup=for_cleanup) > 0
 
 
 def retry_making_room(work: Callable[[], T], *, before_again: Callable[[], object] = lambda: None) -> T:
-    """Do a part of a cleanup; where the disk is full, give up the reserve for it, a quarter at a time.
+    """Do a part of a cleanup. Where the disk is full, give up the reserve for it, a quarter at a time, and try again.
 
     `work` is called again from its beginning, after `before_again`. Raises what `work` raises.
     """
@@ -265,19 +261,15 @@ def retry_making_room(work: Callable[[], T], *, before_again: Callable[[], objec
         except (DatabaseError, OSError) as error:
             if connection.in_atomic_block or not make_room(error, for_cleanup=True):
                 raise
-            _begin_afresh()
+            # Closing SQLite's last connection would remove the write-ahead log, and with it the room just allocated.
+            if connection.vendor != "sqlite":
+                connection.close()
             before_again()
     return work()
 
 
-def _begin_afresh() -> None:
-    """SQLite's last connection would take the write-ahead log with it, and the room that was just handed to it."""
-    if connection.vendor != "sqlite":
-        connection.close()
-
-
 class OncePer:
-    """Says yes to a subject once in `seconds`."""
+    """True for each name once in `seconds`."""
 
     def __init__(self, seconds: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -285,12 +277,12 @@ class OncePer:
         self._said: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, subject: str) -> bool:
+    def __call__(self, name: str) -> bool:
         with self._lock:
             now = self._monotonic()
-            if now - self._said.get(subject, -self._seconds) < self._seconds:
+            if now - self._said.get(name, -self._seconds) < self._seconds:
                 return False
-            self._said[subject] = now
+            self._said[name] = now
             return True
 
 
@@ -298,9 +290,9 @@ _once_per_minute = OncePer(_TELL_AGAIN_SECONDS)
 
 
 def log_disk_full(event: str, error: BaseException, **fields: object) -> bool:
-    """Where a full disk is behind `error`: one line a minute for each event instead of a trace, and room is made.
+    """Where a full disk caused `error`: make room, and log one line a minute for each event in place of a trace.
 
-    False where it is another error, which the caller tells.
+    Returns False, and does nothing, where the error has another cause.
     """
     if not is_disk_full_error(error):
         return False

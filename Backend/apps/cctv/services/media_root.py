@@ -1,4 +1,4 @@
-"""The media root's marker file: whether the right disk is mounted where recordings are looked for (F16)."""
+"""The marker file of a media root: it proves that the disk of the recordings is mounted (F16)."""
 
 from __future__ import annotations
 
@@ -26,30 +26,32 @@ class MediaRootUnusable(ServiceError):
 
 
 class Marking(StrEnum):
+    """What `media_root_mark` did."""
+
     MARKED = "marked"
     ALREADY = "already"
 
 
 @dataclass(frozen=True, slots=True)
 class MarkReport:
+    """What `media_root_mark` did, and in which folder."""
+
     marking: Marking
     path: str
 
 
 def media_root_mark(*, root: MediaRoot, although_empty: bool) -> MarkReport:
-    """Write the marker, where there is none yet.
+    """Write the marker, unless it is there.
 
-    Raises MediaRootUnusable where the folder is missing or read-only, and Conflict where it is empty although
-    recordings should lie in it, unless `although_empty`: that is what an unmounted disk looks like.
+    Raises MediaRootUnusable where the folder is missing or read-only. Raises Conflict where it is empty although
+    recordings should lie in it, as an unmounted disk looks, unless `although_empty`.
     """
-    if not root.path.is_dir():
-        raise MediaRootUnusable(
-            f"MEDIA_ROOT={str(root.path)!r} is no folder: create it, mount its disk, or set MEDIA_ROOT."
-        )
+    _demand_folder(root)
     if root.has_marker():
         media_root_seen(root)
         return MarkReport(Marking.ALREADY, str(root.path))
-    if not although_empty and _is_empty(root) and _local_recordings_exist():
+    local = Recording.objects.filter(storage_type=Recording.StorageType.LOCAL)
+    if not although_empty and _is_empty(root) and local.exists():
         raise Conflict(
             f"MEDIA_ROOT={str(root.path)!r} is empty although recordings should lie in it: its disk is probably not "
             "mounted. If it is meant to be empty, say so with --yes."
@@ -59,14 +61,11 @@ def media_root_mark(*, root: MediaRoot, although_empty: bool) -> MarkReport:
 
 
 def media_root_check(*, root: MediaRoot, may_mark: bool) -> None:
-    """Stop an import where the marker is missing; on first use, with no recordings yet, write it instead.
+    """Let an import begin, or raise MediaRootUnusable where the marker is missing although it should be there.
 
-    `may_mark` is False in a dry run, which writes nothing. Raises MediaRootUnusable.
+    Writes the marker on first use, while there are no recordings. A dry run passes `may_mark=False` and writes nothing.
     """
-    if not root.path.is_dir():
-        raise MediaRootUnusable(
-            f"MEDIA_ROOT={str(root.path)!r} is no folder: create it, mount its disk, or set MEDIA_ROOT."
-        )
+    _demand_folder(root)
     if root.has_marker():
         if may_mark:
             media_root_seen(root)
@@ -81,18 +80,25 @@ def media_root_check(*, root: MediaRoot, may_mark: bool) -> None:
 
 
 def media_root_seen(root: MediaRoot) -> None:
-    """The marker is there: from now on a missing one is an alarm."""
+    """Note that the marker was there: from now on a missing marker raises an alarm."""
     if not _was_seen(root):
-        # Another process may see it in this instant.
+        # Another process may note it at this moment. One row is enough.
         SeenMediaRoot.objects.bulk_create([SeenMediaRoot(path=str(root.path))], ignore_conflicts=True)
 
 
 def media_root_expected(root: MediaRoot) -> bool:
-    """Whether a missing marker means a missing disk: there are recordings, or the folder had its marker.
+    """Whether a missing marker means a missing disk: the folder had a marker, or there are recordings.
 
-    A new installation has neither, and its empty folder alarms no person.
+    A new installation has neither, so its empty folder raises no alarm.
     """
     return _was_seen(root) or Recording.objects.exists()
+
+
+def _demand_folder(root: MediaRoot) -> None:
+    if not root.path.is_dir():
+        raise MediaRootUnusable(
+            f"MEDIA_ROOT={str(root.path)!r} is no folder: create it, mount its disk, or set MEDIA_ROOT."
+        )
 
 
 def _was_seen(root: MediaRoot) -> bool:
@@ -109,9 +115,6 @@ def _write_marker(root: MediaRoot) -> None:
 
 
 def _is_empty(root: MediaRoot) -> bool:
+    # A freshly made ext4 has lost+found in it.
     with os.scandir(root.path) as entries:
         return all(entry.name.startswith(".") or entry.name == "lost+found" for entry in entries)
-
-
-def _local_recordings_exist() -> bool:
-    return Recording.objects.filter(storage_type=Recording.StorageType.LOCAL).exists()

@@ -1,4 +1,4 @@
-"""A 403 beside which the bucket says "you may": retried for ten minutes before it is believed.
+"""Rights in doubt: a 403 for a right that the bucket says we have. It is retried for ten minutes, then believed.
 
 Rights take minutes to spread: https://cloud.google.com/iam/docs/access-change-propagation
 """
@@ -17,28 +17,29 @@ from offload.errors import Reason
 from offload.states import UPLOADED, Move, State
 
 BELIEVED_AFTER = timedelta(minutes=10)
+"""Longer than Google says that a granted right usually takes to arrive everywhere."""
 
 
 def right_doubt_note(*, subject: Subject, now: datetime) -> bool:
-    """Note such an answer; whether the first one is old enough to be believed."""
+    """Note such an answer. Returns True where the first one of the subject is ten minutes old, and so is believed."""
     with transaction.atomic():
         doubt = RightInDoubt.objects.select_for_update().filter(**subject.columns).first()
-        if doubt is None:  # where another process notes the first one in this instant, one row is enough
+        if doubt is None:  # where another process notes it at this moment, one row is enough
             RightInDoubt.objects.bulk_create([RightInDoubt(**subject.columns, since=now)], ignore_conflicts=True)
             return False
-        if doubt.since > now:  # written by a clock that has been put back
+        if doubt.since > now:  # written by a clock that has been set back since
             RightInDoubt.objects.filter(pk=doubt.pk).update(since=now)
             return False
         return now - doubt.since >= BELIEVED_AFTER
 
 
 def right_doubts_end(kind: SubjectKind, buckets: Collection[str]) -> None:
-    """The buckets took what the doubt was about: uploads (`BUCKET`), or holds (`HOLDS`)."""
+    """Remove the doubts about those buckets: they took an upload (kind `BUCKET`) or a hold (kind `HOLDS`)."""
     RightInDoubt.objects.filter(subject_kind=kind, subject_id__in=buckets).delete()
 
 
 def right_doubts_drop_idle() -> None:
-    """Drop doubts that nothing waits for any more: the next one is a first one again."""
+    """Remove doubts that no transfer waits for any more, so that the next 403 counts as the first one again."""
     for doubt in RightInDoubt.objects.exclude(subject_kind=SubjectKind.UNKNOWN):
         if not _is_waited_for(doubt.subject):
             doubt.delete()
@@ -53,7 +54,11 @@ def _is_waited_for(subject: Subject) -> bool:
 
 
 def is_refused_alone(row: GCPVideoTransfer, now: datetime) -> bool:
-    """Whether the bucket takes other files for ten minutes already, begun after it refused this one first."""
+    """Whether the bucket refuses this file and takes others.
+
+    True where other uploads, begun after the first refusal of this file since it was requested, have been completed
+    for at least ten minutes, and one of them lately.
+    """
     begun = row.events.filter(move__in=[Move.REQUEST, Move.RETRY]).aggregate(at=Max("at"))["at"]
     refused = row.events.filter(move=Move.PUT_BACK, reason=Reason.PERMISSION_DENIED)
     first = (refused.filter(at__gte=begun) if begun else refused).aggregate(at=Min("at"))["at"]

@@ -1,4 +1,4 @@
-"""StalledUploads: transfers wait, nothing fails, and yet nothing arrives (F7). It is told like an error."""
+"""Stalled uploads: transfers wait, nothing fails, and yet nothing arrives (F7). An alarm says so as for an error."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from offload.errors import Reason
 from offload.states import State
 
 NOTICED_AFTER = timedelta(hours=2)
+"""With nothing uploaded for this long, waiting uploads count as stalled."""
 
 _SUBJECT = Subject(SubjectKind.INSTALLATION)
 
 
 @dataclass(frozen=True, slots=True)
 class StalledUploads:
-    """`lasted` is since the last verified upload, or since the oldest waiting transfer was asked for."""
+    """How long nothing has arrived, and what waits. `str()` is the text of the alarm and of `doctor`'s finding.
+
+    `lasted` counts from the last verified upload, or from the request of the oldest waiting transfer if that is later.
+    """
 
     lasted: timedelta
     last_upload_at: datetime | None
@@ -35,10 +39,10 @@ class StalledUploads:
 
 
 def stalled_uploads(now: datetime) -> StalledUploads | None:
-    """None where nothing waits, or something arrived within `NOTICED_AFTER`.
+    """What is stalled; None where nothing waits, or an upload ended less than `NOTICED_AFTER` ago.
 
-    Times that lie ahead are a wrong clock's: an upload that ended then breaks no silence, and a transfer asked for
-    then waits since the first other thing that is known of it, or since now.
+    A time in the future was written by a wrong clock. An upload that ended in the future does not count. A transfer
+    that was requested in the future counts from another time that its row has, or from now.
     """
     waiting = GCPVideoTransfer.objects.filter(transfer_status__in=[State.PENDING, State.UPLOADING])
     known = ("created_at", "failing_since", "next_attempt_at", "upload_started_at")
@@ -54,16 +58,16 @@ def stalled_uploads(now: datetime) -> StalledUploads | None:
 
 
 def stalled_uploads_check(now: datetime) -> bool:
-    """Raise the alarm, or clear it. True while it is silent.
+    """Raise the alarm `silence`, or clear it. Returns True while uploads are stalled.
 
-    An upload on its way without a failure breaks the silence: a long recording on a thin line takes hours.
+    An upload that sends bytes and has not failed clears it: a long recording on a thin line takes hours.
     """
-    silence = stalled_uploads(now)
+    stalled = stalled_uploads(now)
     moving = GCPVideoTransfer.objects.filter(
         transfer_status=State.UPLOADING, lease_expires_at__gt=lease_clock(now), bytes_uploaded__gt=0, failures_in_row=0
     )
-    if silence is None or moving.exists():
+    if stalled is None or moving.exists():
         alarm_clear(code=Reason.SILENCE, subject=_SUBJECT, now=now)
         return False
-    alarm_raise(code=Reason.SILENCE, subject=_SUBJECT, detail=str(silence), now=now)
+    alarm_raise(code=Reason.SILENCE, subject=_SUBJECT, detail=str(stalled), now=now)
     return True

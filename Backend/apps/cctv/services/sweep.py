@@ -1,4 +1,4 @@
-"""The sweep: every few seconds, bring what is stuck, expired or in disagreement back in order."""
+"""The sweep: every few seconds it brings back what is stuck, expired or in disagreement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from django.db.models import QuerySet
 
 from apps.cctv.installation import machine_id
 from apps.cctv.leasing.owners import unreadable_locks
@@ -35,7 +34,7 @@ from offload.store import ObjectStore
 log = structlog.get_logger("coldreel.worker")
 
 SESSION_MAX_AGE = timedelta(days=6)
-"""Sessions end after seven days: https://cloud.google.com/storage/docs/resumable-uploads"""
+"""One day less than the bucket keeps a session: sessions end after seven days: https://cloud.google.com/storage/docs/resumable-uploads"""
 
 _SESSIONS_A_SWEEP = 20  # each is a request to the bucket
 _FORGET_WORKERS_AFTER = timedelta(days=30)
@@ -43,7 +42,7 @@ _FORGET_WORKERS_AFTER = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """How many of each were put in order."""
+    """How many rows of each kind this sweep changed."""
 
     owners_leases: int = 0
     expired_leases: int = 0
@@ -69,16 +68,25 @@ def sweep(
     owner_id: UUID | None = None,
     site_id: UUID | None = None,
 ) -> SweepReport:
-    """One round. What needs no bucket comes first, so that a bucket that is away keeps nothing stuck (P4).
+    """One sweep. `site_id` is the site that this process works for; `owner_id` gets the leases that the sweep takes.
 
-    The leases that it takes are `owner_id`'s, which end with the worker; `site_id` is the site that it works for.
+    What needs no bucket comes first, so that nothing stays stuck because the bucket does not answer (P4).
+
+    1. Free the leases of dead owners, correct times that a wrong clock wrote, end leases that ran out.
+    2. Look for lock files of another user, and forget workers that stopped 30 days ago.
+    3. Look for stalled uploads, and for doubts about a right that nothing waits for.
+    4. Schedule or call off cleanups, as cleanup is switched on or off.
+    5. Put back files that a dead run left in the trash.
+    6. Ask the bucket whether it answers.
+    7. Look at the cause of each open alarm again.
+    8. If the bucket answers: drop old sessions, and bring holds to what people asked for.
     """
     now = clock.now()
     owners_leases = free_leases_of_dead_owners(home=home, now=now)
     correct_far_times(now=now, lease_seconds=settings.timings.lease_seconds)
     far_cleanups_correct(settings=settings, now=now)
     expired_leases = expire_leases(now=now)
-    _tell_of_other_users(home, now)
+    _check_lock_files(home, now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
     stalled_uploads_check(now)
     right_doubts_drop_idle()
@@ -101,8 +109,8 @@ def sweep(
     return report
 
 
-def _tell_of_other_users(home: Path, now: datetime) -> None:
-    """Lock files that a worker of another user (root, once) left here, by one alarm a machine."""
+def _check_lock_files(home: Path, now: datetime) -> None:
+    """One alarm for a machine whose home has lock files of another user, for example of a worker once run as root."""
     subject = Subject(SubjectKind.LOCK_FILES, machine_id())
     names = unreadable_locks(home)
     if not names:
@@ -115,23 +123,20 @@ def _tell_of_other_users(home: Path, now: datetime) -> None:
     alarm_raise(code=Reason.OWNER_OF_ANOTHER_USER, subject=subject, detail=detail, now=now)
 
 
-# --- Sessions that are of no more use -----------------------------------------------------------------
+# --- Sessions that the bucket will forget -----------------------------------------------------------------
 
 
 def _drop_old_sessions(store: ObjectStore, now: datetime) -> int:
-    """Sessions of waiting and failed transfers that the bucket will forget soon. An upload drops its own."""
+    """Drop sessions of waiting and failed transfers that the bucket will forget soon; an upload drops its own."""
     old = GCPVideoTransfer.objects.filter(
         transfer_status__in=[State.PENDING, State.FAILED], session_started_at__lte=now - SESSION_MAX_AGE
     ).exclude(session_uri="")
-    return sum(_drop(old, store, found.pk, found.session_uri) for found in _first(old))
+    found = old.order_by().only("pk", "session_uri")[:_SESSIONS_A_SWEEP]
+    return sum(_drop_session(old, store, row.pk, row.session_uri) for row in found)
 
 
-def _first(rows: TransferQuerySet) -> QuerySet[GCPVideoTransfer]:
-    return rows.order_by().only("pk", "session_uri")[:_SESSIONS_A_SWEEP]
-
-
-def _drop(old: TransferQuerySet, store: ObjectStore, transfer_id: UUID, uri: str) -> bool:
-    """The row first: a worker that claims it now must not find a session that is about to go."""
+def _drop_session(old: TransferQuerySet, store: ObjectStore, transfer_id: UUID, uri: str) -> bool:
+    """The row first: a worker that claims it at this moment must not find a session that is about to end."""
     columns = {"session_uri": "", "session_started_at": None, "session_identity": "", "bytes_uploaded": 0}
     if not old.change(RowGuard.of_row(transfer_id, ("session_uri", "=", uri)), **columns):
         return False

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site
+from apps.cctv.models import Alarm, PeriodicJob, Site
 from apps.cctv.selectors.alarms import open_alarms
-from apps.cctv.services.alarm_review import transfer_is_over
+from apps.cctv.services.alarm_review import failing_files_are_over, transfer_is_over
 from apps.cctv.services.alarms import alarm_close, alarm_raise
 from apps.cctv.services.cleanup.attempt import TOLD
 from apps.cctv.services.cleanup.report import CleanupReport
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.work import JobKind
 from offload.errors import Reason
-from offload.states import State
 
 OBJECT_CODES = frozenset({Reason.OBJECT_MISSING, Reason.OBJECT_DIFFERS, Reason.OBJECT_LOST})
 
@@ -68,8 +67,7 @@ def _is_over(alarm: Alarm, site_id: UUID | None) -> bool:
     if subject.kind is SubjectKind.CLEANUP_FILES:
         return alarm.code in TOLD and site_id in {None, subject.site_id}
     if subject.kind is SubjectKind.FAILING_FILES:
-        rows = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING, needs_attention=True)
-        return not rows.filter(site=subject.site_id).exists()
+        return failing_files_are_over(subject.site_id)
     if subject.kind is SubjectKind.TRANSFER and alarm.code in OBJECT_CODES:
         return transfer_is_over(subject.transfer_id, alarm.code)
     return False
