@@ -21,7 +21,7 @@ BREAKAGES = (
     ),
     Breakage(
         "P4",
-        "apps/cctv/services/cleanup/odd_objects.py",
+        "apps/cctv/services/cleanup/guards.py",
         "        return None if _others_are_answered(run, row) else error\n",
         "        return error\n",
         "tests/integration/cleanup/test_odd_objects.py::test_odd_object_stops_nothing_and_is_named_postponed_and_flagged",
@@ -35,15 +35,15 @@ BREAKAGES = (
     ),
     Breakage(
         "P4",
-        "apps/cctv/services/cleanup/open_receipts.py",
+        "apps/cctv/services/cleanup/recovery.py",
         "            left.filter(pk=receipt.pk).update(",
         "            left.none().update(",
         "tests/integration/cleanup/test_frozen_run.py::test_hold_is_told_of_the_file_in_its_place_though_a_receipt_was_left_open",
     ),
     Breakage(
         "P4",
-        "apps/cctv/services/cleanup/run.py",
-        "            self._run.refuse(bucket, error)\n",
+        "apps/cctv/services/cleanup/guards.py",
+        "            run.refuse(bucket, error)\n",
         "            raise\n",
         "tests/integration/cleanup/test_odd_objects.py::test_former_bucket_that_is_gone_keeps_its_own_files_and_no_others",
     ),

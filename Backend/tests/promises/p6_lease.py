@@ -43,14 +43,14 @@ BREAKAGES = (
     Breakage(
         "P6",
         "apps/cctv/services/cleanup/file_stays.py",
-        "            if attempt.receipt is not None:  # whoever",
-        "            if back and attempt.receipt is not None:  # whoever",
+        "            if attempt.receipt is not None:  # a row",
+        "            if back and attempt.receipt is not None:  # a row",
         "tests/integration/cleanup/test_frozen_run.py::test_file_that_another_put_back_before_a_hold_called_it_off_has_its_receipt_closed",
     ),
     Breakage(
         "P6",
         "apps/cctv/services/cleanup/recovery.py",
-        "        if in_line and row.receipts",
+        "        if is_pending and row.receipts",
         "        if False and row.receipts",
         "tests/integration/cleanup/test_trash.py::test_sweep_leaves_a_file_alone_that_a_run_took_while_it_swept",
     ),

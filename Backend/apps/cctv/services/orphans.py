@@ -15,7 +15,7 @@ from apps.cctv.installation import installation_id
 from apps.cctv.models import GCPVideoTransfer, OrphanedObject
 from apps.cctv.selectors.visibility import orphans_visible_to
 from apps.cctv.services import Conflict, NotFound
-from apps.cctv.services.cleanup.rules import object_check
+from apps.cctv.services.cleanup.comparison import object_check
 from apps.cctv.services.retention import FileStays
 from apps.users.models import User
 from offload.digest import to_base64

@@ -9,7 +9,7 @@
 
 A row alone tells of 1, 2 and 4: `GCPVideoTransfer.reason_to_keep` has them for a row that is loaded, `MAY_GO_EARLY`
 and `waiting_period_over` for a query. Whether object and file are the ones that were uploaded is another question:
-`cleanup/rules.py` answers it.
+`cleanup/comparison.py` answers it.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ POINTS = [
     ("return", "_open_receipt"),
     ("return", "_last_look"),
     ("return", "Trash.unlink"),
-    ("return", "Attempt.mark_cleaned"),
-    ("return", "close"),
+    ("return", "CleanupAttempt.mark_cleaned"),
+    ("return", "_close"),
 ]
 """Renamed; before and after the receipt; before and after the unlink; in the last transaction and after it."""
 

@@ -2,22 +2,19 @@
 
 | module | has |
 |---|---|
-| `run` | `cleanup_run`: the guards, the batches, the report |
-| `run_state` | what every step of one run shares |
-| `guards` | what stops a run before it touches anything |
-| `odd_objects` | whether a bucket refuses as a whole, or one object is odd |
-| `due_rows` | which rows a run looks at |
-| `pressure` | how far a disk is above its high-water mark |
+| `run` | `cleanup_run`: the order of the steps, from the guards to the report |
+| `run_state` | what one run knows: what it works with, what it has found |
+| `guards` | what stops a run, or keeps it from one bucket |
+| `due_rows` | which rows a run takes |
+| `pressure` | how far a site's disk is above its high-water mark |
 | `proof` | what the bucket says of an object, and for how long that is believed |
-| `rules` | when a file is refused, and what becomes of its row then |
-| `one_file` | one file, from the look at its row to its report |
-| `attempt` | what the steps of one file share: the row, the lease, the receipt |
-| `deletion` | compare, rename, receipt, unlink, close |
-| `open_receipts` | receipts that an earlier run left open |
-| `recovery` | files that a crash left in the trash without a receipt |
-| `file_stays` | how a cleanup ends that does not delete |
-| `report` | what happened, a file at a time and all in all |
-| `run_alarms` | the alarms of a run |
+| `one_file` | the steps for one file: claim, read back, compare, rename, receipt, unlink |
+| `comparison` | whether object and file are the ones that were uploaded |
+| `attempt` | what the steps for one file share: row, lease, receipt, proof |
+| `file_stays` | how it ends for a file that is not deleted |
+| `recovery` | what a crash left in the trash goes back |
+| `report` | what became of each file, and of the whole run |
+| `run_alarms` | the alarms of a run, and its note in the overview |
 """
 
 from apps.cctv.services.cleanup.recovery import trash_recover

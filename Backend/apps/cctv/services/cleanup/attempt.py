@@ -1,30 +1,32 @@
-"""One file's cleanup under one lease: what its steps share."""
+"""One file's cleanup under one lease: what its steps share, and what more than one of them does."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 from uuid import UUID
 
 from apps.cctv.leasing.leases import release_cleanup, renew
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
+from apps.cctv.services.cleanup.comparison import object_check, owner_check
 from apps.cctv.services.cleanup.proof import Proof
-from apps.cctv.services.cleanup.report import FileReport, Outcome
-from apps.cctv.services.cleanup.rules import object_check, row_check
+from apps.cctv.services.cleanup.report import WITH_ALARM, FileReport, Outcome
 from apps.cctv.services.cleanup.run_state import Run
-from apps.cctv.services.retention import MAY_GO_EARLY, FileStays, Waiver
+from apps.cctv.services.retention import MAY_GO_EARLY, FileStays, Waiver, retention_check
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import Lease
 from offload.errors import FileProblem, LeaseLost, Reason
 from offload.source import MediaRoot, SourceIdentity
-from offload.states import Move
-
-TOLD = frozenset({Reason.HOLD_UNKNOWN, Reason.OTHER_INSTALLATION, Reason.BUCKET_SETTING_CHANGED})
-"""Refusals that no waiting mends: an alarm tells a person, one a bucket and site."""
+from offload.store import ObjectInfo
 
 
-class Attempt:
-    """`lease` is None in a dry run, which changes nothing. `taken_now`: the file was renamed by this attempt."""
+class CleanupAttempt:
+    """`row` has its recording, camera and site. A dry run has no lease and changes nothing.
+
+    `receipt` is the open one. `taken_now`: this attempt renamed the file into the trash, and puts it back where it
+    does not delete it. `proof` is the last answer of the bucket, there from the first `read_back` on.
+    """
+
+    proof: Proof
 
     def __init__(self, run: Run, row: GCPVideoTransfer, lease: Lease | None, waiver: Waiver | None) -> None:
         self.run = run
@@ -35,15 +37,12 @@ class Attempt:
         self.subject = Subject(SubjectKind.TRANSFER, self.key)
         self.receipt: DeletionReceipt | None = None
         self.taken_now = False
+        self.dry_run = lease is None
         self._lease = lease
         self._renew_at = run.clock.monotonic() + run.settings.timings.lease_seconds / 4
         self._blank = FileReport.of(row, Outcome.SKIPPED, Reason.BUSY)
 
     # --- The lease ------------------------------------------------------------------------------------
-
-    @property
-    def dry_run(self) -> bool:
-        return self._lease is None
 
     @property
     def lease(self) -> Lease:
@@ -52,7 +51,10 @@ class Attempt:
         return self._lease
 
     def keep_lease(self) -> None:
-        """Called for every piece of a long checksum. Raises LeaseLost."""
+        """Renew the lease where a quarter of it has passed; called for every piece of a long checksum.
+
+        Raises LeaseLost.
+        """
         if not self.dry_run and self.run.clock.monotonic() >= self._renew_at:
             self.renew_lease()
 
@@ -71,41 +73,31 @@ class Attempt:
 
     # --- Questions ------------------------------------------------------------------------------------
 
-    def prove(self, *, margin_seconds: float = 0) -> Proof:
-        """Read back, now or less than a minute ago: the object is there, whole, ours and unheld. Raises FileStays."""
-        proof = self.run.proofs.of(self.row, margin_seconds=margin_seconds)
-        self.run.missing_remotely.note(self.row.pk, missing=proof.info is None)
-        self.run.missing_remotely.check()
-        object_check(self.row, proof.info, self.run.installation)
-        return proof
+    def read_back(self, *, margin_seconds: float = 0) -> ObjectInfo:
+        """Read back, now or less than a minute ago: the object is there, whole, ours and without a hold.
 
-    def demand_row(self) -> None:
-        """Inside a transaction: the lease is ours, nothing holds the recording. Raises FileStays.
+        `proof` is good for at least `margin_seconds` more then. Raises FileStays, RunStopped, and the bucket's errors.
+        """
+        self.proof = self.run.proofs.of(self.row, margin_seconds=margin_seconds)
+        # A bucket that loses its objects while the run goes on stops it as well.
+        self.run.missing_remotely.note(self.row.pk, missing=self.proof.info is None)
+        self.run.missing_remotely.check()
+        return object_check(self.row, self.proof.info, self.run.installation)
+
+    def lock_row(self) -> None:
+        """Inside a transaction: the lease is ours, and the recording is not held. Raises FileStays.
 
         Locks the row and its recording, so that a hold comes before what follows here, or finds it.
         """
-        rows = GCPVideoTransfer.objects.under_lease(self.lease, self.run.now())
-        rows = rows.filter(MAY_GO_EARLY)
+        rows = GCPVideoTransfer.objects.under_lease(self.lease, self.run.lease_now()).filter(MAY_GO_EARLY)
         if rows.select_related("recording").select_for_update(of=("self", "recording")).first() is None:
-            raise whoever_was_first(self.run, self.row)
+            raise why_not_ours(self.run, self.row)
 
     # --- Changes --------------------------------------------------------------------------------------
 
-    def move(self, move: Move, refused: FileStays, **changes: object) -> None:
-        GCPVideoTransfer.objects.move(
-            self.row.pk,
-            move,
-            actor=self.run.actor,
-            now=self.run.now(),
-            reason=refused.reason,
-            detail=refused.detail,
-            lease=self.lease,
-            changes={"next_attempt_at": None, **changes},
-        )
-
     def mark_cleaned(self, receipt: DeletionReceipt, reason: Reason) -> None:
         self.row.mark_cleanup_completed(
-            lease=self.lease, receipt=receipt, now=self.run.now(), actor=self.run.actor, reason=reason
+            lease=self.lease, receipt=receipt, now=self.run.lease_now(), actor=self.run.actor, reason=reason
         )
 
     def put_back(self) -> bool:
@@ -120,41 +112,40 @@ class Attempt:
         return True
 
     def close_put_back(self, detail: str) -> None:
-        """Inside a transaction. Raises LeaseLost."""
-        if not GCPVideoTransfer.objects.under_lease(self.lease, self.run.now()).exists():
+        """Inside a transaction: close the open receipt as `put_back`. Raises LeaseLost."""
+        if not GCPVideoTransfer.objects.under_lease(self.lease, self.run.lease_now()).exists():
             raise LeaseLost(f"the lease of transfer {self.key} is another's now")
         receipts = DeletionReceipt.objects.filter(transfer=self.row.pk, closed_at__isnull=True)
         receipts.update(outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=self.run.clock.now(), detail=detail)
         self.receipt = None
 
-    def receipt_columns(self, proof: Proof) -> dict[str, Any]:
-        row = self.row
-        return {
-            "transfer": row,
-            "actor": self.run.actor,
-            "forced": self.run.force,
-            "opened_at": self.run.clock.now(),
-            "local_path": self.path,
-            "size_bytes": row.file_size_bytes,
-            "gcp_bucket": row.gcp_bucket,
-            "gcp_storage_path": row.gcp_storage_path,
-            "object_generation": row.object_generation,
-            "object_crc32c": row.object_crc32c,
-            "proof_read_at": proof.read_at,
-            "detail": self.waiver or "",
-        }
-
-    # --- Words ----------------------------------------------------------------------------------------
-
-    @property
-    def reason(self) -> Reason:
-        return Reason.DISK_PRESSURE if self.waiver is Waiver.DISK_PRESSURE else Reason.CLEANED
+    # --- The report -----------------------------------------------------------------------------------
 
     def report(self, outcome: Outcome, reason: Reason, detail: str = "") -> FileReport:
-        if reason in TOLD:
+        """How it ended; where only a person can end the reason, an alarm is due, one for each bucket and site."""
+        if reason in WITH_ALARM:
             files = Subject.of_bucket_at_site(SubjectKind.CLEANUP_FILES, self.row.gcp_bucket, self.row.site_id)
             self.run.alarms[reason, files] = f"{self.row.gcp_storage_path}: {detail}"
         return replace(self._blank, outcome=outcome, reason=reason, detail=detail)
+
+
+def row_check(run: Run, row: GCPVideoTransfer, *, waived: bool = True) -> None:
+    """Whether the row's own columns let its file go; `waived` leaves the waiting period out. Raises FileStays."""
+    owner_check(row, run.settings, run.installation)
+    retention_check(row, settings=run.settings, now=run.clock.now(), waived=waived)
+
+
+def read_row(pk: UUID) -> GCPVideoTransfer:
+    return GCPVideoTransfer.objects.select_related("recording__camera", "site").get(pk=pk)
+
+
+def why_not_ours(run: Run, row: GCPVideoTransfer) -> FileStays:
+    """Why the row cannot be leased or locked: it has changed meanwhile, or another process has its lease."""
+    try:
+        row_check(run, read_row(row.pk))
+    except FileStays as stays:
+        return stays
+    return FileStays(Reason.BUSY, "another cleanup has the lease")
 
 
 def identity_at(root: MediaRoot, path: str) -> SourceIdentity | None:
@@ -165,22 +156,9 @@ def identity_at(root: MediaRoot, path: str) -> SourceIdentity | None:
 
 
 def is_at_path(root: MediaRoot, path: str, receipt: DeletionReceipt) -> bool:
-    """Whether the file that the receipt speaks for lies at its path, whoever put it back.
+    """Whether the file of the receipt lies at its path, no matter which process put it back.
 
-    By size and mtime: a mount made anew may number its devices and files anew.
+    Size and mtime tell: a mount made anew may number its devices and files anew.
     """
     found, expected = identity_at(root, path), SourceIdentity.decode(receipt.source_identity)
     return found is not None and (found.size_bytes, found.mtime_ns) == (expected.size_bytes, expected.mtime_ns)
-
-
-def read_row(pk: UUID) -> GCPVideoTransfer:
-    return GCPVideoTransfer.objects.select_related("recording__camera", "site").get(pk=pk)
-
-
-def whoever_was_first(run: Run, row: GCPVideoTransfer) -> FileStays:
-    """Why the row is not to be had: it was changed meanwhile, or somebody else is at it."""
-    try:
-        row_check(read_row(row.pk), run.settings, run.installation, now=run.clock.now())
-    except FileStays as refused:
-        return refused
-    return FileStays(Reason.BUSY, "another cleanup has the lease")

@@ -1,4 +1,4 @@
-"""Which rows a run looks at, oldest first."""
+"""Step 2 of a run: which rows it takes, oldest first."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Scope:
 
 
 def due_rows(scope: Scope, now: datetime) -> list[DueRow]:
-    """Rows in line: due, or with a receipt that an earlier run left open; those in backoff are not.
+    """Rows that a run takes: due, or with a receipt that an earlier run left open; not those in backoff.
 
     A next try further ahead than a day is a wrong clock's, and due.
     """
     tries = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=now + LONGEST_BACKOFF)
-    rows = _in_line(scope).filter(tries)
+    rows = _waiting(scope).filter(tries)
     if not scope.force:
         rows = rows.filter(waiting_period_over(now) | Q(has_open_receipt=True))
     return list(_described(rows))
@@ -55,7 +55,7 @@ def due_rows(scope: Scope, now: datetime) -> list[DueRow]:
 
 def is_anything_due(site_id: UUID | None, now: datetime) -> bool:
     """Whether a run would find something: due, or not yet due where a site has a high-water mark."""
-    rows = _in_line(Scope(force=True, site_id=site_id)).filter(MAY_GO_EARLY)
+    rows = _waiting(Scope(force=True, site_id=site_id)).filter(MAY_GO_EARLY)
     rows = rows.filter(Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
     at_once = waiting_period_over(now) | Q(has_open_receipt=True)
     return rows.filter(at_once | Q(site__disk_high_water_percent__isnull=False)).exists()
@@ -67,8 +67,8 @@ def one_row(transfer_id: UUID) -> list[DueRow]:
 
 
 def rows_not_due(site_id: UUID, now: datetime) -> list[DueRow]:
-    """Verified, unheld rows of a site whose waiting period is not over: what disk pressure may take."""
-    rows = _in_line(Scope(force=True, site_id=site_id))
+    """Rows of a site without a hold whose waiting period is not over: what disk pressure may take (step 7)."""
+    rows = _waiting(Scope(force=True, site_id=site_id))
     rows = rows.filter(MAY_GO_EARLY, ~waiting_period_over(now), next_attempt_at__isnull=True)
     return list(_described(rows))
 
@@ -77,11 +77,6 @@ def bytes_in_quarantine(site_id: UUID) -> int:
     """Bytes that lie in the trash under an open receipt, and are as good as freed."""
     open_receipts = DeletionReceipt.objects.filter(transfer__site=site_id, closed_at__isnull=True)
     return int(open_receipts.aggregate(n=Sum("size_bytes"))["n"] or 0)
-
-
-def batches(rows: list[DueRow], size: int) -> Iterator[list[DueRow]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
 
 
 def load(rows: list[DueRow]) -> list[GCPVideoTransfer]:
@@ -94,7 +89,7 @@ def load(rows: list[DueRow]) -> list[GCPVideoTransfer]:
     return [found[pk] for pk in ids if pk in found]
 
 
-def _in_line(scope: Scope) -> TransferQuerySet:
+def _waiting(scope: Scope) -> TransferQuerySet:
     rows = _with_receipts(GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING))
     return rows if scope.site_id is None else rows.filter(site=scope.site_id)
 

@@ -1,4 +1,4 @@
-"""How a cleanup ends that does not delete: the file in its place, the row saying why."""
+"""How the cleanup of one file ends that does not delete it: the file in its place, the row saying why."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import timedelta
 import structlog
 from django.db import transaction
 
-from apps.cctv.models import Recording
-from apps.cctv.services.cleanup.attempt import Attempt, is_at_path, whoever_was_first
+from apps.cctv.models import GCPVideoTransfer, Recording
+from apps.cctv.services.cleanup.attempt import CleanupAttempt, is_at_path, why_not_ours
 from apps.cctv.services.cleanup.guards import is_missing
 from apps.cctv.services.cleanup.recovery import file_recover
 from apps.cctv.services.cleanup.report import FileReport, Outcome
@@ -25,46 +25,44 @@ DAILY_SECONDS = 24 * 3600
 """How often a file is still tried after `GCP_CLEANUP_MAX_RETRIES` failures."""
 
 
-def refuse(attempt: Attempt, refused: FileStays) -> FileReport:
-    """Put the file back where it was taken, then end the lease as the reason asks. Raises RunStopped."""
+def keep(attempt: CleanupAttempt, stays: FileStays) -> FileReport:
+    """Put the file back where it was taken, and make the move that the reason asks for. Raises RunStopped."""
+    outcome = Outcome.FAILED if stays.move is Move.FAIL else Outcome.SKIPPED
     if attempt.dry_run:
-        return attempt.report(_outcome(refused), refused.reason, refused.detail)
+        return attempt.report(outcome, stays.reason, stays.detail)
     try:
         back = attempt.put_back()
         if not back and attempt.receipt is not None and not is_at_path(attempt.run.root, attempt.path, attempt.receipt):
             # Neither here nor there: the next run finds out from the receipt what became of the file.
-            return postpone(attempt, TryAgain(f"the file left the trash during the cleanup ({refused.detail})"))
-        refused = _as_lost(attempt, refused)
+            return postpone(attempt, TryAgain(f"the file left the trash during the cleanup ({stays.detail})"))
+        if stays.move is Move.FAIL and is_missing(attempt.run.root, attempt.path):
+            # Without a local file, an object that is missing or differs is footage lost.
+            stays = FileStays(Reason.OBJECT_LOST, f"{stays.reason.value}: {stays.detail}")
         with transaction.atomic():
-            if attempt.receipt is not None:  # whoever leaves the line with the file in its place closes it
-                attempt.close_put_back(f"{refused.reason.value}: {refused.detail}")
-            _end(attempt, refused)
+            if attempt.receipt is not None:  # a row that moves on with its file in its place leaves no receipt open
+                attempt.close_put_back(f"{stays.reason.value}: {stays.detail}")
+            _move_on(attempt, stays)
     except LeaseLost:
         return leave(attempt)
     except FileProblem as problem:
         return postpone(attempt, problem, needs_attention=True)
-    return attempt.report(_outcome(refused), refused.reason, refused.detail)
+    return attempt.report(outcome, stays.reason, stays.detail)
 
 
-def leave(attempt: Attempt) -> FileReport:
-    """The lease is lost: the row is as somebody else left it, and the file is theirs.
+def leave(attempt: CleanupAttempt) -> FileReport:
+    """The lease is lost: the row stays as it is, and the file is the business of the process that has the lease now.
 
-    A file that this attempt took and that no run is at goes back to its place, as the sweep would bring it.
+    A file that this attempt took and whose row no process has leased goes back to its place, as the sweep would do.
     """
     run = attempt.run
     if attempt.taken_now:
-        file_recover(
-            run.trash,
-            attempt.key,
-            run.clock.now(),
-            owner_id=run.owner_id,
-            lease_seconds=run.settings.timings.lease_seconds,
-        )
-    first = whoever_was_first(run, attempt.row)
+        lease_seconds = run.settings.timings.lease_seconds
+        file_recover(run.trash, attempt.key, run.clock.now(), owner_id=run.owner_id, lease_seconds=lease_seconds)
+    first = why_not_ours(run, attempt.row)
     return attempt.report(Outcome.SKIPPED, first.reason, first.detail)
 
 
-def postpone(attempt: Attempt, error: OffloadError, *, needs_attention: bool = False) -> FileReport:
+def postpone(attempt: CleanupAttempt, error: OffloadError, *, needs_attention: bool = False) -> FileReport:
     """A try that failed: the file stays, or is put back, and is tried again later (F1, F2)."""
     if not attempt.dry_run:
         try:
@@ -74,88 +72,98 @@ def postpone(attempt: Attempt, error: OffloadError, *, needs_attention: bool = F
     return attempt.report(Outcome.FAILED, error.code, error.detail)
 
 
-def back_out(attempt: Attempt, why: str) -> None:
-    """The run stops: leave the file in its place and the row in line."""
+def back_out(attempt: CleanupAttempt, why: str) -> None:
+    """The run stops: the file in its place, the row as it was."""
     if attempt.dry_run:
         return
     try:
-        back = attempt.taken_now and put_back_if_it_goes(attempt)
+        back = attempt.taken_now and _put_back_if_possible(attempt)
         with transaction.atomic():
-            if attempt.receipt is not None and (back or is_at_path(attempt.run.root, attempt.path, attempt.receipt)):
-                attempt.close_put_back(why)
+            _close_if_back(attempt, why, back=back)
             attempt.release()
     except LeaseLost:
         leave(attempt)
 
 
-def _outcome(refused: FileStays) -> Outcome:
-    return Outcome.FAILED if refused.move is Move.FAIL else Outcome.SKIPPED
-
-
-def _as_lost(attempt: Attempt, refused: FileStays) -> FileStays:
-    """Without a local file, an object that is missing or differs is footage lost."""
-    if refused.move is Move.FAIL and is_missing(attempt.run.root, attempt.path):
-        return FileStays(Reason.OBJECT_LOST, f"{refused.reason.value}: {refused.detail}")
-    return refused
-
-
-def _end(attempt: Attempt, refused: FileStays) -> None:
-    if refused.move is Move.UNSCHEDULE_CLEANUP:
-        attempt.move(Move.UNSCHEDULE_CLEANUP, refused, cleanup_scheduled_at=None, **_trouble_of(refused))
-    elif refused.move is Move.FAIL:
-        _fail(attempt, refused)
+def _move_on(attempt: CleanupAttempt, stays: FileStays) -> None:
+    """Inside a transaction. Without a move the lease is given back, and the row waits for a later run."""
+    if stays.move is Move.UNSCHEDULE_CLEANUP:
+        # A row whose file is another one keeps the reason, so that it is not scheduled again by itself.
+        trouble = stays.reason is Reason.LOCAL_CHANGED
+        _move(
+            attempt,
+            Move.UNSCHEDULE_CLEANUP,
+            stays,
+            cleanup_scheduled_at=None,
+            error_code=stays.reason if trouble else "",
+            error_message=stays.detail if trouble else "",
+            needs_attention=trouble,
+        )
+    elif stays.move is Move.FAIL:
+        _fail(attempt, stays)
     else:
         attempt.release()
 
 
-def _trouble_of(refused: FileStays) -> dict[str, object]:
-    """A row whose file is another one keeps the reason, so that nothing schedules it again by itself."""
-    if refused.reason is Reason.LOCAL_CHANGED:
-        return {"error_code": refused.reason, "error_message": refused.detail, "needs_attention": True}
-    return {"error_code": "", "error_message": "", "needs_attention": False}
-
-
-def _fail(attempt: Attempt, refused: FileStays) -> None:
+def _fail(attempt: CleanupAttempt, stays: FileStays) -> None:
     """The object is missing or another one: the local file is the recording again (F18)."""
-    attempt.move(
+    _move(
+        attempt,
         Move.FAIL,
-        refused,
-        error_code=refused.reason,
-        error_message=refused.detail,
+        stays,
+        error_code=stays.reason,
+        error_message=stays.detail,
         cleanup_scheduled_at=None,
         needs_attention=True,
     )
-    if refused.reason is not Reason.OBJECT_LOST:
+    if stays.reason is not Reason.OBJECT_LOST:
         Recording.objects.filter(pk=attempt.row.recording_id).update(
             storage_type=Recording.StorageType.LOCAL, file_path=attempt.path
         )
-    attempt.run.alarms[refused.reason, attempt.subject] = f"{attempt.row.gcp_storage_path}: {refused.detail}"
+    attempt.run.alarms[stays.reason, attempt.subject] = f"{attempt.row.gcp_storage_path}: {stays.detail}"
 
 
-def _try_later(attempt: Attempt, error: OffloadError, *, needs_attention: bool) -> None:
+def _try_later(attempt: CleanupAttempt, error: OffloadError, *, needs_attention: bool) -> None:
     # A file that an earlier run took stays in the trash: putting it back would begin its quarantine again.
-    back = attempt.taken_now and put_back_if_it_goes(attempt)
+    back = attempt.taken_now and _put_back_if_possible(attempt)
     run = attempt.run
     failures = attempt.row.cleanup_failures + 1
-    needs_attention = needs_attention or failures > run.settings.cleanup_max_retries
+    is_spent = failures > run.settings.cleanup_max_retries
+    needs_attention = needs_attention or is_spent
+    retry_after_seconds = error.retry_after_seconds if isinstance(error, TryAgain) else None
+    delay_seconds = BACKOFF.delay_seconds(failures, random=run.random, retry_after_seconds=retry_after_seconds)
     with transaction.atomic():
-        if attempt.receipt is not None and (back or is_at_path(run.root, attempt.path, attempt.receipt)):
-            attempt.close_put_back(f"{error.code.value}: {error.detail}")
-        attempt.move(
+        _close_if_back(attempt, f"{error.code.value}: {error.detail}", back=back)
+        _move(
+            attempt,
             Move.POSTPONE_CLEANUP,
             FileStays(error.code, error.detail),
             error_code=error.code,
             error_message=error.detail,
             cleanup_failures=failures,
             needs_attention=needs_attention,
-            next_attempt_at=run.clock.now() + timedelta(seconds=_delay_seconds(attempt, failures, error)),
+            next_attempt_at=run.clock.now() + timedelta(seconds=DAILY_SECONDS if is_spent else delay_seconds),
         )
     if needs_attention:
         failing = Subject.of_site(SubjectKind.FAILING_FILES, attempt.row.site_id)
         run.alarms[Reason.CLEANUP_FAILED, failing] = f"{attempt.path}: {error.detail}"
 
 
-def put_back_if_it_goes(attempt: Attempt) -> bool:
+def _move(attempt: CleanupAttempt, move: Move, stays: FileStays, **changes: object) -> None:
+    """Raises LeaseLost."""
+    GCPVideoTransfer.objects.move(
+        attempt.row.pk,
+        move,
+        actor=attempt.run.actor,
+        now=attempt.run.lease_now(),
+        reason=stays.reason,
+        detail=stays.detail,
+        lease=attempt.lease,
+        changes={"next_attempt_at": None, **changes},
+    )
+
+
+def _put_back_if_possible(attempt: CleanupAttempt) -> bool:
     """False where the disk does not let it. Raises LeaseLost."""
     try:
         return attempt.put_back()
@@ -165,8 +173,7 @@ def put_back_if_it_goes(attempt: Attempt) -> bool:
         return False
 
 
-def _delay_seconds(attempt: Attempt, failures: int, error: OffloadError) -> float:
-    if failures > attempt.run.settings.cleanup_max_retries:
-        return DAILY_SECONDS
-    retry_after_seconds = error.retry_after_seconds if isinstance(error, TryAgain) else None
-    return BACKOFF.delay_seconds(failures, random=attempt.run.random, retry_after_seconds=retry_after_seconds)
+def _close_if_back(attempt: CleanupAttempt, why: str, *, back: bool) -> None:
+    """Inside a transaction: no receipt stays open over a file in its place, also where another process put it there."""
+    if attempt.receipt is not None and (back or is_at_path(attempt.run.root, attempt.path, attempt.receipt)):
+        attempt.close_put_back(why)

@@ -1,4 +1,4 @@
-"""Disk pressure: above its high-water mark a site's waiting period shortens, oldest first, and nothing else."""
+"""Step 7 of a run, disk pressure: how far a site's disk is above its high-water mark."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def disk_usage(path: Path) -> DiskUsage:
 
 
 def bytes_above_mark(site: Site, usage: DiskUsage) -> int:
-    """How many bytes have to go until the disk is at the site's mark; those in the trash are gone already."""
+    """How many bytes have to go until the disk is at the site's mark; bytes in the trash count as gone."""
     if site.disk_high_water_percent is None:
         return 0
     size_bytes = usage.used_bytes + usage.free_bytes

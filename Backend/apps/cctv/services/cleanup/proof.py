@@ -69,12 +69,14 @@ class Proofs:
         What a listing does not show proves nothing: such an object is read by itself when it is its turn.
         """
         self._known = {key: proof for key, proof in self._known.items() if self.is_fresh(proof)}
-        wanted: dict[tuple[str, UUID], set[str]] = defaultdict(set)
+        asked_for: dict[tuple[str, UUID], set[str]] = defaultdict(set)
         for row in rows:
             if (row.gcp_bucket, row.gcp_storage_path) not in self._known:
-                wanted[row.gcp_bucket, row.recording.camera_id].add(row.gcp_storage_path)
-        for (bucket, camera_id), names in wanted.items():
-            prefix = _common_folder(names)
+                asked_for[row.gcp_bucket, row.recording.camera_id].add(row.gcp_storage_path)
+        for (bucket, camera_id), names in asked_for.items():
+            # ``recordings/<camera>/`` for objects of one camera; empty where the names share no folder.
+            folder = commonpath(names if len(names) > 1 else [name.rpartition("/")[0] for name in names])
+            prefix = folder and f"{folder}/"
             pages = _pages(bucket, camera_id) if prefix and len(names) > PAGE_COST_READS else 0
             if 0 < pages * PAGE_COST_READS < len(names):
                 try:
@@ -100,12 +102,6 @@ class Proofs:
                 missing.discard(info.name)
                 if not missing:
                     return
-
-
-def _common_folder(names: set[str]) -> str:
-    """``recordings/<camera>/`` for objects of one camera; empty where the names share no folder."""
-    folder = commonpath(names if len(names) > 1 else [name.rpartition("/")[0] for name in names])
-    return folder and f"{folder}/"
 
 
 def _pages(bucket: str, camera_id: UUID) -> int:

@@ -1,4 +1,7 @@
-"""Files that a crash left in the trash without a receipt go back to their places."""
+"""Recovery of the trash: what a crash left in it without a receipt, and receipts that were left open, are put right.
+
+A file under an open receipt is no matter of this module: the next run finishes it (`one_file`, step 2).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from apps.cctv.leasing.leases import claim_file_in_trash, lease_clock, release_c
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
 from apps.cctv.selectors.alarms import open_alarms
 from apps.cctv.services.alarms import alarm_close, alarm_raise
+from apps.cctv.services.cleanup.attempt import is_at_path
 from apps.cctv.services.cleanup.due_rows import ROWS_AT_A_TIME
+from apps.cctv.services.cleanup.run_state import Run
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import Lease
 from offload.errors import FileProblem, Reason
@@ -27,11 +32,14 @@ LEASE_SECONDS = 60
 
 
 def trash_recover(root: MediaRoot, now: datetime, *, trash: Trash | None = None, owner_id: UUID | None = None) -> int:
-    """Put back every file in the trash that no open receipt speaks for; how many there were.
+    """Put back every file in the trash that no open receipt speaks for; how many there were. The sweep does this.
 
-    A file under a receipt is left to the next cleanup, unless its transfer has left the line: then the
-    receipt is closed as `put_back`. A file that somebody is at (a live lease) is left alone.
-    The leases taken for it are `owner_id`'s.
+    1. Without the marker nothing is done: another disk may be mounted there.
+    2. A file under an open receipt is left to the next cleanup, while its transfer is `cleanup_pending`.
+    3. A file of an unknown transfer, or of another installation, is left alone, with an alarm.
+    4. Any other file goes back under a lease of `owner_id`, not where another process has the row's lease; a receipt of
+       its transfer that is still open is closed as `put_back`.
+    5. The alarms of files that are in the trash no more are closed.
     """
     trash = trash or Trash(root)
     owner_id = owner_id or uuid4()
@@ -43,16 +51,19 @@ def trash_recover(root: MediaRoot, now: datetime, *, trash: Trash | None = None,
         some = keys[start : start + ROWS_AT_A_TIME]
         waiting = _waiting(some)
         recovered += sum(file_recover(trash, key, now, owner_id=owner_id) for key in some if UUID(key) not in waiting)
-    _clear_alarms(set(keys), now)
+    in_trash = set(keys)
+    for alarm in open_alarms().filter(subject_kind=SubjectKind.TRASH):
+        if alarm.subject_id not in in_trash:
+            alarm_close(alarm, now)
     return recovered
 
 
 def _waiting(keys: list[str]) -> set[UUID]:
-    """Transfers in line whose open receipt speaks for their file; there are many while a quarantine is set."""
+    """Of those transfers the ones whose open receipt speaks for their file; many while a quarantine is set."""
     ids = [UUID(key) for key in keys]
     open_receipts = DeletionReceipt.objects.filter(transfer__in=ids, closed_at__isnull=True)
-    in_line = open_receipts.filter(transfer__transfer_status=State.CLEANUP_PENDING)
-    return set(in_line.values_list("transfer_id", flat=True))
+    pending = open_receipts.filter(transfer__transfer_status=State.CLEANUP_PENDING)
+    return set(pending.values_list("transfer_id", flat=True))
 
 
 def file_recover(
@@ -61,7 +72,7 @@ def file_recover(
     """Put back one file under a lease of its own; False where it is not there, another's, or under a receipt."""
     row = GCPVideoTransfer.objects.filter(pk=UUID(key)).first()
     if row is None:
-        # Another database's file: nothing here knows where it belongs, and nothing unlinks it.
+        # Another database's file: it is not known here where it belongs, and nothing unlinks it.
         _alarm(key, Reason.OTHER_INSTALLATION, "There is a file in the trash whose transfer is not known here.", now)
         return False
     if not _is_ours(row):
@@ -73,8 +84,9 @@ def file_recover(
         return False
     row = claim.transfer
     try:
-        in_line = row.transfer_status == State.CLEANUP_PENDING
-        if in_line and row.receipts.filter(closed_at__isnull=True).exists():
+        # Under the lease: the receipt may have been opened since the keys were read.
+        is_pending = row.transfer_status == State.CLEANUP_PENDING
+        if is_pending and row.receipts.filter(closed_at__isnull=True).exists():
             return False
         return _put_back(trash, row, claim.lease, now)
     finally:
@@ -92,14 +104,14 @@ def _put_back(trash: Trash, row: GCPVideoTransfer, lease: Lease, now: datetime) 
     try:
         trash.put_back(str(row.pk), row.original_local_path)
     except FileProblem as problem:
-        if problem.code is not Reason.FILE_MISSING:  # somebody else put it back in this moment
+        if problem.code is not Reason.FILE_MISSING:  # another process put it back in this moment
             _alarm(str(row.pk), problem.code, problem.detail, now)
         return False
     with transaction.atomic():
         if GCPVideoTransfer.objects.under_lease(lease, lease_clock(now)).select_for_update().exists():
             receipts = DeletionReceipt.objects.filter(transfer=row, closed_at__isnull=True)
             receipts.update(
-                outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=now, detail="the transfer left the line"
+                outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=now, detail="the transfer waits for no cleanup now"
             )
     log.info("cleanup.put_back", transfer=str(row.pk), reason=Reason.RENAMED_BACK.value)
     return True
@@ -109,7 +121,18 @@ def _alarm(key: str, code: Reason, detail: str, now: datetime) -> None:
     alarm_raise(code=code, subject=Subject(SubjectKind.TRASH, key), detail=detail, now=now)
 
 
-def _clear_alarms(keys: set[str], now: datetime) -> None:
-    for alarm in open_alarms().filter(subject_kind=SubjectKind.TRASH):
-        if alarm.subject_id not in keys:
-            alarm_close(alarm, now)
+def receipts_recover(run: Run) -> None:
+    """Close receipts left open of transfers that wait for no cleanup, where the file lies in its place.
+
+    An earlier version left such receipts. For as long as one is open it says that a file is being deleted which is not.
+    """
+    left = DeletionReceipt.objects.filter(closed_at__isnull=True).select_related("transfer")
+    for receipt in left.exclude(transfer__transfer_status=State.CLEANUP_PENDING):
+        row = receipt.transfer
+        if row.installation_id == run.installation and is_at_path(run.root, row.original_local_path, receipt):
+            left.filter(pk=receipt.pk).update(
+                outcome=DeletionReceipt.Outcome.PUT_BACK,
+                closed_at=run.clock.now(),
+                detail="the transfer waited for no cleanup, and the file lies in its place",
+            )
+            log.info("cleanup.receipt_closed", transfer=str(row.pk), reason=Reason.RENAMED_BACK.value)

@@ -12,10 +12,13 @@ from uuid import UUID
 from apps.cctv.models import GCPVideoTransfer
 from offload.errors import Reason
 
-FOR_A_PERSON = frozenset(
+NEEDS_A_PERSON = frozenset(
     {Reason.LOCAL_CHANGED, Reason.BUCKET_SETTING_CHANGED, Reason.OTHER_INSTALLATION, Reason.HOLD_UNKNOWN}
 )
 """Why a file is left that stays so until a person ends the reason: no later run will take it."""
+
+WITH_ALARM = NEEDS_A_PERSON - {Reason.LOCAL_CHANGED}
+"""One alarm for each bucket and site. A file that is another one now is marked in its own row instead."""
 
 
 class Outcome(StrEnum):
@@ -71,7 +74,7 @@ class FileReport:
 
 @dataclass(slots=True)
 class CleanupReport:
-    """All in all. `stopped` says why the run ended before its work did."""
+    """The whole run. `stopped` says why it ended before its work was done."""
 
     dry_run: bool
     forced: bool
@@ -103,7 +106,7 @@ class CleanupReport:
     @property
     def left_for_a_person(self) -> Counter[Reason]:
         """Files left, by the reasons that only a person can end."""
-        return Counter({reason: count for reason, count in self.skipped.items() if reason in FOR_A_PERSON})
+        return Counter({reason: count for reason, count in self.skipped.items() if reason in NEEDS_A_PERSON})
 
     @property
     def files(self) -> int:

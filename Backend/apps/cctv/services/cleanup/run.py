@@ -1,4 +1,4 @@
-"""The run: guards, batches, disk pressure, alarms, report."""
+"""One run of the cleanup: the order of its steps, from the guards to the report."""
 
 from __future__ import annotations
 
@@ -15,24 +15,15 @@ from apps.cctv.leasing.owners import command_owner
 from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.models import Site
 from apps.cctv.services import NotFound
-from apps.cctv.services.cleanup.due_rows import DueRow, Scope, batches, due_rows, load, one_row, rows_not_due
-from apps.cctv.services.cleanup.guards import (
-    LOCAL_SHARE,
-    REMOTE_SHARE,
-    SAMPLE_ROWS,
-    MissingShare,
-    RunStopped,
-    is_missing,
-    marker_check,
-)
-from apps.cctv.services.cleanup.odd_objects import objects_check
+from apps.cctv.services.cleanup.due_rows import DueRow, Scope, due_rows, one_row, rows_not_due
+from apps.cctv.services.cleanup.guards import LOCAL_SHARE, REMOTE_SHARE, guards_pass, marker_check, objects_pass
 from apps.cctv.services.cleanup.one_file import file_clean
-from apps.cctv.services.cleanup.open_receipts import close_left_open
 from apps.cctv.services.cleanup.pressure import DiskReader, bytes_above_mark, disk_usage
 from apps.cctv.services.cleanup.proof import PROOF_SECONDS, Proofs
+from apps.cctv.services.cleanup.recovery import receipts_recover
 from apps.cctv.services.cleanup.report import CleanupReport, FileReport, Outcome
-from apps.cctv.services.cleanup.run_alarms import files_clear, files_tell, run_clear, run_note, stop_tell
-from apps.cctv.services.cleanup.run_state import Run
+from apps.cctv.services.cleanup.run_alarms import run_tell
+from apps.cctv.services.cleanup.run_state import MissingShare, Run, RunStopped
 from apps.cctv.services.disk_reserve import retry_making_room
 from apps.cctv.services.media_root import media_root_expected, media_root_seen
 from apps.cctv.services.retention import Waiver
@@ -82,6 +73,20 @@ def cleanup_run(
 ) -> CleanupReport:
     """Delete the local files of verified recordings whose waiting period is over; all that are due, oldest first.
 
+    The numbers are those of docs/design/cleanup.md.
+
+    1. Pass the guards: the media root has its marker, the clocks agree, not too much is missing on the disk or in the
+       bucket. A bucket that refuses as a whole keeps its files (`guards`).
+    2. Take the due rows in batches, oldest first, each row with a lease; a held one stays (`due_rows`, `one_file`).
+    3. Read back the object: a batch by a listing where that is cheaper, else one by one (`proof`).
+    4. Compare the file, rename it into the trash, compare it there (`one_file`, `comparison`).
+    5. Commit the receipt `deleting` (`one_file`).
+    6. Unlink, and close the receipt with the move (`one_file`). Where one of 2 to 6 does not allow it, the file stays
+       or goes back (`file_stays`).
+    7. Under disk pressure do the same, with the guards first, for rows that are not due yet, until the disk is below
+       its site's high-water mark (`pressure`).
+    8. Raise and close alarms, and note the run (`run_alarms`).
+
     `force` waives the waiting period and nothing else; `transfer_id` takes that one alone, also while it
     waits for a later try; `batch_size` is how many are read back together; `accept_missing` lets a person
     go on who knows why many files or objects are missing. `on_start` is told how many files are next,
@@ -110,24 +115,22 @@ def cleanup_run(
         missing_locally=MissingShare(Reason.TOO_MANY_MISSING_LOCALLY, LOCAL_SHARE, "due files", accept_missing),
         missing_remotely=MissingShare(Reason.TOO_MANY_MISSING_REMOTELY, REMOTE_SHARE, "due objects", accept_missing),
     )
-    caller = _Caller(on_start or _ignore, on_file or _ignore, should_stop or _never)
-    whole = _Work(run, caller, Scope(force, site_id), batch_size or settings.cleanup_batch_size, disk)
+    caller = _Caller(on_start or _ignore, on_file or _ignore, should_stop or (lambda: False))
+    steps = _RunSteps(run, caller, Scope(force, site_id), batch_size or settings.cleanup_batch_size, disk)
     if owner_id is not None or dry_run:
-        return whole.do(chosen)
+        return steps.report_of(chosen)
     free_leases_of_dead_owners(home=home(), now=clock.now())  # of a command that was killed, where no worker sweeps
     with command_owner(home(), clock) as run.owner_id:
-        return whole.do(chosen)
+        return steps.report_of(chosen)
 
 
 def _ignore(_: object) -> None:
     pass
 
 
-def _never() -> bool:
-    return False
+class _RunSteps:
+    """`chosen` is the one row that was asked for, None for all that are due."""
 
-
-class _Work:
     def __init__(self, run: Run, caller: _Caller, scope: Scope, batch_size: int, disk: DiskReader) -> None:
         self._run = run
         self._caller = caller
@@ -136,8 +139,8 @@ class _Work:
         self._disk = disk
         self._report = CleanupReport(dry_run=run.dry_run, forced=run.force, started_at=run.clock.now())
 
-    def do(self, chosen: list[DueRow] | None) -> CleanupReport:
-        report = self._report
+    def report_of(self, chosen: list[DueRow] | None) -> CleanupReport:
+        run, report = self._run, self._report
         try:
             self._do(chosen)
         except RunStopped as stopped:
@@ -146,84 +149,50 @@ class _Work:
             report.stopped, report.stopped_detail = error.code, error.detail
         except _Interrupted:
             report.interrupted = True
-        report.finished_at = self._run.clock.now()
+        report.finished_at = run.clock.now()
+        # 8. Alarms and note.
         if not report.dry_run:
-            retry_making_room(lambda: self._tell(whole=chosen is None))
-        log.info("cleanup.summary", actor=self._run.actor, **report.as_json())
+            retry_making_room(lambda: run_tell(run, report, site_id=self._scope.site_id, whole=chosen is None))
+        log.info("cleanup.summary", actor=run.actor, **report.as_json())
         return report
 
     def _do(self, chosen: list[DueRow] | None) -> None:
-        if not self._run.root.has_marker() and not media_root_expected(self._run.root):
+        run = self._run
+        # 1. Guards.
+        if not run.root.has_marker() and not media_root_expected(run.root):
             return  # a new installation: there is nothing to clean up, and no disk to miss
-        marker_check(self._run.root)
-        if not self._run.dry_run:
-            media_root_seen(self._run.root)
+        marker_check(run.root)
+        if not run.dry_run:
+            media_root_seen(run.root)
         try:
-            self._run.installation = installation_id()
+            run.installation = installation_id()
         except InstallationUnknown as unknown:
             raise RunStopped(Reason.OTHER_INSTALLATION, unknown.detail) from unknown
-        if not self._run.dry_run:
-            close_left_open(self._run)
-        due = due_rows(self._scope, self._run.clock.now())
-        self._guard([*due, *(row for row in chosen or [] if row not in due)])
+        if not run.dry_run:
+            receipts_recover(run)
+        # All due rows pass the guards, also where one transfer was asked for: the share that is missing is theirs.
+        due = due_rows(self._scope, run.clock.now())
+        guards_pass(run, [*due, *(row for row in chosen or [] if row not in due)])
+        # 2 to 6. Each file.
         self._clean(due if chosen is None else chosen, Waiver.FORCE if self._scope.force else None)
-        if chosen is None and not self._scope.force and self._run.settings.cleanup_local:
-            self._relieve()
-        for refusal in self._run.refusing.values():
+        # 7. Disk pressure.
+        if chosen is None and not self._scope.force and run.settings.cleanup_local:
+            sites = Site.objects.filter(disk_high_water_percent__isnull=False)
+            for site in sites if self._scope.site_id is None else sites.filter(pk=self._scope.site_id):
+                self._relieve(site)
+        for refusal in run.refusing.values():
             raise refusal
-
-    # --- Guards ---------------------------------------------------------------------------------------
-
-    def _guard(self, rows: list[DueRow]) -> None:
-        """All of them before anything is touched. Raises RunStopped, LineDown."""
-        self._run.line += rows
-        judged = [row for row in rows if self._run.may_judge(row.bucket, row.installation)]
-        self._guard_files(judged)
-        for bucket in sorted({row.bucket for row in judged}):
-            self._guard_bucket(bucket)
-        self._guard_objects([row for row in judged if not row.held][:SAMPLE_ROWS])
-
-    def _guard_bucket(self, bucket: str) -> None:
-        """One that refuses keeps its own files; those of another bucket go."""
-        try:
-            self._run.bucket_now(bucket)
-        except OffloadError as error:
-            self._run.refuse(bucket, error)
-        self._demand_line()
-
-    def _demand_line(self) -> None:
-        if self._run.failure is not None:
-            raise self._run.failure
-
-    def _guard_files(self, rows: list[DueRow]) -> None:
-        """Every due file, by a look at the disk; those in the trash or under a receipt are accounted for."""
-        count = self._run.missing_locally
-        in_trash = set(self._run.trash.keys())
-        for row in rows:
-            if not row.has_open_receipt and str(row.transfer_id) not in in_trash:
-                count.note(row.transfer_id, missing=is_missing(self._run.root, row.path))
-        count.check()
-
-    def _guard_objects(self, rows: list[DueRow]) -> None:
-        rows = [row for row in rows if not row.held and self._run.may_judge(row.bucket, row.installation)]
-        loaded = load(self._reachable(rows))
-        self._run.proofs.load(loaded)
-        objects_check(self._run, loaded)
-        self._demand_line()
-
-    def _reachable(self, rows: list[DueRow]) -> list[DueRow]:
-        return [row for row in rows if row.bucket not in self._run.refusing]
-
-    # --- Files ----------------------------------------------------------------------------------------
 
     def _clean(self, rows: list[DueRow], waiver: Waiver | None) -> int:
         """How many bytes were freed, or are about to be, in quarantine."""
-        rows = self._reachable(rows)
+        rows = self._run.reachable(rows)
         self._report.due += len(rows)
         self._caller.on_start(len(rows))
         freed_bytes = 0
-        for batch in batches(rows, self._batch_size):
-            self._guard_objects(batch)
+        for start in range(0, len(rows), self._batch_size):
+            batch = rows[start : start + self._batch_size]
+            objects_pass(self._run, batch)
+            # Asked again for each file: a bucket may begin to refuse while the batch goes on.
             freed_bytes += sum(self._clean_one(row, waiver) for row in batch if row.bucket not in self._run.refusing)
         return freed_bytes
 
@@ -236,41 +205,24 @@ class _Work:
         )
         self._report.add(file)
         self._caller.on_file(file)
-        self._demand_line()
+        if self._run.failure is not None:
+            raise self._run.failure
         return file.size_bytes if file.outcome is Outcome.CLEANED or file.reason is Reason.QUARANTINED else 0
 
-    def _relieve(self) -> None:
-        sites = Site.objects.filter(disk_high_water_percent__isnull=False)
-        for site in sites if self._scope.site_id is None else sites.filter(pk=self._scope.site_id):
-            self._relieve_site(site)
+    # --- 7. Disk pressure -----------------------------------------------------------------------------
 
-    def _relieve_site(self, site: Site) -> None:
+    def _relieve(self, site: Site) -> None:
         above_bytes = bytes_above_mark(site, self._disk(self._run.root.path))
-        if self._run.dry_run:
+        if self._run.dry_run:  # it freed nothing, but would have
             above_bytes -= self._report.freed_bytes
         if above_bytes <= 0:
             return
-        rows = self._reachable(rows_not_due(site.pk, self._run.clock.now()))
+        rows = self._run.reachable(rows_not_due(site.pk, self._run.clock.now()))
         while above_bytes > 0 and rows:
             taken = _first(rows, above_bytes)
-            rows = self._reachable(rows[len(taken) :])
-            self._guard(taken)
+            rows = self._run.reachable(rows[len(taken) :])
+            guards_pass(self._run, taken)
             above_bytes -= self._clean(taken, Waiver.DISK_PRESSURE)
-
-    # --- Alarms ---------------------------------------------------------------------------------------
-
-    def _tell(self, *, whole: bool) -> None:
-        report, alarms, now = self._report, self._run.alarms, self._run.clock.now()
-        site_id = self._scope.site_id
-        files_tell(alarms, now=now)
-        if whole and not report.interrupted:
-            run_note(report, site_id=site_id, now=now, next_in_seconds=self._run.settings.timings.cleanup_seconds)
-        if report.stopped is not None:
-            stop_tell(report.stopped, report.stopped_detail, site_id=site_id, now=now)
-            return
-        run_clear(site_id=site_id, now=now)
-        if whole and not report.interrupted:
-            files_clear(alarms, site_id=site_id, now=now)
 
 
 def _first(rows: list[DueRow], size_bytes: int) -> list[DueRow]:
