@@ -1,4 +1,4 @@
-"""Time as an argument: nothing in Coldreel reaches for it."""
+"""Time as an argument: code that needs it is given a clock, so that tests can move it."""
 
 from __future__ import annotations
 

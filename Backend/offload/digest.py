@@ -16,7 +16,7 @@ from offload.source import Source
 from offload.store import Abort, never_abort
 
 PIECE_BYTES = 256 * 1024
-"""What is read at once to be summed alone: larger pieces gain nothing, and twenty uploads hold one each."""
+"""How much is read at once only to be summed: larger pieces are no faster, and each of twenty uploads has one."""
 
 
 class Crc32c:

@@ -1,17 +1,17 @@
-"""The engine's exceptions, and what is to be done about each.
+"""The engine's exceptions, and what the worker does about each.
 
     OffloadError
     ├── TryAgain              another try may cure it: 408, 429, 5xx, connection, time-out
     │   └── LineDown          no answer at all: burns no retry budget
     ├── SessionGone           404 or 410 on a session: begin a new one
-    ├── StopAndTell           nothing can be uploaded until a person acts: one alarm, transfers wait
+    ├── StopAndTell           no upload can succeed until a person acts: one alarm, transfers wait
     ├── ObjectProblem         this object in the bucket: retention, hold, conflict, gone
     │   ├── PreconditionFailed  412: something lives under that name; compare before anything else
     │   └── PermissionUnclear   403, and the bucket says "you may": rights take minutes to spread
     ├── ChecksumRefused       the bucket computed another CRC32C than we did: delete the session
     ├── FileProblem           this file, as it is now, cannot be uploaded
     │   └── FileChanged       it changed between the first byte and the last: start again
-    ├── LeaseLost             somebody else owns this transfer now: touch nothing
+    ├── LeaseLost             another worker may have this transfer now: touch nothing
     └── Stopped               this process was asked to stop: give the lease back
 
 Every class carries ``code``, a `Reason`, and ``disposition``, what the worker does with it.
@@ -30,7 +30,7 @@ class Disposition(StrEnum):
     WAIT = "wait"  # back to pending with backoff; burns no budget
     FAIL = "fail"  # failed: no retry cures it, a person decides
     RELEASE = "release"  # back to pending at once, no backoff
-    ABANDON = "abandon"  # not ours any more: write nothing
+    ABANDON = "abandon"  # another worker's by now: write nothing
 
 
 class Reason(StrEnum):
@@ -124,7 +124,7 @@ class Reason(StrEnum):
 
 
 class OffloadError(Exception):
-    """Root of the tree. `detail` is for people; it holds no secret."""
+    """Root of the tree. `detail` is for people and contains no secret."""
 
     code: Reason = Reason.INTERNAL_ERROR
     disposition: Disposition = Disposition.RETRY
@@ -172,7 +172,10 @@ class PreconditionFailed(ObjectProblem):
 
 
 class PermissionUnclear(ObjectProblem):
-    """Of one object, or of all for as long as a right that was just given has not spread."""
+    """A 403 although the bucket grants the right: of this object alone, or of all until a new right has spread.
+
+    IAM changes take minutes: https://cloud.google.com/iam/docs/access-change-propagation
+    """
 
     code = Reason.PERMISSION_DENIED
     disposition = Disposition.WAIT

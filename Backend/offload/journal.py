@@ -1,7 +1,6 @@
-"""Journal: what an upload makes durable while it runs, and when.
+"""What an upload makes durable while it runs, and when: a contract, which the application fulfils with its database.
 
-Every method commits before it returns and raises `LeaseLost` without changing anything where the
-caller's lease is no longer the row's (P6).
+An upload that goes on after a note has it committed; that is what a killed process's successor starts from (P3).
 """
 
 from __future__ import annotations
@@ -48,11 +47,16 @@ class Orphan:
 
 
 class Journal(Protocol):
+    """Each method commits before it returns.
+
+    It raises `LeaseLost`, and changes nothing, where the lease of the transfer is not the caller's any more (P6).
+    """
+
     def session_started(self, session: StoredSession) -> None:
-        """Called before the first byte is sent."""
+        """A session begins. Called before its first byte is sent: without its URI nothing could continue it."""
 
     def session_dropped(self) -> None:
-        """The session is of no more use (finished, gone, refused)."""
+        """The session is not used again: it has ended, or it is gone or refused."""
 
     def name_changed(self, name_version: int, name: str, orphan: Orphan | None) -> None:
         """The object will be written under `name` from now on.
@@ -61,4 +65,4 @@ class Journal(Protocol):
         """
 
     def progress(self, bytes_confirmed: int) -> None:
-        """What the bucket has confirmed so far; called every few seconds at most."""
+        """The bucket has confirmed so many bytes of the session; called every few seconds at most."""

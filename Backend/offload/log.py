@@ -1,4 +1,4 @@
-"""Where the engine tells what it does: the caller's own logger, an argument like the clock."""
+"""The logger that the engine writes to: the caller's own, an argument like the clock."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Protocol, Self
 
 
 class EventLog(Protocol):
-    """A structured logger; structlog's bound loggers are such. An event is a name with fields."""
+    """A structured logger, for example one of structlog. An event is a name with fields."""
 
     def bind(self, **fields: object) -> EventLog:
         """A logger that adds `fields` to every event."""
 
     def info(self, event: str, **fields: object) -> object:
-        """What went as it should."""
+        """An event of the usual course."""
 
     def warning(self, event: str, **fields: object) -> object:
-        """What a person may want to know."""
+        """An event that a person may have to look at."""
 
 
 class SilentLog:
@@ -26,10 +26,10 @@ class SilentLog:
         return self
 
     def info(self, event: str, **fields: object) -> None:
-        """Says nothing."""
+        """Writes nothing."""
 
     def warning(self, event: str, **fields: object) -> None:
-        """Says nothing."""
+        """Writes nothing."""
 
 
 SILENT = SilentLog()

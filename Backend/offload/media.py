@@ -1,7 +1,7 @@
-"""What a finished recording is: length, codec, picture size, start. Read with PyAV, never by path.
+"""Length, codec, picture size and start of a finished recording, read with PyAV.
 
-The file is whatever lies on the disk, so it is treated as hostile: FFmpeg sees its bytes only through the
-open `Source`, may use none but the containers below (a playlist would make it open other files and
+The file may be anything that lies on the disk, so it is treated as hostile: FFmpeg sees its bytes only through the
+open `Source`, never by a path, may use only the containers below (a playlist would make it open other files and
 addresses), and gets a budget of bytes and seconds.
 """
 
@@ -49,7 +49,7 @@ class MediaFacts:
 
 
 def read_media_facts(source: Source, file_name: str) -> MediaFacts:
-    """What the first video stream of an open file is.
+    """The facts of the first video stream of an open file.
 
     `started_at` is the container's creation time. Raises FileProblem: FILE_NOT_PLAYABLE where there is no
     index, no video, or frames are missing at the end; what `Source.read_at` raises where it cannot be read.
@@ -72,7 +72,7 @@ def read_media_facts(source: Source, file_name: str) -> MediaFacts:
             timeout=(OPEN_SECONDS, READ_SECONDS),
         ) as container:
             facts = _facts(container, source.identity.size_bytes, file_name, whole=not reader.exhausted)
-    # PyAV's errors, and what it makes of fields that no sane file has.
+    # PyAV's own errors, and those of Python that its code raises at nonsensical fields.
     except (av.FFmpegError, ValueError, ArithmeticError, LookupError) as error:
         raise reader.problem or _not_playable(file_name, f"no video file ({_said(error)})") from error
     if reader.problem:
@@ -81,7 +81,7 @@ def read_media_facts(source: Source, file_name: str) -> MediaFacts:
 
 
 class _Reader:
-    """The source as the file object that PyAV reads. After a problem or the budget's end it says end of file.
+    """The source as the file object that PyAV reads. After a problem or the budget's end it reads as ended.
 
     PyAV prints what is raised in its callbacks and reads on, so problems are kept for the caller instead.
     It has no `name`: FFmpeg would guess by it.
@@ -166,5 +166,5 @@ def _not_playable(file_name: str, why: str) -> FileProblem:
 
 
 def _said(error: Exception) -> str:
-    """FFmpeg's words without its numbers and the name that it never had."""
+    """FFmpeg's own words, without its error number and its name for the file."""
     return str(getattr(error, "strerror", None) or error.__class__.__name__).lower()

@@ -1,6 +1,6 @@
 """Object names: ``recordings/<camera>/<recording>/<file name>``.
 
-What Cloud Storage forbids or its tools trip over is percent-escaped:
+What Cloud Storage forbids, or what its tools stumble over, is percent-escaped:
 https://cloud.google.com/storage/docs/objects#naming. The recording's id makes a name unique, so the
 escaping need not be reversible.
 """
@@ -48,7 +48,7 @@ def _escaped_character(character: str) -> str:
 
 
 def _shortened(file_name: str, limit_bytes: int) -> str:
-    """The escaped file name, cut in the middle of its stem where it is too long; its ending stays."""
+    """The escaped file name; where it is too long, its stem is cut at the end, and its ending stays."""
     try:
         file_name.encode()
     except UnicodeEncodeError as error:

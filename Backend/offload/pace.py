@@ -1,8 +1,8 @@
-"""How fast an upload may send.
+"""How fast an upload may send: pacing on a line with a bandwidth limit.
 
 Every byte of a limited line has its instant on that line's schedule. It may be sent from that instant on, and
-no later than LATE_SECONDS after it; what is later is lost. So no ten seconds hold more than 10.4 seconds of
-the schedule, however many uploads, processes and machines hold stretches of it.
+no later than LATE_SECONDS after it; after that its place is lost. So ten seconds never carry more than 10.4 seconds of
+the schedule, however many uploads, processes and machines have stretches of it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from offload.clock import Clock
 from offload.store import Abort
 
 LATE_SECONDS = 0.3
-"""What a line may catch up: after the pause between two chunks, say."""
+"""How much of its schedule a line may catch up, for example after the pause between two chunks."""
 PIECES_A_SECOND = 20
 LEAST_PIECE_BYTES = 4096
 STRETCHES_AHEAD = 2
-"""How many that have not begun are kept in stock: a database that takes half a second once stops nobody."""
+"""How many stretches are fetched before they begin: a database that once takes half a second stops no upload."""
 MOST_STRETCH_SECONDS = 0.5
 LEAST_STRETCH_SECONDS = 0.05
 _BETWEEN_STRETCHES_SECONDS = 0.25
@@ -60,7 +60,7 @@ class Stretch:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One piece that an upload waits for. `ready_at` is None until a stretch has room for it."""
+    """A piece that an upload waits for. `ready_at` is None until a stretch has room for it."""
 
     wanted_bytes: int
     size_bytes: int = 0
@@ -68,10 +68,10 @@ class Turn:
 
 
 class SharedPace:
-    """The pace of all uploads of one process on one line: small pieces, first come first served.
+    """The pace of all uploads of one process on one line: small pieces, first come, first served.
 
-    Somebody else sets the limit and adds stretches of the line's schedule. Until the limit was set for the
-    first time, everybody waits. `call` is called where an upload finds no stretch; it must return at once.
+    The bandwidth thread of the worker sets the limit and adds stretches of the line's schedule. Until the limit is set
+    for the first time, every upload waits. `call` is called where an upload finds no stretch; it must return at once.
     """
 
     def __init__(self, clock: Clock, *, call: Callable[[], None] = lambda: None) -> None:
@@ -102,7 +102,7 @@ class SharedPace:
         return turn.size_bytes
 
     def ask(self, wanted_bytes: int) -> Turn:
-        """Stand in line for a piece."""
+        """Queue for a piece."""
         turn = Turn(wanted_bytes)
         with self._lock:
             self._in_demand = True
@@ -120,19 +120,19 @@ class SharedPace:
                 return 0
             now = self._clock.monotonic()
             if turn.ready_at is not None and now > turn.ready_at + LATE_SECONDS:
-                self._ask_again(turn)  # it overslept
+                self._ask_again(turn)  # too late: its thread got no processor in time
             if turn.ready_at is None:
                 return _NOT_YET_SECONDS if self._known else _UNKNOWN_SECONDS
             return max(0.0, turn.ready_at - now)
 
     def leave(self, turn: Turn) -> None:
-        """Whatever it was promised counts as sent."""
+        """Leave the queue. A piece that was promised counts as sent."""
         with self._lock:
             self._promised.discard(turn)
             if turn in self._waiting:
                 self._waiting.remove(turn)
 
-    # --- for whoever knows the limit ---
+    # --- for the thread that knows the limit ---
 
     @property
     def is_limited(self) -> bool:
@@ -160,7 +160,7 @@ class SharedPace:
     def wanted_seconds(self) -> float:
         """How long a stretch to ask the line for now; 0 where none is needed, or it is too early to ask again.
 
-        Who used less than half of the last one gets shorter ones: the rest would be lost to everybody.
+        After a stretch of which less than half was used they become shorter: the rest is lost to every worker.
         """
         with self._lock:
             now = self._clock.monotonic()
@@ -202,7 +202,7 @@ class _Stock:
         return sum(stretch.begins_at > now for stretch in self._stretches)
 
     def promise(self, turn: Turn, now: float) -> bool:
-        """Give `turn` the next piece that is not too late. It is ready at its last byte's instant."""
+        """Give `turn` the next piece that is not too late. It is ready at the instant of its last byte."""
         while self._stretches:
             stretch = self._stretches[0]
             too_late_bytes = int((now - LATE_SECONDS - stretch.begins_at) * stretch.bytes_per_second)

@@ -1,9 +1,9 @@
-"""Read a long file without pushing what others use out of the page cache.
+"""Read a long file without pushing the data of other programs out of the page cache.
 
-A recorder's own data (its index, what it is about to write, what somebody watches) lives in the same memory.
+A recorder's own data (its index, what it is about to write, what a person watches) is in the same memory.
 So a part of a file that was not in the cache before is dropped from it once it was read, and one that was there
-stays. Whether it was there is asked by reading one byte of it with RWF_NOWAIT, which says EAGAIN instead of
-going to the disk (https://man7.org/linux/man-pages/man2/readv.2.html).
+stays. Whether it was there is found out by reading one byte of it with RWF_NOWAIT, which returns EAGAIN instead of
+reading from the disk (https://man7.org/linux/man-pages/man2/readv.2.html).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import contextlib
 import os
 
 WINDOW_BYTES = 8 * 1024 * 1024
-"""What is asked of the disk at once: twenty uploads that took turns at 256 KiB would keep a spinning disk
-seeking, and the line waiting for it."""
+"""How much is read ahead at once: twenty uploads that took turns at 256 KiB would keep a spinning disk
+seeking, and the uplink waiting for it."""
 
 _CAN = hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT") and hasattr(os, "posix_fadvise")
 
 
 class Footprint:
-    """Of one descriptor, read mostly from front to back. All of it is advice: no error leaves it."""
+    """The part of the page cache that reading one descriptor fills. All of it is advice: no error leaves it."""
 
     def __init__(self, descriptor: int, size_bytes: int) -> None:
         self._descriptor = descriptor

@@ -1,4 +1,4 @@
-"""Is the file finished, as far as its container tells? A light check: nothing is decoded.
+"""Whether a file is finished, as far as its container tells. A light check: nothing is decoded.
 
 An MP4 or MOV that was cut off (power loss, still being written) has no index, the box ``moov``, and
 nothing plays it. ISO/IEC 14496-12 § 4.2: a box is a 32-bit size, a 4-byte type and, where the size is
@@ -17,7 +17,7 @@ _FAMILY = frozenset({".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2"})
 _HEADER_BYTES = 8
 _LONG_HEADER_BYTES = 16
 _MOST_BOXES = 10_000
-"""Index and header come first in every file with more boxes: a fragmented one."""
+"""A file with more boxes is a fragmented one, where header and index come first."""
 
 
 def check_playable(source: Source, file_name: str) -> None:

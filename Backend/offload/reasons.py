@@ -1,4 +1,4 @@
-"""What each reason code means to a tired person, and what to do about it."""
+"""What each reason code means, and what to do about it: for a person in the middle of the night."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MEANING: dict[Reason, str] = {
     R.FILE_IS_LINK: "The file, or a folder on the way to it, is a symbolic link. Links are never followed.",
     R.FILE_NOT_REGULAR: "The path is a folder, a pipe or a device, not a file.",
     R.FILE_NOT_SETTLED: "The file was written to a moment ago. It is taken once its size and time have settled.",
-    R.FILE_NOT_PLAYABLE: "The video cannot be played, an MP4 without its index say. The recorder did not finish it.",
+    R.FILE_NOT_PLAYABLE: "The video cannot be played, like an MP4 without its index: the recorder did not finish it.",
     R.FILE_CHANGED: "The file is not the one that was registered, or it changed during the upload.",
     R.FILE_UNREADABLE: "The disk or its permissions did not let the file be read. Check both.",
     R.FILE_IN_USE: "A program has the file open for writing. It stays, and is tried again later.",
-    R.NAME_NOT_UTF8: "The file's name is no valid UTF-8. Rename it.",
-    R.PATH_NOT_MATCHED: "The path does not match the template of the import, so nobody knows whose recording it is.",
+    R.NAME_NOT_UTF8: "The file's name is not valid UTF-8. Rename it.",
+    R.PATH_NOT_MATCHED: "The path does not match the template of the import: the recording's camera is not known.",
     R.TIME_UNCLEAR: "What stands beside the time in the name changes it, and the template does not read that.",
     R.TIME_UNREAD: "The name looks as if it held a time that the template does not read: the file's own was taken.",
     R.RECORDING_NOT_FOUND: "There is no recording with that id.",
@@ -62,7 +62,7 @@ MEANING: dict[Reason, str] = {
     R.HELD: "The recording is held: it is never deleted.",
     R.HOLD_SET: "A person set a hold.",
     R.HOLD_LIFTED: "A person lifted the hold. The waiting period starts anew.",
-    R.HOLD_UNKNOWN: "The bucket holds the object and nobody here asked for it. It is left alone: find out who did.",
+    R.HOLD_UNKNOWN: "The bucket holds the object, and no hold was set here. It is left alone: find out who did.",
     R.HOLD_NOT_RELEASED: "The hold was lifted here, but the bucket still has it. The next sweep releases it.",
     R.LOCAL_CHANGED: "The local file is not the one that was uploaded. It stays.",
     R.LOCAL_MISSING: "The local file is gone.",
@@ -74,7 +74,7 @@ MEANING: dict[Reason, str] = {
     R.BUCKET_SETTING_CHANGED: "The settings name another bucket now. Add the former one to GCP_STORAGE_FORMER_BUCKETS.",
     R.MEDIA_ROOT_NOT_MOUNTED: "The marker file of the media root is missing. Is the disk mounted?",
     R.TOO_MANY_MISSING_LOCALLY: "More than half of the due files are missing. Is the right disk mounted?",
-    R.TOO_MANY_MISSING_REMOTELY: "More than a tenth of the due objects are missing. Somebody deletes in the bucket.",
+    R.TOO_MANY_MISSING_REMOTELY: "More than a tenth of the due objects are missing. Find out what deletes there.",
     R.CLOCK_SKEW: "This machine's clock and the bucket's differ by more than five minutes. Set the clock.",
     R.QUARANTINED: "The file waits in the trash for the quarantine time.",
     R.RECEIPT_FINISHED: "A deletion that was interrupted was finished.",

@@ -1,4 +1,4 @@
-"""The bytes of one request: straight from the file and summed as they pass, or buffered in memory."""
+"""The bytes of one request: read from the file and summed as they pass, or buffered in memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from offload.store import Abort, never_abort
 
 MOST_PIECE_BYTES = 1024 * 1024
 BUFFER_LIMIT_BYTES = 16 * 1024 * 1024
+"""A box beside a video recorder has little memory to spare; twenty uploads of 8 MiB would hold ten times as much."""
 
 
 class SourceBody:
     """A `Body` of `length_bytes` from `offset_bytes` on; `crc32c` is the sum of all that precedes.
 
-    Reads at most MOST_PIECE_BYTES at once, and no more than `pace` lets go. `crc32c` continues with every byte
-    read and is taken back by `rewind`; `bytes_read` counts what was handed out, twice where the transport asked
+    Reads at most MOST_PIECE_BYTES at once, and no more than `pace` allows. `crc32c` continues with every byte
+    read, and `rewind` takes it back; `bytes_read` counts what was handed out, twice where the transport asked
     twice.
     """
 

@@ -1,6 +1,7 @@
 """Get a file's bytes into the bucket: a resumable session, or one request for a small file.
 
-A committed byte is never sent again: after every interruption the bucket is asked how far it got.
+These are steps 3 to 5 of docs/design/upload.md. A committed byte is never sent again: after every interruption the
+bucket is asked how far it got.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ T = TypeVar("T")
 
 
 class Connection:
-    """Patience with the line: a few reconnects in a row, then the worker's own backoff takes over.
+    """Makes requests of one upload, and repeats a few that failed; then the worker's own backoff takes over.
 
-    `pace` is how fast the file's bytes may go over it.
+    `pace` is how fast the file's bytes may go.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Connection:
         self._failures = 0
 
     def ask(self, call: Callable[[], T]) -> T:
-        """Make a call that may be repeated."""
+        """Make a call that may be repeated, until it succeeds or `wait` gives up."""
         while True:
             self.abort()
             try:
@@ -56,7 +57,7 @@ class Connection:
                 self.wait(error)
 
     def wait(self, error: TryAgain) -> None:
-        """Wait before the next try; raises `error` where the tries are used up or it wants a long pause."""
+        """Wait before the next try; raises `error` where the tries are used up or the bucket asks for a long pause."""
         self._failures += 1
         backoff = self.settings.reconnect_backoff
         seconds = backoff.delay_seconds(
@@ -75,10 +76,7 @@ class Connection:
 
 
 class Sender:
-    """One call's way of sending one file. `session` is always what the journal has.
-
-    `crc32c` is the whole file's own sum, once it is known.
-    """
+    """Sends one file. `session` is always what the journal has; `crc32c` is the file's own sum, once it is known."""
 
     def __init__(
         self,
@@ -111,13 +109,23 @@ class Sender:
     def put(self, spec: ObjectSpec) -> ObjectInfo:
         """Bring the file into the bucket, from where the bucket has got to, and return its answer.
 
+        3. Session: ask the one that the journal has, or start one and have its URI committed. A small file has none.
+        4. Send chunks; after each, and after each lost answer, go on from where the bucket says that it got.
+        5. Finish with a part that carries the whole object's CRC32C.
+
         Sets `crc32c`, and raises PreconditionFailed with it set where the session had ended with another
         object than the file, SessionGone where the session may not be continued: it may have ended with an object.
         """
-        if self.session is not None and not self._may_resume(self.session):
-            raise SessionGone("the session is too old, or was begun for another file")
+        if self.session is not None:
+            # Google ends a session after a week; a day before that there is time to send the rest through it.
+            # https://cloud.google.com/storage/docs/resumable-uploads#session-uris
+            age = self._clock.now() - self.session.started_at
+            too_old = age >= timedelta(seconds=self._settings.session_max_age_seconds)
+            if too_old or self.session.identity != self._source.identity:
+                raise SessionGone("the session is too old, or was begun for another file")
         if self.session is None and self._size_bytes <= self._settings.small_limit_bytes:
-            return self._put_small(spec)
+            with BUFFER_ALLOWANCE.asked(self._size_bytes) as granted:
+                return self._put_buffered(spec) if granted else self._put_in_two_passes(spec)
         return self._put_resumable(spec)
 
     def own_crc32c(self) -> int:
@@ -130,7 +138,7 @@ class Sender:
         return crc32c_of(self._source, self._size_bytes, abort=self._connection.abort)
 
     def drop_session(self) -> None:
-        """Delete the session, if there is one, in the bucket first: then nothing is written through it."""
+        """Delete the session, if there is one: in the bucket first, so that nothing is written through it any more."""
         if self.session is None:
             return
         try:
@@ -159,12 +167,8 @@ class Sender:
 
     # --- small: one request ---
 
-    def _put_small(self, spec: ObjectSpec) -> ObjectInfo:
-        """Read once into memory, where the uploads of this process leave room for it."""
-        with BUFFER_ALLOWANCE.asked(self._size_bytes) as granted:
-            return self._put_buffered(spec) if granted else self._put_in_two_passes(spec)
-
     def _put_buffered(self, spec: ObjectSpec) -> ObjectInfo:
+        """Read once, summed and sent from memory: the checksum stands before the bytes in the request."""
         body, crc32c = self._buffered(offset_bytes=0, length_bytes=self._size_bytes)
         self.crc32c = crc32c
         self.demand_unchanged()
@@ -179,20 +183,24 @@ class Sender:
             self.bytes_sent += body.bytes_read
 
     def _put_in_two_passes(self, spec: ObjectSpec) -> ObjectInfo:
-        """A first pass for the sum, a second one to send. What passed is summed too: it is what counts."""
+        """A first pass for the sum, a second one to send, where other uploads fill the memory for small files.
+
+        What is sent is summed as well: where the file changed in between, that sum is the object's.
+        """
         hashed = self.fresh_crc32c()
         self.demand_unchanged()
-        return self._connection.ask(lambda: self._put_from_source(spec, hashed))
 
-    def _put_from_source(self, spec: ObjectSpec, hashed: int) -> ObjectInfo:
-        body = self._streamed(offset_bytes=0, length_bytes=self._size_bytes)
-        try:
-            return self._store.put_small(spec, body, crc32c=hashed, abort=self._connection.abort)
-        finally:
-            self.bytes_sent += body.bytes_read
-            self.crc32c = body.crc32c if body.position_bytes == self._size_bytes else hashed
+        def put() -> ObjectInfo:
+            body = self._streamed(offset_bytes=0, length_bytes=self._size_bytes)
+            try:
+                return self._store.put_small(spec, body, crc32c=hashed, abort=self._connection.abort)
+            finally:
+                self.bytes_sent += body.bytes_read
+                self.crc32c = body.crc32c if body.position_bytes == self._size_bytes else hashed
 
-    # --- bodies, at the pace of the line ---
+        return self._connection.ask(put)
+
+    # --- bodies, at the site's pace ---
 
     def _streamed(self, *, offset_bytes: int, length_bytes: int, crc32c: int = 0) -> SourceBody:
         return SourceBody(
@@ -216,19 +224,21 @@ class Sender:
 
     # --- large: a session ---
 
-    def _may_resume(self, session: StoredSession) -> bool:
-        age = self._clock.now() - session.started_at
-        young = age < timedelta(seconds=self._settings.session_max_age_seconds)
-        return young and session.identity == self._source.identity
-
     def _put_resumable(self, spec: ObjectSpec) -> ObjectInfo:
         if self.session is None:
             self._start_session(spec)
             status = SessionStatus(0)
         else:
-            status = self._resume(spec)
+            status = self._status(spec)
+            self.resumed_from_bytes = status.committed_bytes
+            self._log.info(
+                "upload.resumed", bytes_confirmed=status.committed_bytes, finished=status.finished is not None
+            )
         if status.finished is not None:
-            return self._ended_before(status.finished)
+            # The answer to the last part was lost, or the process that got it was killed before the record.
+            if (status.finished.size_bytes, status.finished.crc32c) != (self._size_bytes, self.own_crc32c()):
+                raise PreconditionFailed("the session ended with another object")
+            return status.finished
         return self._send_all(spec, status.committed_bytes)
 
     def _send_all(self, spec: ObjectSpec, committed_bytes: int) -> ObjectInfo:
@@ -241,25 +251,13 @@ class Sender:
                 return status.finished
 
     def _start_session(self, spec: ObjectSpec) -> None:
-        """A new session, stored before its first byte (P3)."""
+        """A new session, committed before its first byte: without its URI the bytes could not be continued (P3)."""
         uri = self._connection.ask(lambda: self._store.start_session(spec))
         session = StoredSession(uri=uri, started_at=self._clock.now(), identity=self._source.identity)
         self._journal.session_started(session)
         self.session = session
         self._confirmed_bytes = self._noted_bytes = 0
         self._tail_repeated = False
-
-    def _resume(self, spec: ObjectSpec) -> SessionStatus:
-        status = self._status(spec)
-        self.resumed_from_bytes = status.committed_bytes
-        self._log.info("upload.resumed", bytes_confirmed=status.committed_bytes, finished=status.finished is not None)
-        return status
-
-    def _ended_before(self, info: ObjectInfo) -> ObjectInfo:
-        """The answer to the last part was lost, or who got it was killed."""
-        if (info.size_bytes, info.crc32c) != (self._size_bytes, self.own_crc32c()):
-            raise PreconditionFailed("the session ended with another object")
-        return info
 
     def _status(self, spec: ObjectSpec) -> SessionStatus:
         status = self._connection.ask(lambda: self._store.session_status(self._uri(), spec))
@@ -272,12 +270,13 @@ class Sender:
         return self.session.uri
 
     def _send_next(self, spec: ObjectSpec, summed: PrefixSum) -> SessionStatus:
-        """Send the next part and follow the bucket to wherever it got: its word counts, not what was sent."""
+        """Send the next part, then go on from where the bucket says that it got, whatever was sent."""
         body, crc32c = self._next_part(summed)
         before_bytes, started = summed.length_bytes, self._clock.monotonic()
         try:
             status = self._send(spec, body, before_bytes, crc32c)
         except TryAgain as error:
+            # The answer is lost, the bytes perhaps not: only the bucket knows, and a committed byte is not sent again.
             self._connection.wait(error)
             status = self._status(spec)
         else:
@@ -296,7 +295,10 @@ class Sender:
         """
         tail_begins_bytes = (self._size_bytes - 1) // SESSION_QUANTUM_BYTES * SESSION_QUANTUM_BYTES
         if summed.length_bytes >= self._size_bytes:
-            self._send_tail_once_more()
+            # The bucket has every byte and made no object of them: only a last part can end that, or a new session.
+            if self._tail_repeated:
+                raise SessionGone("the session has every byte and no object")
+            self._tail_repeated = True
             summed.move_to(tail_begins_bytes)
         offset_bytes = summed.length_bytes
         if tail_begins_bytes - offset_bytes >= SESSION_QUANTUM_BYTES:
@@ -307,12 +309,6 @@ class Sender:
         length_bytes = self._size_bytes - offset_bytes
         tail, self.crc32c = self._buffered(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)
         return tail, self.crc32c
-
-    def _send_tail_once_more(self) -> None:
-        """The bucket has every byte and made no object of them: only a last part can end that, or a new session."""
-        if self._tail_repeated:
-            raise SessionGone("the session has every byte and no object")
-        self._tail_repeated = True
 
     def _send(
         self, spec: ObjectSpec, body: SourceBody | BufferedBody, offset_bytes: int, crc32c: int | None
@@ -333,7 +329,10 @@ class Sender:
             self.note_progress()
 
     def _learn(self, committed_bytes: int, seconds: float) -> None:
-        """Aim the next chunk at `chunk_seconds` of this line, at most four times the last one."""
+        """Make the next chunk as large as goes in `chunk_seconds` at the last one's speed, at most four times as large.
+
+        A stop waits for the chunk that runs, and a lost one has to be asked about: both take about as long.
+        """
         if committed_bytes > 0:
             wanted_bytes = committed_bytes / max(seconds, 0.001) * self._settings.chunk_seconds
             most_bytes = min(self._settings.chunk_max_bytes, 4 * self._chunk_bytes)

@@ -29,7 +29,7 @@ MARKER_MODE = 0o644
 """Whatever the umask: a service has to read what root wrote."""
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Without O_NONBLOCK, opening a FIFO that nobody writes to would hang the worker.
+# Without O_NONBLOCK, opening a FIFO without a writer would hang the worker.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 _CODES = {
@@ -46,10 +46,10 @@ _NOT_TRUSTED = ":?"
 
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
-    """Which file this is and whether it was touched. Times in nanoseconds since the epoch.
+    """Which file this is, and whether it was changed. Times in nanoseconds since the epoch.
 
-    `trusted` is False where a later change may have left all of it as it is: a file system keeps times in steps.
-    Then only a fresh sum tells. It is no part of what is compared.
+    `trusted` is False where a later change may have left every field as it is, since a file system keeps times in
+    steps. Then only a fresh sum tells. Two identities are equal whatever their `trusted`.
     """
 
     device: int
@@ -98,7 +98,7 @@ class SourceIdentity:
 
 
 def file_problem(error: OSError, shown: str) -> FileProblem:
-    """What an OSError says about the file `shown`. A disk that fails may recover: such a file is tried again."""
+    """The FileProblem for an OSError at the file `shown`. A disk that fails may recover, so that is tried again."""
     code = _CODES.get(error.errno or 0, Reason.FILE_UNREADABLE)
     reason = os.strerror(error.errno) if error.errno else "input/output error"
     disposition = Disposition.RETRY if code is Reason.FILE_UNREADABLE else None
@@ -151,7 +151,7 @@ def _regular(found: os.stat_result, shown: str) -> SourceIdentity:
 
 
 class Source:
-    """An open recording. `identity` is what it was when it was opened."""
+    """An open recording. `identity` is that of the moment when it was opened."""
 
     def __init__(
         self,

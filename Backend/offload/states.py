@@ -1,4 +1,4 @@
-"""The transfer's states and every move between them: the machine, in one table.
+"""The states of a transfer and every move between them: a state machine, in one table.
 
 The database constraint, the guarded updates and the documents' diagram are made from `MOVES`.
 """

@@ -1,6 +1,6 @@
-"""ObjectStore: what Coldreel asks of a bucket.
+"""What Coldreel asks of a bucket: `UploadStore` for an upload, `ObjectStore` for everything.
 
-The contract, which `tests/contract/` holds every store to:
+The contract, which the suite in `tests/contract/` checks of every store:
 
 - Every write carries ``ifGenerationMatch=0``: where an object lives under the name, the write raises
   `PreconditionFailed` and the object stays as it was (P2).
@@ -14,7 +14,7 @@ The contract, which `tests/contract/` holds every store to:
 
 Idempotent: `get`, `list_prefix`, `session_status`, `cancel_session`, `set_hold`, `bucket_time`, `bucket_report`.
 `delete` of what is gone raises `ObjectProblem(OBJECT_MISSING)`. `send` may be repeated after
-`session_status`. `start_session` and `put_small` may be repeated: a session nobody uses expires after a
+`session_status`. `start_session` and `put_small` may be repeated: an unused session expires after a
 week, and a second `put_small` meets the precondition.
 
 Errors are those of `offload.errors`, sorted by the bucket's reason; no vendor exception leaves a store.
@@ -44,7 +44,7 @@ META_SIZE = "coldreel-size-bytes"
 
 @dataclass(frozen=True, slots=True)
 class ObjectSpec:
-    """What a new object is to be. `size_bytes` is the whole object's."""
+    """A new object, as it shall be. `size_bytes` is the whole object's."""
 
     bucket: str
     name: str
@@ -57,7 +57,7 @@ class ObjectSpec:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What the bucket says an object is. `crc32c` is the unsigned 32-bit value."""
+    """An object, as the bucket describes it. `crc32c` is the unsigned 32-bit value, `stored_at` aware and UTC."""
 
     bucket: str
     name: str
@@ -80,7 +80,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """`finished` is the object where the session has ended with one; then `committed_bytes` is its size."""
+    """How far a session is. `finished` is the object it ended with, if it did; then `committed_bytes` is its size."""
 
     committed_bytes: int
     finished: ObjectInfo | None = None
@@ -88,7 +88,7 @@ class SessionStatus:
 
 @dataclass(frozen=True, slots=True)
 class BucketReport:
-    """What `doctor` needs to know of a bucket. `None` where the bucket would not say."""
+    """Settings of a bucket that matter to Coldreel. None where the bucket does not tell."""
 
     exists: bool
     missing_permissions: tuple[str, ...]

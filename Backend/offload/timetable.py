@@ -21,7 +21,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 LEAST_BYTES_PER_SECOND = 64_000
-"""Below it, twenty uploads on one line move so little that a server may take them for dead."""
+"""Below it, each of twenty uploads on one line moves so little that a server may close it as dead."""
 MOST_BYTES_PER_SECOND = 10**12
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LOOKED_AHEAD = timedelta(days=15)
@@ -41,7 +41,7 @@ _UNITS = {
 }  # fmt: skip
 _SPELLINGS = {**_UNITS, "KB/s": 1000, "Kbit/s": 125, "kiB/s": 1024}
 _DAY_MINUTES = 24 * 60
-_WANTED = "for example `08:00-18:00 2 MB/s, else unlimited`"
+_EXAMPLE = "for example `08:00-18:00 2 MB/s, else unlimited`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Timetable:
 
 
 def parse(text: str) -> Timetable:
-    """Read a timetable; blank is no limit. Raises ValueError: which part, and what is wanted."""
+    """Read a timetable; blank is no limit. Raises ValueError: which part is invalid, and what is expected."""
     rules: list[TimetableRule] = []
     ended_by = ""
     for part in _SEPARATOR.split(_BETWEEN_DAYS.sub(r"\1 ", text)):
@@ -155,7 +155,7 @@ def _hours(found: re.Match[str]) -> Hours:
     begin, end = (int(found[at]) * 60 + int(found[at + 1]) for at in (1, 3))
     minutes_are_right = int(found[2]) < 60 and int(found[4]) < 60  # noqa: PLR2004 - an hour's
     if not minutes_are_right or begin >= _DAY_MINUTES or end > _DAY_MINUTES:
-        raise ValueError(f"{found[0]!r} is no time of day: 00:00 to 24:00 is wanted, as in 08:00-18:00.")
+        raise ValueError(f"{found[0]!r} is not a time of day: expected 00:00 to 24:00, as in 08:00-18:00.")
     if begin == end:
         raise ValueError(f"{found[0]!r} ends when it begins. Leave the hours out for the whole day.")
     return Hours(begin, end)
@@ -165,15 +165,15 @@ def _rate(text: str, rule: str) -> int | None:
     if text.lower() == "unlimited":
         return None
     if not text:
-        raise ValueError(f"{rule!r} has no limit at its end: a rate like 2 MB/s, or unlimited, is wanted.")
+        raise ValueError(f"{rule!r} has no limit at its end: expected a rate like 2 MB/s, or unlimited.")
     found = _RATE.fullmatch(text)
     if found is None:
         raise ValueError(
-            f"{text!r} in {rule!r} is not understood. Days, hours and a rate are wanted, {_WANTED}; "
+            f"{text!r} in {rule!r} is not understood: expected days, hours and a rate, {_EXAMPLE}; "
             f"days are {', '.join(DAYS)}."
         )
     if found[2] not in _SPELLINGS:
-        raise ValueError(f"{found[2]!r} in {rule!r} is no unit: one of {', '.join(_UNITS)} is wanted.")
+        raise ValueError(f"{found[2]!r} in {rule!r} is not a unit: expected one of {', '.join(_UNITS)}.")
     bytes_per_second = int(Decimal(found[1]) * _SPELLINGS[found[2]])
     if not LEAST_BYTES_PER_SECOND <= bytes_per_second <= MOST_BYTES_PER_SECOND:
         raise ValueError(f"{text!r} is too little or too much: 64 kB/s to 1000 GB/s is possible.")

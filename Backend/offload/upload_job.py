@@ -1,4 +1,4 @@
-"""What an upload is asked for and what it answers."""
+"""What goes into an upload, and what comes out."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ RECONNECT_BACKOFF = Backoff(base_seconds=1, cap_seconds=8)
 
 @dataclass(frozen=True, slots=True)
 class UploadJob:
-    """One transfer's work. `object_name` turns a name version into a name; `name_version` is the current one.
+    """One transfer's upload. `object_name` turns a name version into a name; `name_version` is the current one.
 
-    `expected_size_bytes` and `expected_mtime_ns` are the file's as it was registered; another file
-    under its path is another recording. `metadata` is the object's, without its size. `passes_conflict`: a person
-    knows of another object under the current name and asked again; where its bytes differ from the file's, the next
-    name is taken. `whole_orphans` are names and generations of earlier objects that were found right.
+    - `expected_size_bytes` and `expected_mtime_ns` are the file's as it was registered; another file
+      under its path is another recording.
+    - `metadata` is the object's, without its size.
+    - `passes_conflict`: a person knows of another object under the current name and asked again; where its bytes
+      differ from the file's, the next name is used.
+    - `whole_orphans`: names and generations of earlier objects that were found right.
     """
 
     transfer_id: str
@@ -42,7 +44,10 @@ class UploadJob:
 
 @dataclass(frozen=True, slots=True)
 class UploadSettings:
-    """Chunks are rounded down to the bucket's quantum. `reconnects` are those in a row without progress."""
+    """How an upload goes. Chunks are rounded down to the bucket's quantum of 256 KiB.
+
+    `reconnects` is how many failed requests in a row, without progress between them, one attempt repeats by itself.
+    """
 
     settle_seconds: float = 10
     progress_seconds: float = 3
@@ -61,7 +66,7 @@ class UploadResult:
 
     `identity` is the file's at the end; None where it is gone and the object was found in the bucket.
     `adopted`: the object was there before, with the same bytes. `resumed_from_bytes` is what the bucket
-    had when this call began.
+    had of the session when this call began.
     """
 
     info: ObjectInfo

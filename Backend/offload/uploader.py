@@ -1,8 +1,7 @@
-"""Upload one recording: plan, resume, send, verify.
+"""Upload one recording, or find it in the bucket, and compare: steps 2 to 6 of docs/design/upload.md.
 
-The order is that of the design ("Upload, in order"), steps 2 to 6. Whatever ends a call (an error, a
-kill, a lost lease), the next one continues from the session in the journal and from what the bucket
-says it has; nothing else is remembered. The caller records the result.
+Whatever ends a call (an error, a kill, a lost lease), the next one continues from the session in the journal and
+from what the bucket says it has; nothing else is remembered.
 """
 
 from __future__ import annotations
@@ -54,6 +53,7 @@ __all__ = ["UploadJob", "UploadResult", "UploadSettings", "upload"]
 MOST_SESSIONS = 3
 """How often one call begins again after a refused checksum, and after a lost session."""
 MOST_ROUNDS = 8
+"""How often one call begins again altogether: more than the above, each twice, and a conflict that was passed."""
 MOST_NAME_VERSIONS = 100
 """How many names of one recording are looked for where its file is gone."""
 
@@ -71,7 +71,19 @@ def upload(
     log: EventLog = SILENT,
     pace: Pace = UNLIMITED,
 ) -> UploadResult:
-    """Bring one recording into the bucket, or find it there, and prove it, no faster than `pace`.
+    """Bring one recording into the bucket, no faster than `pace`. The caller records the result.
+
+    The steps have the numbers of docs/design/upload.md; the claim before them and the record after them are the
+    caller's.
+
+    2. Open the file without following links; refuse what is not settled, playable and as registered. Where it is
+       gone, look for its object in the bucket.
+    3. Session: continue the one in `job`, or start one and have it committed by the journal, before any byte.
+    4. Send from the committed offset, and follow the bucket to wherever it says that it got.
+    5. Finish with a last part that carries the CRC32C of the whole object.
+    6. Compare the bucket's answer with our own size and CRC32C, and the file with what it was when it was opened.
+
+    Steps 3 to 6 are repeated where a session is lost, a checksum refused or the name is in use.
 
     Raises an OffloadError, whose disposition says what is to become of the transfer; no OSError. A
     LeaseLost of the journal ends the call at once and nothing is written after it.
@@ -99,7 +111,7 @@ def upload(
 def _found_in_bucket(
     job: UploadJob, problem: FileProblem, *, root: MediaRoot, store: UploadStore, connection: Connection, log: EventLog
 ) -> UploadResult:
-    """Where the file is gone, its object may be there: a database restored from yesterday.
+    """The result of an upload whose record was lost: a database restored from yesterday, and the file cleaned up since.
 
     Raises `problem` where no object is ours, whole and of this recording.
     """
@@ -123,9 +135,9 @@ def _found_in_bucket(
 
 
 def _last_object(job: UploadJob, *, store: UploadStore, connection: Connection) -> tuple[int, ObjectInfo | None]:
-    """The object under the last name that is taken, and its version; else an orphan that was found right.
+    """The object under the last name version that has one, and that version; else an orphan that was found right.
 
-    By listing: orphans lie under the earlier names, and where one was deleted there is a gap.
+    By listing, not by reading name after name: orphans lie under the earlier names, and a deleted one leaves a gap.
     """
     versions = {
         job.object_name(name_version): name_version
@@ -144,12 +156,8 @@ def _listed(store: UploadStore, bucket: str, prefix: str) -> list[ObjectInfo]:
     return list(store.list_prefix(bucket, prefix))
 
 
-def _read(store: UploadStore, connection: Connection, bucket: str, name: str) -> ObjectInfo | None:
-    return connection.ask(lambda: store.get(bucket, name))
-
-
 def _demand_mounted(root: MediaRoot, relative_path: str, problem: FileProblem) -> None:
-    """Where the disk is not mounted, every file is missing, and none of them is gone (F16).
+    """Tell a file that is gone from a disk that is not mounted, where every file is missing and none is gone.
 
     Raises StopAndTell where the media root is not there, FileProblem (tried again) where another disk below it is not.
     """
@@ -163,7 +171,7 @@ def _demand_mounted(root: MediaRoot, relative_path: str, problem: FileProblem) -
 
 
 class _Upload:
-    """One call for one opened file. `name_version` is always what the journal has."""
+    """Steps 2 to 6 for one opened file. `_name_version` is always what the journal has."""
 
     def __init__(
         self,
@@ -198,6 +206,7 @@ class _Upload:
         except LeaseLost:
             raise
         except FileChanged:
+            # What the session has is of the former content: continued, it would mix two files in one object.
             self._sender.drop_session()
             raise
         except OffloadError:
@@ -217,9 +226,15 @@ class _Upload:
             raise FileChanged("the file has another mtime than was registered", disposition=Disposition.FAIL)
         check_playable(self._source, PurePosixPath(job.relative_path).name)
 
-    # --- rounds: each ends with an object, or with a reason for the next ---
+    # --- steps 3 to 6, repeated ---
 
     def _in_rounds(self) -> UploadResult:
+        """Each round ends with an object, or with a reason for another round:
+
+        - 412: something lies under the name. Adopt it, or go to the next name.
+        - The bucket computed another CRC32C, or we did of its answer: send again in a new session.
+        - The session is gone: look for its object first, then send again.
+        """
         for _ in range(MOST_ROUNDS):
             try:
                 return self._verified(self._compared(self._sender.put(self._spec())), adopted=False)
@@ -248,7 +263,7 @@ class _Upload:
         )
 
     def _after_refusal(self, error: ChecksumRefused) -> None:
-        """A refused session is never resumed. Refused thrice, the file (or the disk under it) is bad."""
+        """A refused session is never resumed: its bytes are wrong. After three refusals the file or its disk is bad."""
         self._refusals += 1
         self._log.warning("upload.checksum_refused", refusals=self._refusals)
         self._sender.drop_session()
@@ -259,7 +274,7 @@ class _Upload:
             ) from error
 
     def _after_lost_session(self) -> ObjectInfo | None:
-        """One look at the object before the file goes again: the session may have ended with it."""
+        """Look for the object before the file is sent again: the session may be gone because it ended with one."""
         self._lost_sessions += 1
         self._log.warning("upload.session_gone", sessions=self._lost_sessions)
         info = self._resolve()
@@ -270,21 +285,27 @@ class _Upload:
     # --- the object ---
 
     def _compared(self, info: ObjectInfo) -> ObjectInfo:
-        """The bucket's answer against our own sums. A bucket that let a wrong object through keeps none."""
+        """Compare the bucket's answer with our own size and sum; a wrong object is deleted, by its generation."""
         if (info.size_bytes, info.crc32c) != (self._identity.size_bytes, self._sender.own_crc32c()):
             self._discard(info)
             raise ChecksumRefused("the object is not what was sent")
         return info
 
     def _resolve(self) -> ObjectInfo | None:
-        """An object may live under the name (412, or a lost session): take it over if it holds the same bytes (P2).
+        """What lies under the name decides (a 412, or a lost session); the object where it can be adopted (P2).
 
-        None where another round is to write, under another name if need be. Nothing is deleted here: the
-        object may be the only copy of what the file held before.
+        1. Nothing: None, and the next round writes it.
+        2. Another installation's: ObjectProblem.
+        3. The same size and CRC32C: adopt it, whoever wrote it.
+        4. This transfer's own, with other bytes: an orphan. None, and the next round writes under the next name.
+        5. Unknown, and the person who asked again knew of it: None, and the next name likewise.
+        6. Unknown: ObjectProblem, a conflict that a person sees.
+
+        Nothing is deleted here: the object may be the only copy of what the file held before.
         """
         self._sender.drop_session()
         job, name = self._job, self._job.object_name(self._name_version)
-        info = _read(self._store, self._connection, job.bucket, name)
+        info = self._connection.ask(lambda: self._store.get(job.bucket, name))
         if info is None:
             return None
         if info.metadata.get(META_INSTALLATION) not in {None, job.metadata.get(META_INSTALLATION)}:
@@ -294,24 +315,21 @@ class _Upload:
             return info
         if is_ours(info, job):
             self._go_to_next_name(Orphan(info, WhyOrphaned.EARLIER_CONTENT))
-        elif self._may_pass_conflict():
+        elif job.passes_conflict and self._name_version == job.name_version:  # it was this very name that they saw
             self._log.warning("upload.conflict_passed", object=name, generation=info.generation)
             self._go_to_next_name(None)
         else:
             raise ObjectProblem(f"another object lives under {name!r}", code=Reason.OBJECT_CONFLICT)
         return None
 
-    def _may_pass_conflict(self) -> bool:
-        """Whether the person who asked again knew of an object under this very name."""
-        return self._job.passes_conflict and self._name_version == self._job.name_version
-
     def _verified(self, info: ObjectInfo, *, adopted: bool) -> UploadResult:
-        """Check the file again after the last byte (P8).
+        """The result, once the file was looked at again after the last byte (P8).
 
         The session stays in the journal until the record: killed in between, the next call asks it and
         gets the object itself for an answer, and no byte is sent again (P3).
         """
         identity = self._identity_at_end(info, adopted=adopted)
+        time, slack_seconds = self._source.time(self._connection.clock), self._connection.settings.settle_seconds
         self._log.info(
             "upload.finished",
             object=info.name,
@@ -323,7 +341,7 @@ class _Upload:
         )
         return UploadResult(
             info=info,
-            identity=None if identity is None else self._as_taken_now(identity),
+            identity=None if identity is None else identity.as_taken_at(time, slack_seconds=slack_seconds),
             crc32c=self._sender.own_crc32c(),
             adopted=adopted,
             found_in_bucket=identity is None,
@@ -331,11 +349,6 @@ class _Upload:
             bytes_sent=self._sender.bytes_sent,
             resumed_from_bytes=self._sender.resumed_from_bytes,
         )
-
-    def _as_taken_now(self, identity: SourceIdentity) -> SourceIdentity:
-        """Trusted alone, later, only where a change from now on is bound to show in it."""
-        time = self._source.time(self._connection.clock)
-        return identity.as_taken_at(time, slack_seconds=self._connection.settings.settle_seconds)
 
     def _identity_at_end(self, info: ObjectInfo, *, adopted: bool) -> SourceIdentity | None:
         """The file's identity now; None where it is gone and the object holds all of it.
@@ -372,7 +385,7 @@ class _Upload:
             return True
         try:
             return opened.same_content_as(self._identity) and self._sender.fresh_crc32c() == self._sender.own_crc32c()
-        except FileChanged:  # it is shorter by now
+        except FileChanged:  # shorter than it was
             return False
 
     def _discard(self, info: ObjectInfo) -> None:
@@ -386,7 +399,8 @@ class _Upload:
         if not self._source.identity_open().same_content_as(self._identity):
             self._go_to_next_name(orphan)
             return
-        self._sender.forget_session()  # the fence: whoever owns the transfer now may have recorded this object (P6)
+        # The fence (P6): where another worker has the lease by now, it may have recorded this very object.
+        self._sender.forget_session()
         try:
             self._connection.ask(lambda: self._store.delete(info.bucket, info.name, generation=info.generation))
         except (ObjectProblem, StopAndTell, TryAgain) as error:

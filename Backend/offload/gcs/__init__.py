@@ -34,7 +34,7 @@ class GoogleStore:
     `credentials_path` names a service account's key or a workload identity configuration; without it
     Application Default Credentials are used. `emulator_host` (``http://127.0.0.1:PORT``) means an emulator and
     no credentials. `ca_file` is a PEM file of trusted authorities, certifi's without one. `upload_handles` is
-    how many threads upload at once: their buffers share 16 MiB. Nothing is sent, and no key read, before the
+    how many threads upload at once: their buffers share 16 MiB. No request is made, and no key is read, before the
     first call.
     """
 

@@ -1,4 +1,4 @@
-"""Who we are to Google: google-auth's credentials, loaded when first needed, and one token for all threads.
+"""The credentials for Google, loaded by google-auth when first needed, and one token for all threads.
 
 google-auth is imported late: with an emulator no upload needs it, and it costs memory.
 """
@@ -38,7 +38,7 @@ class Identity:
         self._channel: Any = None
 
     def credentials(self) -> Any:
-        """google-auth's object. Raises StopAndTell CREDENTIALS_REFUSED where there is none to be had."""
+        """google-auth's object. Raises StopAndTell CREDENTIALS_REFUSED where no usable credentials are found."""
         with self._lock:
             if self._loaded is None:
                 with translated_auth_errors():
@@ -46,7 +46,7 @@ class Identity:
             return self._loaded
 
     def headers(self) -> dict[str, str]:
-        """What authorises a request, with a token that is not about to expire."""
+        """Headers that authorise a request, with a token that is not about to expire."""
         if self._anonymous:
             return {}
         with self._lock:
@@ -87,15 +87,15 @@ class Identity:
         from google.auth import credentials, default
 
         if self._anonymous:
-            nobody: Any = credentials.AnonymousCredentials
-            return nobody()
+            anonymous: Any = credentials.AnonymousCredentials
+            return anonymous()
         if self._path:
             return _load_file(Path(self._path))
         return default(scopes=SCOPES, request=self.channel())[0]
 
 
 class _Patient:
-    """google-auth waits two minutes for a token, longer than any lease: this asks it to give up sooner."""
+    """A channel with a time-out of TOKEN_SECONDS: google-auth's own is two minutes, longer than any lease."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
@@ -126,7 +126,7 @@ def _load_file(path: Path) -> Any:
 
 
 def _external_account(info: dict[str, Any]) -> Any:
-    """https://google.aip.dev/auth/4117: AWS says who it is in its own way, all others by a token."""
+    """Credentials of workload identity federation; AWS has a way of its own: https://google.aip.dev/auth/4117."""
     from google.auth import aws, identity_pool
 
     source = info.get("credential_source") or {}
@@ -136,7 +136,7 @@ def _external_account(info: dict[str, Any]) -> Any:
 
 @contextmanager
 def translated_auth_errors() -> Iterator[None]:
-    """google-auth's exceptions, sorted; their texts quote addresses and answers, so none is repeated."""
+    """Translates google-auth's exceptions. Their texts quote addresses and responses, so none is repeated (P10)."""
     from google.auth import exceptions
 
     try:
@@ -147,7 +147,10 @@ def translated_auth_errors() -> Iterator[None]:
 
 @contextmanager
 def _readable_tokens() -> Iterator[None]:
-    """A portal's page in place of a token makes google-auth stumble over its own types."""
+    """Turns Python's errors in google-auth into TryAgain: it trusts that the token service answers with a token.
+
+    Behind the portal of a hotel or a mobile network the answer is a web page.
+    """
     try:
         with translated_auth_errors():
             yield

@@ -1,4 +1,4 @@
-"""Refusals of the bucket and failures of the line, sorted into `offload.errors` by what is to be done.
+"""Translates refusals of the bucket and failed connections into `offload.errors`, whose classes say what to do.
 
 By reason rather than by status: a 403 may be a rate limit, a hold, a retention policy, a missing right or an
 unpaid bill. Two cases need a second look at the bucket (`BucketProbe`): a 404, which says "No such object" of a
@@ -6,7 +6,7 @@ missing bucket too (https://github.com/googleapis/nodejs-storage/issues/1183), a
 its own.
 
 Statuses and reasons: https://cloud.google.com/storage/docs/json_api/v1/status-codes
-What is worth another try: https://cloud.google.com/storage/docs/retry-strategy
+Which of them to retry: https://cloud.google.com/storage/docs/retry-strategy
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from offload.gcs.responses import Response
 
 
 class Target(Enum):
-    """What a request was about: it decides what a 404 or an unexplained 4xx means."""
+    """The subject of a request, which decides how to read a 404 or an unexplained 4xx."""
 
     BUCKET = auto()
     NEW_OBJECT = auto()
@@ -42,7 +42,7 @@ class Target(Enum):
 
 
 class BucketProbe(Protocol):
-    """The second look."""
+    """A second look at the bucket, where a response alone is ambiguous."""
 
     def confirm_bucket(self) -> None:
         """Returns where the bucket exists and lets us list it; raises the sorted error otherwise."""
@@ -52,7 +52,7 @@ class BucketProbe(Protocol):
 
 
 class NoBucketProbe:
-    """For a request that knows no bucket to look at."""
+    """For a request that names no bucket, such as one to a session."""
 
     def confirm_bucket(self) -> None:
         """Taken for existing."""
@@ -66,7 +66,7 @@ MakeError = Callable[[str, Response, BucketProbe], OffloadError]
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """The first rule that matches decides. What is left empty matches everything."""
+    """Makes an error of the responses that match. The first rule that matches decides; an empty field matches all."""
 
     becomes: MakeError
     statuses: frozenset[int] = frozenset()
@@ -174,7 +174,7 @@ ERROR_RULES: tuple[ErrorRule, ...] = (
     # https://github.com/googleapis/python-storage/issues/1541
     ErrorRule(_checksum, frozenset({400}), says=_saying(r"^Provided (crc32c|md5)\b.*(doesn't|does not) match")),
     ErrorRule(_again, frozenset({408, 429, *range(500, 600)})),
-    # Somebody changed the object at the same moment; Google's advice is to look again and repeat.
+    # Another request changed the object at the same moment; Google's advice is to look again and repeat.
     ErrorRule(_precondition, frozenset({409}), targets=frozenset({Target.OBJECT})),
     ErrorRule(_again, frozenset({409})),
     ErrorRule(_precondition, frozenset({412})),
@@ -194,9 +194,9 @@ ERROR_RULES: tuple[ErrorRule, ...] = (
 
 
 def response_of_library(error: Exception) -> Response | None:
-    """The answer inside a google-cloud-storage exception, or None where there was none.
+    """The response inside a google-cloud-storage exception, or None where there was none.
 
-    Not its message: google-api-core puts the address into it.
+    Its message is not used: google-api-core puts the address into it (P10).
     """
     response = getattr(error, "response", None)
     if response is None:
@@ -205,9 +205,9 @@ def response_of_library(error: Exception) -> Response | None:
 
 
 def connection_error(error: BaseException | None, what: str) -> OffloadError:
-    """What an exception of requests means that is no response.
+    """The error of a request that `requests` made and that got no response; `what` says it to people.
 
-    A connection that broke under TLS is an SSLError to it as well; only the root of it tells.
+    A connection that broke under TLS is an SSLError to it as well; only the exception at its root tells.
     """
     import ssl  # loaded by requests, where its exceptions come from; a process that only sends has neither
 
@@ -217,7 +217,7 @@ def connection_error(error: BaseException | None, what: str) -> OffloadError:
 
 
 def untrusted() -> StopAndTell:
-    """Somebody else may be answering."""
+    """The error where the certificate is not trusted: it may not be Google that answers."""
     return StopAndTell(
         "The other side's certificate is not to be trusted. Check the machine's clock, the CA file and any proxy "
         "that opens TLS.",
@@ -226,5 +226,5 @@ def untrusted() -> StopAndTell:
 
 
 def line_error(what: str) -> LineDown:
-    """No answer at all."""
+    """The error where there was no response at all."""
     return LineDown(f"The bucket did not answer: {what}.")

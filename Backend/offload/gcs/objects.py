@@ -1,4 +1,4 @@
-"""Everything but the bytes: metadata, listings, holds, deletes, reads, signing, through google-cloud-storage.
+"""Everything but uploads: metadata, listings, holds, deletions, reads, signing, through google-cloud-storage.
 
 The library is imported when first used. It makes one attempt a call (``retry=None``): our own callers retry,
 and they know leases and stops, which the library does not.
@@ -31,11 +31,11 @@ CREATE, GET, LIST, UPDATE, DELETE = (
     f"storage.objects.{verb}" for verb in ("create", "get", "list", "update", "delete")
 )
 PERMISSIONS = (CREATE, GET, LIST, UPDATE, DELETE)
-"""What Coldreel uses; without the last, an object of a file that changed under way stays as an orphan."""
+"""The permissions that Coldreel uses; without the last, an object that differs from what was sent stays."""
 
 
 class Objects:
-    """`endpoint` is ``scheme://host[:port]``; `connections` is how many threads call at once."""
+    """Objects that exist, and buckets. `endpoint` is ``scheme://host[:port]``, `connections` how many threads call."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Objects:
         self._made: tuple[Any, Any] | None = None
 
     def probe(self, bucket: str, permission: str) -> BucketProbe:
-        """The second look at `bucket` that sorting an error may need."""
+        """The second look at `bucket` that translating an error may need."""
         return _PermissionProbe(self, bucket, permission)
 
     def get(self, bucket: str, name: str, *, generation: int | None) -> ObjectInfo | None:
@@ -79,7 +79,7 @@ class Objects:
             for blob in self._client().list_blobs(bucket, prefix=prefix, **self._once):
                 try:
                     info = _info(blob)
-                except ObjectProblem:  # anybody's odd object among ours hides none of them
+                except ObjectProblem:  # another program's odd object must not hide ours
                     continue
                 yield info
 
@@ -223,7 +223,7 @@ class Objects:
 
         from offload.gcs.tls import trust
 
-        # Otherwise each bucket's settings are read in a thread, for traces that nobody switched on.
+        # Otherwise the library reads each bucket's settings in a thread, for traces that are not switched on.
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         credentials = self._identity.credentials()
         authorized: Any = AuthorizedSession
@@ -243,7 +243,7 @@ class Objects:
 
     @contextmanager
     def _translated(self, target: Target, probe: BucketProbe) -> Iterator[None]:
-        """Whatever the libraries raise leaves as one of `offload.errors`, without their texts (P10)."""
+        """Translates whatever the libraries raise into `offload.errors`, without their texts (P10)."""
         import requests
         from google.api_core.exceptions import GoogleAPIError
 

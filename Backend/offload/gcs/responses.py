@@ -1,4 +1,4 @@
-"""What the bucket answered, whichever library carried it; and the object an answer describes."""
+"""A response of the bucket, whichever library received it; and the object that a response describes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Response:
     def message(self) -> str:
         """The API's sentence for people, without anything that looks like an address (P10).
 
-        A body that is not the API's JSON says nothing: Google's HTML error pages quote the URL asked for.
+        Empty where the body is not the API's JSON: Google's HTML error pages quote the URL that was asked for.
         """
         text = _SECRET_LOOKING.sub("…", str(self._error().get("message", "")))
         return "".join(c for c in text if c.isprintable())[:MESSAGE_LIMIT_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Whom requests trusts: one CA file, as libcurl does. Imported late, because requests costs memory."""
+"""Makes `requests` trust one CA file, the same as libcurl. Imported late, because `requests` costs memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from requests.adapters import HTTPAdapter
 
 
 class TrustingAdapter(HTTPAdapter):
-    """A session's own ``verify`` would give way to REQUESTS_CA_BUNDLE; the two ways to the bucket must agree."""
+    """Sets ``verify`` on every request: a session's own would give way to the variable REQUESTS_CA_BUNDLE.
+
+    https://requests.readthedocs.io/en/latest/user/advanced/#ssl-cert-verification
+    """
 
     def __init__(self, ca_file: str, **settings: Any) -> None:
         self._ca_file = ca_file

@@ -1,12 +1,12 @@
 """One HTTP request through libcurl: the bytes go from the file to the socket with one copy in between.
 
-Facts about libcurl that this rests on, each held by a test:
+Facts about libcurl that this depends on, each checked by a test:
 
-- An answer of 300 or more that comes before the whole body was sent ends the sending and is reported as an
-  answer, if it can still be read.
-- A reused connection that turns out to be closed is replaced silently, and the body asked to start again,
+- A response of 300 or more that comes before the whole body was sent ends the sending and is reported as a
+  response, if it can still be read.
+- A reused connection that turns out to be closed is replaced silently, and the body is rewound to its start,
   however much of it was sent (https://curl.se/libcurl/c/CURLOPT_SEEKFUNCTION.html).
-- A callback's exception is printed and forgotten by pycurl, so ours keep it and raise it afterwards.
+- A callback's exception is printed and forgotten by pycurl, so ours keep it, and it is raised afterwards.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from offload.store import SESSION_QUANTUM_BYTES, Abort, Body, never_abort
 
 MIB = 1024 * 1024
 ALL_BUFFERS_BYTES = 16 * MIB
-"""What all threads may hold of their bodies together: each has libcurl's upload buffer and a piece of the file
-on its way into it."""
+"""How much memory all threads may use for their bodies together: each has libcurl's upload buffer and a piece of
+the file on its way into it."""
 PIECE_BYTES, QUICK_PIECE_BYTES = 256 * 1024, 1 * MIB
-"""What is read, summed and handed to the kernel at once, and how much the kernel may hold back unsent; the second
+"""How much is read, summed and handed to the kernel at once, and how much the kernel may keep unsent; the second
 where the line is quick. On a slow one the small piece keeps an abort prompt, and the line from looking stalled
 while megabytes that libcurl has already handed over still drain. On a quick one the large piece saves a fifth of
 the CPU: fewer system calls, fewer wake-ups."""
@@ -100,7 +100,7 @@ class BytesBody:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Request:
-    """What to send. It has no `repr` of its own fields: `url` may be a session URI (P10)."""
+    """A request to send. Its `repr` shows no fields: `url` may be a session URI (P10)."""
 
     method: str
     url: str
@@ -111,7 +111,7 @@ class Request:
 
 
 class Pieces:
-    """Shares ALL_BUFFERS_BYTES among `handles` threads: who sends gets much while there are few."""
+    """Shares ALL_BUFFERS_BYTES among `handles` threads: each gets more while few of them send."""
 
     def __init__(self, handles: int) -> None:
         self._lock = threading.Lock()
@@ -121,7 +121,7 @@ class Pieces:
 
     @contextmanager
     def granted(self, wanted_bytes: int) -> Iterator[int]:
-        """At most `wanted_bytes`, until the block ends, and so many that every thread still gets the least."""
+        """At most `wanted_bytes`, until the block ends, and so few that every other thread can still get the least."""
         with self._lock:
             self._idle -= 1
             spare_bytes = self._free_bytes - self._idle * self._least_bytes
@@ -136,7 +136,7 @@ class Pieces:
 
 
 class _ThreadHandle(threading.local):
-    """A thread's handle, and whether the line was quick when it last sent."""
+    """A thread's libcurl handle with its kept-alive connection, and whether the line was quick when it last sent."""
 
     def __init__(self) -> None:
         self.handle = pycurl.Curl()
@@ -175,8 +175,8 @@ class Transport:
                 self._prepare(handle, request, exchange, piece_bytes)
                 handle.perform()
         except pycurl.error as error:
-            # A refusal counts although the connection broke after it. A success must have come whole; and
-            # what a proxy said to CONNECT is no answer of the bucket, nor a response code to libcurl.
+            # A refusal counts although the connection broke after it. A success must have come whole; and a proxy's
+            # response to CONNECT is not the bucket's, nor is it RESPONSE_CODE to libcurl.
             code = 0 if exchange.refused_with(handle.getinfo(pycurl.RESPONSE_CODE)) else error.args[0]
         else:
             code = 0
@@ -189,7 +189,7 @@ class Transport:
         return Response(exchange.status, exchange.headers, bytes(exchange.received))
 
     def _judge(self, handle: pycurl.Curl, length_bytes: int) -> None:
-        """Fit the size of the pieces to the line, after every request that was long enough to tell."""
+        """Choose the size of the pieces by the line's speed, after every request that was long enough to show it."""
         if length_bytes < JUDGED_BYTES:
             return
         quick = handle.getinfo(pycurl.SPEED_UPLOAD_T) >= self._quick_bytes_per_second
@@ -260,13 +260,16 @@ class _Exchange:
         return self._headers_complete and self.status == status >= 300  # noqa: PLR2004 - not a success
 
     def raise_failure(self) -> None:
-        """Raise what a callback raised, once; kept longer, it and its frames would hold each other."""
+        """Raise a callback's exception, once; if it were kept, it and its frames would keep each other in memory."""
         failure, self.failure = self.failure, None
         if failure is not None:
             raise failure
 
     def tick(self, *_progress: int) -> int:
-        """Called all the time, at least once a second. Non-zero ends the request."""
+        """Called by libcurl at least once a second, also where nothing moves. Non-zero ends the request.
+
+        https://curl.se/libcurl/c/CURLOPT_XFERINFOFUNCTION.html
+        """
         try:
             self._abort()
         except BaseException as error:  # noqa: BLE001 - carried across C, raised again in perform
@@ -286,7 +289,7 @@ class _Exchange:
         return piece
 
     def seek(self, offset_bytes: int, _origin: int) -> int:
-        """Start again, if so little was read that a session has committed none of it (P3)."""
+        """Rewind the body for a new connection, if so little was read that a session has committed none of it (P3)."""
         try:
             if offset_bytes != 0 or self._read_bytes >= SESSION_QUANTUM_BYTES:
                 return int(pycurl.SEEKFUNC_FAIL)
@@ -328,7 +331,7 @@ def _limit_unsent(descriptor: int, most_bytes: int) -> None:
 
 
 def _raise_for(code: int) -> NoReturn:
-    """Without the texts of libcurl: they name hosts and addresses (P10)."""
+    """Raise the error for libcurl's `code`, without libcurl's text, which names hosts and addresses (P10)."""
     error: OffloadError
     if code in _TLS_ERRORS:
         error = untrusted()

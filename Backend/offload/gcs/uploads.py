@@ -1,4 +1,4 @@
-"""The way of the bytes: upload sessions and small uploads of the JSON API, over libcurl.
+"""Everything that writes bytes: upload sessions and small uploads of the JSON API, over libcurl.
 
 https://cloud.google.com/storage/docs/performing-resumable-uploads
 https://cloud.google.com/storage/docs/uploading-objects#uploading-an-object (multipart)
@@ -6,7 +6,7 @@ https://cloud.google.com/storage/docs/uploading-objects#uploading-an-object (mul
 Requests to a session carry no token: the session URI is the authorisation, and "the PUT requests that use it
 don't need to be signed" (https://cloud.google.com/storage/docs/resumable-uploads#session-uris). So a token
 that expires in mid-upload stops nothing. Where a session answers 401 all the same, it is asked once more with a
-fresh token before it is given up; that goes to our endpoint or to Google by TLS only, whatever the database says.
+fresh token before it is given up; a token goes to our endpoint or to Google by TLS only, whatever URI is stored.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Uploads:
         return location
 
     def status(self, uri: str, probe: BucketProbe) -> SessionStatus:
-        """``bytes */*`` only asks; with the size in it, the question could finalise."""
+        """How far the session is. ``bytes */*`` only asks; ``bytes */<size>`` may finalise it."""
         request = Request("PUT", self._checked(uri), {"Content-Range": "bytes */*"}, seconds=SHORT_REQUEST_SECONDS)
         response = self._on_session(request)
         if response.status == _UNAUTHORIZED:
@@ -81,7 +81,7 @@ class Uploads:
         crc32c: int | None,
         abort: Abort,
     ) -> SessionStatus:
-        """One chunk; with `crc32c`, the last one.
+        """Send one chunk; with `crc32c`, the last one.
 
         The whole object's checksum in the last request makes the bucket refuse a wrong object before it
         exists, as Google's own libraries do: https://github.com/googleapis/python-storage/pull/1654
@@ -121,7 +121,7 @@ class Uploads:
         return self._transport.perform(_with(request, headers), abort=abort)
 
     def _with_fresh_token(self, request: Request) -> Response:
-        """Ask the same session once more. Where a token is what it wanted, it gets one from now on."""
+        """Ask the same session once more. Where that succeeds, all its later requests carry a token."""
         headers = self._identity.renewed_headers(self._identity.headers()) or {}
         response = self._transport.perform(_with(request, headers))
         if headers and response.status != _UNAUTHORIZED:
@@ -129,7 +129,7 @@ class Uploads:
         return response
 
     def _authorised(self, request: Request, abort: Abort) -> Response:
-        """Send with our token; where it is refused, once more with a new one: nothing was written by then."""
+        """Send with our token; where it is refused, once more with a new one: nothing was written before a 401."""
         headers = self._identity.headers()
         response = self._transport.perform(_with(request, headers), abort=abort)
         renewed = self._identity.renewed_headers(headers) if response.status == _UNAUTHORIZED else None
@@ -160,7 +160,7 @@ class Uploads:
 
 
 def _demand_chunk(length_bytes: int, end_bytes: int, size_bytes: int, *, last: bool) -> None:
-    """Raises ValueError for a chunk that would finalise an object nobody has compared, or never end."""
+    """Raises ValueError for a chunk that would finalise an object without its checksum, or never end."""
     if length_bytes <= 0 or (last and end_bytes != size_bytes):
         raise ValueError("the last chunk is not empty and ends where the object does")
     whole = length_bytes >= SESSION_QUANTUM_BYTES and end_bytes % SESSION_QUANTUM_BYTES == 0
@@ -196,7 +196,10 @@ def _with(request: Request, headers: dict[str, str]) -> Request:
 
 
 def _resource(spec: ObjectSpec) -> dict[str, Any]:
-    """https://cloud.google.com/storage/docs/json_api/v1/objects#resource; what is left out is the bucket's default."""
+    """The new object's JSON; a field that is left out gets the bucket's default.
+
+    https://cloud.google.com/storage/docs/json_api/v1/objects#resource
+    """
     described: dict[str, Any] = {
         "name": spec.name,
         "contentType": spec.content_type,
@@ -230,7 +233,7 @@ def _session_status(response: Response, probe: BucketProbe) -> SessionStatus:
 
 
 def _committed_bytes(committed_range: str | None) -> int:
-    """A 308 without ``Range`` has nothing yet.
+    """How many bytes a 308 says are committed; without ``Range`` there are none yet.
 
     https://cloud.google.com/storage/docs/performing-resumable-uploads#status-check
     """

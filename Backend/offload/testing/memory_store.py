@@ -87,7 +87,7 @@ class MemoryStore(FaultyCalls):
             return self._buckets[bucket][name].data
 
     def put(self, spec: ObjectSpec, data: bytes) -> ObjectInfo:
-        """Another program writes an object, over what is there."""
+        """Another program writes an object, over one that may be there."""
         with self._lock:
             return self._store(replace(spec, size_bytes=len(data)), data)
 
@@ -369,7 +369,7 @@ def _gone(name: str) -> ObjectProblem:
 
 
 def _demand_whole_chunk(spec: ObjectSpec, body: Body, offset_bytes: int, *, last: bool) -> None:
-    """A caller that breaks the rules for chunks has a mistake, no bad luck."""
+    """Raises ValueError for a chunk that the real bucket would not take: a mistake of the caller."""
     end = offset_bytes + body.length_bytes
     if last:
         fits = end == spec.size_bytes and body.length_bytes > 0

@@ -52,8 +52,8 @@ BREAKAGES = (
     Breakage(
         "P2",
         "offload/uploader.py",
-        "        return self._job.passes_conflict and self._name_version == self._job.name_version",
-        "        return self._job.passes_conflict",
+        "        elif job.passes_conflict and self._name_version == job.name_version:",
+        "        elif job.passes_conflict:",
         "tests/unit/test_uploader_objects.py::test_retry_after_a_conflict_passes_one_name_only",
     ),
     Breakage(

@@ -40,8 +40,8 @@ def test_limit_is_set_by_who_manages(client: Client, site: Site) -> None:
 @pytest.mark.parametrize(
     ("limit", "sentence"),
     [
-        ("fast", "'fast' in 'fast' is not understood. Days, hours and a rate are wanted"),
-        ("08:00-18:00", "'08:00-18:00' has no limit at its end: a rate like 2 MB/s, or unlimited, is wanted."),
+        ("fast", "'fast' in 'fast' is not understood: expected days, hours and a rate"),
+        ("08:00-18:00", "'08:00-18:00' has no limit at its end: expected a rate like 2 MB/s, or unlimited."),
         ("10 kB/s", "'10 kB/s' is too little or too much: 64 kB/s to 1000 GB/s is possible."),
         ("2 MB/s, sat 1 MB/s", "'sat 1 MB/s' never applies: '2 MB/s' before it is for all times. Put that one last."),
     ],
