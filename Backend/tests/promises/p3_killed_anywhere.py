@@ -43,7 +43,7 @@ BREAKAGES = (
     Breakage(
         "P3",
         "apps/cctv/worker/group_commit.py",
-        "            self._later(entries, error)\n            return []\n",
+        "            self._queue_again(entries, error)\n            return []\n",
         "            return []\n",
         "tests/integration/work/test_group_commit.py::test_group_whose_claim_fails_is_not_recorded_yet",
     ),

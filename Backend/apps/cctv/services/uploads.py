@@ -1,4 +1,7 @@
-"""What an upload is made from, and how its end is recorded."""
+"""An upload's two ends: the job that the engine gets, and the record of how it ended.
+
+`uploads_record` is step 7 of docs/design/upload.md.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def upload_job(claim: Claim, *, settings: ServiceSettings) -> UploadJob:
 
 
 def _whole_orphans(transfer: GCPVideoTransfer) -> list[tuple[str, int]]:
-    """Names and generations of what was found right before its file changed. Few transfers ever have one."""
+    """Names and generations of objects that were found right before their file changed. Few transfers have any."""
     rows = transfer.orphans.left_in_bucket().filter(gcp_bucket=transfer.gcp_bucket, why=OrphanedObject.Why.FILE_CHANGED)
     return list(rows.values_list("gcp_storage_path", "object_generation"))
 
@@ -207,7 +210,7 @@ def _locked(claim: Claim, now: datetime) -> GCPVideoTransfer:
 
 
 def _object_columns(one: Uploaded, now: datetime) -> dict[str, Any]:
-    """What the bucket said of the object; every later operation goes by these columns alone."""
+    """The object as the bucket described it; every later operation goes by these columns alone."""
     info = one.result.info
     return {
         "object_generation": info.generation,
@@ -224,7 +227,7 @@ def _object_columns(one: Uploaded, now: datetime) -> dict[str, Any]:
 
 
 def uploads_work(*, claims: Sequence[Claim], now: datetime) -> None:
-    """The bucket took bytes, so what kept all uploads from working is over."""
+    """Clear the alarms of what kept all uploads from working: the bucket took bytes."""
     stopped: Where = [("cleared_at", "IS", None), ("code", "IN", _UPLOADS_STOPPED)]
     if not any_rows([(Alarm, stopped), (RightInDoubt, [])]):  # one question: every upload asks it
         return
@@ -241,7 +244,7 @@ _UPLOADS_STOPPED = sorted({*STOP_CODES, Reason.MEDIA_ROOT_NOT_MOUNTED})
 
 
 def upload_note_start(*, claim: Claim, seconds_ago: float, now: datetime) -> None:
-    """When the bytes of a small file began to go, for those who watch a slow one. Raises LeaseLost."""
+    """Record when a small file's bytes began to go, for people who watch a slow one. Raises LeaseLost."""
     now = lease_clock(now)
     GCPVideoTransfer.objects.note(claim.lease, now, {"upload_started_at": now - timedelta(seconds=seconds_ago)})
 
@@ -252,9 +255,9 @@ def upload_note_start(*, claim: Claim, seconds_ago: float, now: datetime) -> Non
 def upload_record_failure(
     *, claim: Claim, error: OffloadError, now: datetime, random: Callable[[], float], settings: ServiceSettings
 ) -> GCPVideoTransfer | None:
-    """Put the transfer back, or fail it, as the error's disposition says; the row as it is then.
+    """Put the transfer back, or fail it, as the error's disposition says; returns the row as it is then.
 
-    None where the error says that it is no longer ours. Raises LeaseLost, and changes nothing then.
+    None, and nothing is written, where the error says that another worker has it. Raises LeaseLost likewise.
     """
     if error.disposition is Disposition.ABANDON:
         return None
@@ -278,7 +281,7 @@ def upload_record_failure(
 
 
 def _raise_alarm(claim: Claim, error: OffloadError, now: datetime) -> None:
-    """One alarm, not one a file: the transfers themselves only wait."""
+    """One alarm for all files of a bucket or site: the transfers themselves only wait."""
     subject = Subject(SubjectKind.BUCKET, claim.transfer.gcp_bucket)
     if isinstance(error, StopAndTell):
         if error.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
@@ -314,7 +317,7 @@ def _retry(
 
 
 def _wait(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, pause: timedelta) -> None:
-    """Nothing that the transfer or its file did wrong: it burns no retry."""
+    """Put it back without counting a failure: neither the transfer nor its file is the cause."""
     _put_back(claim, row, error, now, next_attempt_at=now + pause)
 
 

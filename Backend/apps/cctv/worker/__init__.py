@@ -1,22 +1,21 @@
-"""The worker: what runs uploads and periodic jobs. Correctness lives in the rows; this only does the work.
+"""The worker: the process that uploads and runs periodic jobs (docs/design/worker.md).
 
-On SQLite its threads take work from the tables themselves. Where another job queue does the waking,
-it stands behind the same names.
+Correctness lies in the rows, by leases and guarded updates: a worker may be killed at any instruction.
 
 | module | has |
 |---|---|
 | `run` | `run_worker`: a process from its start to its end |
-| `dispatch` | writes what uploads tell, claims where there is room, hands each claim to a thread |
-| `pool` | the threads that upload |
-| `upload_attempt` | one upload under one lease, from claim to record |
-| `group_commit` | one thread writes what all uploads tell, everything queued in one transaction |
-| `breaker` | while nothing gets through, one upload at a time tries |
+| `dispatch` | the worker's loop: group commit, claims, and a thread for each claim |
+| `pool` | `ThreadPool`: the threads that upload |
+| `upload_attempt` | `UploadAttempt`: one upload under one lease; what the engine gets for it |
+| `group_commit` | `GroupCommit`: one thread writes for all uploads, everything queued in one transaction |
+| `breaker` | `CircuitBreaker`: while no upload gets through, one at a time is a trial |
 | `heartbeat` | renews the leases of this process, or tells that one is lost |
 | `bandwidth` | the limits of this worker's sites |
 | `periodic` | jobs that run once across all workers |
 | `disk` | watches the disk of the home |
 | `signals` | wake-ups and stops, from threads and from signals |
-| `crashes` | an unforeseen exception, told without a secret |
+| `crashes` | logs unforeseen exceptions, without a secret |
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class _Site:
 
 
 class Bandwidth:
-    """A pace for each site that something is uploaded from. Without a limit nothing is written."""
+    """A pace for each site that something is uploaded from. For a site without a limit nothing is written."""
 
     def __init__(self, clock: Clock, *, time_of: Callable[[datetime], datetime] = lease_clock) -> None:
         self._clock = clock
@@ -48,14 +48,14 @@ class Bandwidth:
         self._thread.start()
 
     def finish(self) -> None:
-        """Waits for a database that is slow, but not for one that is gone."""
+        """Stop, and wait a while for a step that runs: not for ever, since the database may be gone."""
         self._finished.set()
         self._called.set()
         self._thread.join(_LAST_STEP_SECONDS)
 
     @contextmanager
     def of(self, site_id: UUID) -> Iterator[Pace]:
-        """The pace of one upload. Nothing is let go before the site's limit was read."""
+        """The pace of one upload. It lets no byte go before the site's limit was read."""
         with self._lock:
             site = self._sites.get(site_id)
             if site is None:
@@ -70,11 +70,14 @@ class Bandwidth:
                 site.uploads -= 1
 
     def stepped_within(self, seconds: float) -> bool:
-        """Whether its thread does its work: by it, who waits for a piece of the line gets one."""
+        """Whether its thread made a step so lately: then an upload that waits for its turn will get one."""
         return self._clock.monotonic() - self._stepped_at < seconds
 
     def step(self) -> float | None:
-        """Read the limits if it is time, fetch what is wanted. How long until the next step, None: until called."""
+        """Read the limits if it is time, and fetch the stretches that uploads need.
+
+        Returns the seconds until the next step, None for as long as nothing uploads.
+        """
         now = self._clock.monotonic()
         with self._lock:
             is_due = self._read_at is None or now >= self._read_at + READ_SECONDS

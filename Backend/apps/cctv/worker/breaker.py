@@ -11,9 +11,10 @@ from offload.retry import Backoff
 
 
 class CircuitBreaker:
-    """Closed by an error that has nothing to do with one file: no line, no permission, no disk.
+    """Tripped by an error that is not one file's: no line, no permission, no disk.
 
-    Without it, a backlog of 100,000 transfers would be claimed and put back all through an outage.
+    Without it, a backlog of 100,000 transfers would be claimed and put back all through an outage. It is for the
+    dispatcher's thread and those of the uploads.
     """
 
     def __init__(self, clock: Clock, backoff: Backoff, random: Callable[[], float], *, tripped: bool) -> None:
@@ -27,7 +28,7 @@ class CircuitBreaker:
         self._trying: UUID | None = None
 
     def room(self, free: int) -> int:
-        """How many of `free` slots may be filled: one at a time while nothing gets through."""
+        """How many uploads may be claimed for `free` places: one at a time while it is tripped, after a pause."""
         with self._lock:
             if not self._tripped:
                 return free
@@ -35,18 +36,19 @@ class CircuitBreaker:
             return min(free, 1) if may_try else 0
 
     def claimed(self, transfer_id: UUID) -> None:
+        """That upload was claimed. While the breaker is tripped it is the trial."""
         with self._lock:
             if self._tripped:
                 self._trying = transfer_id
 
     def ended(self, transfer_id: UUID) -> None:
-        """That upload is over, however it ended."""
+        """That upload has ended, whether it got through or not. The next trial may begin."""
         with self._lock:
             if self._trying == transfer_id:
                 self._trying = None
 
     def trip(self, transfer_id: UUID) -> None:
-        """It could not get through. Uploads that ran beside it and fail as well do not make the pause longer."""
+        """That upload did not get through. Others that fail beside it do not make the pause longer."""
         with self._lock:
             if self._tripped and self._trying != transfer_id:
                 return
@@ -57,7 +59,7 @@ class CircuitBreaker:
             )
 
     def reset(self) -> bool:
-        """The bucket took bytes. True where the breaker was tripped."""
+        """The bucket took bytes: everything may be claimed again. True where it was tripped."""
         with self._lock:
             was_tripped, self._tripped, self._failures = self._tripped, False, 0
             return was_tripped

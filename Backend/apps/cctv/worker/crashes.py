@@ -1,4 +1,4 @@
-"""What nobody foresaw, told without a secret."""
+"""Logs unforeseen exceptions, without a secret."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _STDERR = 2
 
 
 def log_crash(event: str, error: BaseException, **fields: object) -> None:
-    """Where it happened, not what it said: a foreign library's message may hold a session URI (P10).
+    """Log where an exception was raised, not its message: a library's message may contain a session URI (P10).
 
-    A full disk is no fault to trace: it is told in one line, once a minute.
+    A full disk is no fault of the code: it is logged in one line, once a minute.
     """
     if log_disk_full(event, error, **fields):
         return
@@ -29,15 +29,15 @@ def log_crash(event: str, error: BaseException, **fields: object) -> None:
 
 
 def survive(step: Callable[[], object], event: str, **fields: object) -> bool:
-    """One round of a thread that has to go on: whatever it raises is logged as `event`. False where it raised.
+    """Call one round of a thread that has to go on; whatever it raises is logged as `event`. False where it raised.
 
-    A database that is busy or away is told without a trace. The thread's database connection is closed then: the
-    next round begins on a new one. A MemoryError may meet the logging as well; then the name of the event is all
-    that is told.
+    A database that is busy or away is logged without a trace. After an error the thread's database connection is
+    closed: the next round begins on a new one. Where memory is too short for the logging as well, only the name of the
+    event is written.
     """
     try:
         step()
-    except BaseException as error:  # noqa: BLE001 - a thread that ends without a word costs more than any bug
+    except BaseException as error:  # noqa: BLE001 - a heartbeat or a guard that ended unseen would be worse than its error
         try:
             _tell(event, error, **fields)
         except BaseException:  # noqa: BLE001 - no memory, or nothing to log to

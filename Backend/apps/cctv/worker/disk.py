@@ -1,4 +1,4 @@
-"""The guard of the home's disk: an alarm before it is full, cleanup first when it is, the reserve made again after."""
+"""Guards the home's disk: an alarm before it is full, cleanup first while it is, and a new reserve after that."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from offload.source import TRASH_NAME
 ASK_AGAIN_SECONDS = 60.0
 """How often cleanup is asked for while the disk stays full and something is due."""
 NOTHING_ELSE_SECONDS = 30.0
-"""How long all other work waits for such a cleanup at most: more uploads are what frees the disk next."""
+"""How long all other work waits for such a cleanup at most: after that only more uploads can free the disk."""
 RAISE_AGAIN = timedelta(minutes=10)
 ENOUGH = 1.25
-"""So many times the mark has to be free before the alarm ends."""
+"""How many times the mark has to be free before the alarm ends, so that it does not flicker."""
 
 
 class DiskGuard(threading.Thread):
@@ -77,7 +77,7 @@ class DiskGuard(threading.Thread):
             delete_rights_recheck(self._tools.root, now, site_id=self._site_id)
 
     def _make_trash(self) -> None:
-        """While there is room: on a full disk a new folder may not find the block that it needs."""
+        """Make the trash folder while there is room: on a full disk a new folder may get no block."""
         if not self._has_trash and self._tools.root.has_marker():
             with suppress(FileProblem), self._tools.root.folder((TRASH_NAME,), create=True, mode=0o700):
                 self._has_trash = True
@@ -94,7 +94,7 @@ class DiskGuard(threading.Thread):
         return self._tools.settings.cleanup_local and is_anything_due(self._site_id, self._tools.clock.now())
 
     def _tell(self, free_bytes: int) -> None:
-        """Where the state is another than the last one told, or was told long ago."""
+        """Raise or clear the alarm, where the state has changed or was last told long ago."""
         now = self._tools.clock.now()
         state = self._state(free_bytes)
         lately = self._told_at is not None and self._told_at <= now < self._told_at + RAISE_AGAIN

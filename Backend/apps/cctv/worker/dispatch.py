@@ -1,4 +1,4 @@
-"""The dispatcher: writes what uploads tell, claims where there is room, hands each claim to a thread of its own."""
+"""The dispatcher: writes what uploads have queued, claims where there is room, and hands each claim to a thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = structlog.get_logger("coldreel.worker")
 
 
 class Dispatcher:
-    """Runs at most `uploads` attempts at once. Its threads are made as they are needed."""
+    """Runs at most `uploads` attempts at once, in the worker's main thread. It alone writes for uploads."""
 
     def __init__(self, owner: Owner, tools: Tools, waker: Waker, *, site_id: UUID | None, uploads: int) -> None:
         self._owner = owner
@@ -41,7 +41,7 @@ class Dispatcher:
         )
         self._look_around_at = self._claimed_at = tools.clock.monotonic()
         self._replaced: list[UploadAttempt] = []
-        """Whose thread hangs although their transfer runs again."""
+        """Attempts whose thread hangs, while another attempt has their transfer."""
         self._pool = ThreadPool(most=uploads, wake=waker.wake)
 
     def running(self) -> Collection[UploadAttempt]:
@@ -49,46 +49,54 @@ class Dispatcher:
             return tuple(self._running.values())
 
     def run(self, *, until_idle: bool) -> None:
-        """Until asked to stop (or nothing is left), then until what runs has ended by itself."""
+        """The worker's loop, until it is asked to stop or, with `until_idle`, nothing is left.
+
+        1. Once a poll: give back leases that ran out, mend far times, note slow starts.
+        2. Write what is queued and claim, in one transaction.
+        3. Hand each claim to the thread pool.
+        4. Wait for something to write, for a wake-up, for a signal, or for the poll to be over.
+
+        Then nothing more is claimed; attempts without a thread are given back, and the end of every other is written.
+        """
         try:
             while not self._tools.stopping.is_set():
                 try:
                     self._look_around()
-                    self._write_and_claim()
+                    # A larger group costs less, and while the pool has tasks no thread waits for the claims.
+                    for claim in self._tools.group_commit.write(self._claim, patient=self._pool.has_plenty()):
+                        self._start(claim)
                     if until_idle and self._idle():
                         break
                 except Error as error:
                     log_crash("worker.claim_missed", error)
                     connection.close()
-                if self._waker.wait(self._patience_seconds()):
+                if self._waker.wait(self._wait_seconds()):
                     self._queue.look_again()
             if self._tools.stopping.is_set():
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
-                self._give_back_what_waits()
+                self._give_back_waiting()
             while any(not attempt.is_stuck for attempt in self.running()):
                 self._tools.group_commit.write()
                 self._waker.wait(self._tools.timings.poll_seconds)
         finally:
             self._tools.group_commit.close()
-            self._pool.close(hanging=self._hanging_threads())
+            self._pool.close(hanging=sum(attempt.is_hanging for attempt in [*self._replaced, *self.running()]))
 
-    def _hanging_threads(self) -> int:
-        return sum(attempt.is_hanging for attempt in [*self._replaced, *self.running()])
-
-    def _give_back_what_waits(self) -> None:
-        """What has no thread yet needs none to be given back, and may never get one."""
+    def _give_back_waiting(self) -> None:
+        """Give back the attempts that have no thread yet: they may never get one."""
         waiting = self._pool.take_back()
         for attempt in self.running():
             if attempt.run in waiting:
                 attempt.give_back()
 
-    def _patience_seconds(self) -> float:
+    def _wait_seconds(self) -> float:
+        """How long to wait at most: until results have waited long enough, or the pool is to be looked at again."""
         look_in, poll = self._pool.look(), self._tools.timings.poll_seconds
-        company = GROUP_SECONDS if self._tools.group_commit.is_waiting() else poll
-        return min(poll, company, poll if look_in is None else look_in)
+        group = GROUP_SECONDS if self._tools.group_commit.is_waiting() else poll
+        return min(poll, group, poll if look_in is None else look_in)
 
     def _look_around(self) -> None:
-        """Once a poll, however often it is woken: leases that ran out, and slow starts that people want to see."""
+        """Once a poll, however often the worker is woken: leases that ran out, and starts of slow small files."""
         now = self._tools.clock.monotonic()
         if now >= self._look_around_at:
             self._look_around_at = now + self._tools.timings.poll_seconds
@@ -98,17 +106,12 @@ class Dispatcher:
             for attempt in self.running():
                 attempt.note_slow_start()
 
-    def _write_and_claim(self) -> None:
-        # While there is work for the threads a larger group of records costs less.
-        for claim in self._tools.group_commit.write(self._claim, patient=self._pool.has_plenty()):
-            self._start(claim)
-
     def _claim(self, ending: Collection[Claim]) -> list[Claim]:
-        """As many as there is room for, once the `ending` attempts are over, and as the breaker allows."""
+        """Claim as many as there is room for once the `ending` attempts are over, and as the breaker allows."""
         room = self._tools.breaker.room(self._uploads - len(self.running()) + len(ending))
         if not room or self._tools.stopping.is_set() or self._tools.cleanup_first.is_set():
             return []
-        # Before the database is asked: however long it takes, the uploads know no longer leases than the rows.
+        # Read before the database is asked: however long it takes, no upload believes in a longer lease than its row.
         self._claimed_at, now = self._tools.clock.monotonic(), self._tools.clock.now()
         return self._queue.claim_due(room, now=now, freed={claim.transfer.batch_id for claim in ending})
 
@@ -128,7 +131,7 @@ class Dispatcher:
                 del self._running[attempt.id]
 
     def _idle(self) -> bool:
-        """Nothing uploads, anywhere, and nothing will be due before the longest pause between tries is over."""
+        """Whether no worker uploads, and nothing will be due before the longest pause between two tries is over."""
         soon = lease_clock(self._tools.clock.now()) + timedelta(seconds=self._tools.timings.backoff.cap_seconds)
         rows = GCPVideoTransfer.objects.all()
         if self._site_id is not None:

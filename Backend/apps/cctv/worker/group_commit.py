@@ -1,8 +1,9 @@
-"""Group commit: one thread writes what all uploads of a worker have to tell, everything queued in one transaction.
+"""Group commit: one thread writes for all uploads of a worker, everything that is queued in one transaction.
 
-Nobody who waits for a note waits for a group to fill: what queues up while one commit runs is the next group.
-What is not committed has not happened: whoever waits for a note is told after the commit, and an attempt keeps its
-slot and its lease until its end is recorded.
+SQLite has one writer and each commit costs an fsync, so twenty uploads that wrote for themselves would mostly wait for
+each other. Writes commit as soon as the previous commit ends: what queues up meanwhile is the next group.
+What is not committed has not happened: an upload waits for the commit of its write, and an attempt keeps its
+place and its lease until its end is recorded.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from offload.errors import LeaseLost
 log = structlog.get_logger("coldreel.upload")
 
 GROUP_SECONDS = 0.02
-"""A verified upload waits at most so long for others to be recorded with it."""
+"""How long a verified upload waits at most for others to be recorded with it."""
 _WRITE_AGAIN_SECONDS = 0.5
 _BUSY = (OperationalError, InterfaceError)
 
@@ -37,20 +38,20 @@ Refusal = Exception | None
 
 
 class LeaseHolder(Protocol):
-    """Whose lease an entry is written under: an attempt."""
+    """The attempt whose lease an entry is written under."""
 
     @property
     def claim(self) -> Claim: ...
 
     def check_lease(self) -> None:
-        """Raises LeaseLost in time before anybody else can have the lease."""
+        """Raises LeaseLost while no other worker can have the lease yet."""
 
     def ended(self, refusal: Refusal) -> None:
         """Its end is recorded, or never will be."""
 
 
 class QueuedWrite:
-    """Something to be written while an upload goes on, or its end where it failed (`ends`).
+    """A write of an upload that goes on, or the end of one that failed (`ends`).
 
     `write` is called in a transaction and raises LeaseLost where it changed nothing.
     """
@@ -75,7 +76,7 @@ class QueuedWrite:
 
 
 class QueuedResult:
-    """A verified upload: its end."""
+    """The end of a verified upload. Results of one group are recorded together."""
 
     ends = True
 
@@ -96,7 +97,7 @@ def _claim_nothing(ending: Collection[Claim]) -> list[Claim]:
 
 
 class GroupCommit:
-    """`add` is for the uploads' threads, `write` for the one thread that writes."""
+    """The queue. `add` is for the uploads' threads, `write` for the one thread that writes."""
 
     def __init__(self, *, clock: Clock, wake: Callable[[], None], settings: ServiceSettings) -> None:
         """`wake` is called when something waits to be written, by the thread that queued it."""
@@ -116,18 +117,25 @@ class GroupCommit:
                     self._record_since = self._clock.monotonic()
                 self._queue.append(entry)
         if closed:
-            entry.settle(_nobody_writes())
+            entry.settle(_worker_has_ended())
         elif first or isinstance(entry, QueuedWrite):
             self._wake()
 
     def write(
         self, claim: Callable[[Collection[Claim]], list[Claim]] = _claim_nothing, *, patient: bool = False
     ) -> list[Claim]:
-        """Write everything queued, then `claim` in the same transaction; what was claimed, once it is committed.
+        """Write everything that is queued and claim, in one transaction; returns the claims, once they are committed.
 
-        Where it is `patient`, verified uploads stay queued a moment for company, and nothing is claimed for them.
-        `claim` is called with the claims whose attempts end with this group. A busy database costs neither
-        a result nor an upload: what is queued stays so for as long as its lease lives.
+        1. Take what is queued. Where `patient`, results stay queued for GROUP_SECONDS, and nothing is claimed for them.
+        2. Begin a transaction and lock the rows of all entries, in the order of their keys.
+        3. Make each write under its own lease. One whose lease is lost changes nothing and hinders no other.
+        4. Record all results together.
+        5. Call `claim` with the claims whose attempts end with this group: their places are free.
+        6. Commit.
+        7. Tell each entry's attempt how it ended.
+
+        Where the database is busy or away, the entries are queued again for as long as their leases live. After any
+        other error each is written in a transaction of its own, and the one that fails is told the error.
         """
         entries = self._take(patient=patient)
         if not entries:
@@ -137,7 +145,7 @@ class GroupCommit:
                 refusals = self._written(entries)
                 claims = claim([entry.by.claim for entry in entries if entry.ends])
         except _BUSY as error:
-            self._later(entries, error)
+            self._queue_again(entries, error)
             return []
         except Exception as error:  # noqa: BLE001 - of one of them, which must not spoil the others
             log_crash("upload.group_not_written", error)
@@ -152,14 +160,14 @@ class GroupCommit:
         return bool(self._queue)
 
     def close(self) -> None:
-        """Nobody writes any more: those who wait are told."""
+        """The worker ends and nothing is written any more: what waits is told that its lease is lost."""
         with self._lock:
             self._closed = True
         for entry in self._take():
-            entry.settle(_nobody_writes())
+            entry.settle(_worker_has_ended())
 
     def _take(self, *, patient: bool = False) -> list[Entry]:
-        """Nobody waits for a verified upload's record, so some company may come; for a note somebody does."""
+        """What is to be written now. An upload waits for its writes, none for its result: that may wait for others."""
         with self._lock:
             if patient and self._clock.monotonic() - self._record_since < GROUP_SECONDS:
                 notes: list[Entry] = [entry for entry in self._queue if isinstance(entry, QueuedWrite)]
@@ -169,10 +177,10 @@ class GroupCommit:
             return entries
 
     def _written(self, entries: Sequence[Entry]) -> list[Refusal]:
-        """In a transaction: what came of each."""
+        """Steps 2 to 4, in a transaction; for each entry why it was not written, or None."""
         records = {entry: entry.upload() for entry in entries if isinstance(entry, QueuedResult)}
         if len(records) < len(entries):
-            # All rows in one order before any is written: two who lock many never wait in a circle.
+            # All rows in one order before any is written, so that two workers never wait for each other (deadlock).
             leases = [entry.by.claim.lease for entry in entries]
             GCPVideoTransfer.objects.lock_leased(leases, lease_clock(self._clock.now()))
         noted = {entry: _refusal(entry) for entry in entries if isinstance(entry, QueuedWrite)}
@@ -190,15 +198,15 @@ class GroupCommit:
                 with transaction.atomic():
                     (refusal,) = self._written([entry])
             except _BUSY as error:
-                self._later(entries[number:], error)
+                self._queue_again(entries[number:], error)
                 return
-            except Exception as error:  # noqa: BLE001 - this one: whoever made it is told
+            except Exception as error:  # noqa: BLE001 - of this entry: its attempt is told
                 refusal = error
             entry.settle(refusal)
         self._wake()  # there is room now, and nothing was claimed
 
-    def _later(self, entries: Sequence[Entry], error: Exception) -> None:
-        """Back to the head of the queue, those whose lease lives."""
+    def _queue_again(self, entries: Sequence[Entry], error: Exception) -> None:
+        """Put the entries whose lease lives back at the head of the queue; the others are told that it is lost."""
         if not log_disk_full("upload.not_yet_recorded", error, waiting=len(entries)):
             log.warning("upload.database_busy", waiting=len(entries), error=type(error).__name__)
         connection.close()
@@ -231,5 +239,5 @@ def _refusal_of_record(record: QueuedResult, recorded: Collection[UUID]) -> Refu
     return LeaseLost(f"the lease of transfer {transfer_id} is another's now")
 
 
-def _nobody_writes() -> LeaseLost:
+def _worker_has_ended() -> LeaseLost:
     return LeaseLost("the worker has ended")

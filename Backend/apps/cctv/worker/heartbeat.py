@@ -1,4 +1,4 @@
-"""The heartbeat: renews every lease of this process, or tells its holder that it is gone."""
+"""The heartbeat: renews every lease of this process, or tells the attempt that its lease is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _LAST_BEAT_SECONDS = 10.0
 
 
 def moving(attempts: Collection[UploadAttempt]) -> list[UploadAttempt]:
-    """Those that move; the others are given up. What waits for a thread moves as long as one does that has one."""
+    """The attempts that move; the others are given up.
+
+    One that waits for a thread counts as moving for as long as any that has a thread does.
+    """
     one_moves = any(attempt.has_begun and attempt.is_moving() for attempt in attempts)
     found = []
     for attempt in attempts:
@@ -31,10 +34,10 @@ def moving(attempts: Collection[UploadAttempt]) -> list[UploadAttempt]:
 
 
 class Heartbeat(threading.Thread):
-    """Beats until `finish`, on a database connection of its own.
+    """Renews leases until `finish`, on a database connection of its own.
 
-    It renews what goes on and moves in this process at this moment, and no more: a lease that could not be given
-    back ends, and so does that of a thread that hangs.
+    Only of attempts and jobs that run and move in this process at this moment: a lease that could not be given back
+    runs out, and so does that of a thread that hangs.
     """
 
     def __init__(
@@ -60,12 +63,12 @@ class Heartbeat(threading.Thread):
         connection.close()
 
     def finish(self) -> None:
-        """Waits for a database that is slow, but not for one that is gone, nor for a log that takes nothing."""
+        """Stop, and wait a while for a renewal that runs: not for ever, since the database or the log may be gone."""
         self._finished.set()
         self.join(_LAST_BEAT_SECONDS)
 
     def beat(self) -> None:
-        """Both clocks are read first: what the database took to answer makes the lease no longer."""
+        """Renew once. Both clocks are read first: the time that the database takes makes no lease longer."""
         attempts, now, begun = moving(self._attempts()), self._clock.now(), self._clock.monotonic()
         _wait_at_most(self._timings.heartbeat_wait_seconds)
         kept = renew(
@@ -81,7 +84,7 @@ class Heartbeat(threading.Thread):
 
 
 def _wait_at_most(seconds: float) -> None:
-    """For this connection alone; the others may wait 30 s for their turn."""
+    """How long this connection waits for a lock of the database; the others may wait 30 s."""
     milliseconds = max(1, int(seconds * 1000))
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":

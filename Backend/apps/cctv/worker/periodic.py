@@ -28,7 +28,7 @@ log = structlog.get_logger("coldreel.worker")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """The worker that runs a job: what it has at hand, and where its files are."""
+    """The worker that runs a job, and what the job may use of it."""
 
     tools: Tools
     home: Path
@@ -37,7 +37,7 @@ class Worker:
     moved: Callable[[], None] = lambda: None
 
     def should_stop(self) -> bool:
-        """For a job to ask between two files: it moves."""
+        """For a job to ask between two files, which is also its sign that it moves."""
         self.moved()
         return self.tools.stopping.is_set()
 
@@ -153,7 +153,7 @@ class PeriodicThread(threading.Thread):
         return None if number is None or stuck else JobLease(self._name, self._worker.owner_id, number)
 
     def step(self) -> None:
-        """One look. What it raises costs that look only."""
+        """Look once whether the job is due, and run it. After an exception the next look comes as usual."""
         try:
             if not self._is_known:
                 PeriodicJob.objects.ensure(self._job.name, self._worker.site_id, next_run_at=self._now())
@@ -165,7 +165,7 @@ class PeriodicThread(threading.Thread):
             raise
 
     def run_if_due(self) -> bool:
-        """Take the job if it is due and nobody has it, run it, note how it ended. True where it ran.
+        """Take the job if it is due and no other worker has it, run it, note how it ended. True where it ran.
 
         An end that could not be written, because the database was away or busy, is written by the next call.
         """

@@ -1,9 +1,9 @@
-"""The threads that upload: as many as a slow line needs, and no more than the processor serves.
+"""The threads that upload: as many as a slow line needs, and no more than the processor can serve.
 
-Where the line is quicker than the processor, threads take turns at the one interpreter, and every turn costs
-two switches of the kernel: sixteen took twice the time and the CPU of two. An upload that waits for a thread
-costs nothing. So a few begin, and more are let in while those take little of the processor: then they wait for
-the line, a disk or the bucket, which serve many at once.
+Where the line is quicker than the processor, threads take turns at Python's one interpreter, and every turn costs
+two context switches: sixteen threads took twice the time and the CPU of two (docs/decisions/0008-few-threads.md). An
+upload that waits for a thread costs nothing. So a few begin, and more are allowed while those take little of the
+processor: then they wait for the line, a disk or the bucket, which serve many at once.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from apps.cctv.worker.crashes import log_crash
 
 FEWEST = 2
 LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.01, 0.4
-"""How long the processor is watched before more are let in; twice as long after each time that it was busy."""
+"""How long the processor is watched before more may run; twice as long after each time that it was busy."""
 WAITING_SHARE = 0.25
-"""Of a core. A thread that takes less of it spends its time waiting for something else."""
+"""Of a core, for each thread. One that takes less of it spends its time waiting for something else."""
 BUSY_SHARE = 0.35
-"""Of all cores. Beyond it no more are let in: what receives the bytes may run here as well, and the recorder does."""
+"""Of all cores. Beyond it no more may run: the recorder runs here, and perhaps what receives the bytes."""
 
 Task = Callable[[], None]
 
@@ -39,7 +39,7 @@ class ThreadPool:
         process_seconds: Callable[[], float] = time.process_time,
         cores: int = 0,
     ) -> None:
-        """`wake` is called when so few tasks are left that more should come; `process_seconds` is CPU time.
+        """`wake` is called when so few tasks are left that more should be claimed; `process_seconds` is CPU time.
 
         Without `cores` they are those that the process may use.
         """
@@ -73,9 +73,12 @@ class ThreadPool:
         return len(self._tasks) >= self._allowed
 
     def look(self) -> float | None:
-        """Let more in, if those that run leave the processor idle; in how many seconds to look again, if at all."""
+        """Allow more threads, if those that run leave the processor idle.
+
+        Returns in how many seconds to call it again, None where that is not needed.
+        """
         with self._changed:
-            self._call()  # what a thread refused by the system left lying
+            self._call()  # for a task whose thread the system refused to start
             if not self._tasks or self._allowed == self._most:
                 return None
             passed = self._monotonic() - self._seen_at
@@ -91,14 +94,14 @@ class ThreadPool:
             return self._watch_seconds
 
     def take_back(self) -> list[Task]:
-        """The tasks that have not begun, which will not begin any more."""
+        """The tasks that have not begun; they are taken out and will not begin."""
         with self._changed:
             tasks = list(self._tasks)
             self._tasks.clear()
             return tasks
 
     def close(self, *, hanging: int = 0) -> None:
-        """Wait until every task is done but for as many as hang; then no other thread is left."""
+        """Wait until every task is done, except for `hanging` ones that may never be."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -113,18 +116,18 @@ class ThreadPool:
         self._seen_at, self._seen_seconds = self._monotonic(), self._process_seconds()
 
     def _call(self) -> None:
-        """A thread for the first task that waits, if one more may run; that one calls the next."""
+        """Give the first task that waits a thread, if one more may run; that thread calls this for the next task."""
         if not self._tasks or self._running >= self._allowed:
             return
         if self._idle:
             self._changed.notify()
         elif len(self._threads) < self._allowed:
-            # A daemon: one that hangs in a read must not keep the process.
+            # A daemon: a thread that hangs in a read must not keep the process from ending.
             thread = threading.Thread(target=self._work, name=f"upload_{len(self._threads)}", daemon=True)
             try:
                 thread.start()
-            except (RuntimeError, MemoryError) as error:  # or a limit: the task waits for the next look
-                if not self._is_refused:  # told once, not at every look
+            except (RuntimeError, MemoryError) as error:  # a limit of the system: the task waits for the next `look`
+                if not self._is_refused:  # logged once, not at every look
                     log_crash("worker.thread_refused", error)
                 self._is_refused = True
             else:
@@ -162,6 +165,6 @@ class ThreadPool:
 
 
 def _cores_of_this_process() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not everywhere
+    if hasattr(os, "sched_getaffinity"):  # Linux; a container may have fewer cores than its machine
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

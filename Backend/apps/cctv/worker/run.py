@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import random as randomness
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
-from apps.cctv.leasing.leases import JobLease
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.models import Alarm, Site
@@ -52,10 +50,13 @@ def run_worker(
 ) -> None:
     """Upload what is due until SIGTERM or SIGINT, or with `until_idle` until nothing is left.
 
-    Runs in the main thread, which gets the signals. Raises InstallationUnknown at once.
+    Runs in the main thread, which gets the signals; `uploads` is how many files it uploads at once. Raises
+    InstallationUnknown at once.
     """
     clock = clock or SystemClock()
-    breaker = CircuitBreaker(clock, settings.timings.backoff, random, tripped=_stopped_by_an_alarm())
+    # What stopped all uploads before this process began may still do so.
+    stopped = Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
+    breaker = CircuitBreaker(clock, settings.timings.backoff, random, tripped=stopped)
     owner = Owner.start(home, site, clock.now())
     waker = Waker(owner.wake_pipe)
     tools = Tools(
@@ -80,7 +81,11 @@ def run_worker(
             jobs = [PeriodicThread(job, here) for job in PERIODIC] if periodic else []
             guards = [DiskGuard(tools, home, here.site_id)] if periodic else []
             heartbeat = Heartbeat(
-                owner, dispatcher.running, jobs=partial(_running_jobs, jobs), clock=clock, timings=settings.timings
+                owner,
+                dispatcher.running,
+                jobs=lambda: [lease for job in jobs if (lease := job.lease()) is not None],
+                clock=clock,
+                timings=settings.timings,
             )
             heartbeat.start()
             tools.bandwidth.start()
@@ -96,12 +101,3 @@ def run_worker(
         tools.stopping.set()
         owner.stop(clock.now())
         log.info("worker.stopped", worker=owner.name)
-
-
-def _stopped_by_an_alarm() -> bool:
-    """What stopped all uploads before this process began may still do so."""
-    return Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
-
-
-def _running_jobs(jobs: Sequence[PeriodicThread]) -> list[JobLease]:
-    return [lease for job in jobs if (lease := job.lease()) is not None]

@@ -48,7 +48,7 @@ class Waker:
 class StopSignals:
     """SIGTERM and SIGINT: the first sets `stopping`, the second ends the process where it stands.
 
-    Both are safe: what a dead process leaves is what a crash would have left (P3).
+    Both are safe: recovery finds what a crash would have left (P3).
     """
 
     def __init__(self, stopping: threading.Event, waker: Waker) -> None:
