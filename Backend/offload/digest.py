@@ -48,6 +48,7 @@ def pieces_of(
     source: Source, length_bytes: int, *, offset_bytes: int, most_bytes: int, abort: Abort
 ) -> Iterator[bytes]:
     """`length_bytes` from `offset_bytes` on, from front to back, `most_bytes` at once. Raises as `crc32c_of`."""
+    # Piece by piece with a question in between: the sum of an hour's file takes seconds, in which a lease may be lost.
     end_bytes = offset_bytes + length_bytes
     while offset_bytes < end_bytes:
         abort()

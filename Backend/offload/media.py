@@ -55,7 +55,7 @@ def read_media_facts(source: Source, file_name: str) -> MediaFacts:
     index, no video, or frames are missing at the end; what `Source.read_at` raises where it cannot be read.
     """
     check_playable(source, file_name)
-    import av
+    import av  # loads FFmpeg's libraries, 20 MB that a worker without an import never needs
 
     reader = _Reader(source)
     try:

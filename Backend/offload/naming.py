@@ -24,6 +24,7 @@ def object_name(*, camera_id: str, recording_id: str, file_name: str, name_versi
     `name_version` above 0 names a further object of the same recording: an orphan lies under the earlier name.
     Raises FileProblem NAME_NOT_UTF8.
     """
+    # The version stands before the file name, not behind: its ending says how to play it, and may be cut off otherwise.
     prefix = f"recordings/{_escaped(camera_id)}/{_escaped(recording_id)}/{f'{name_version}-' if name_version else ''}"
     return prefix + _shortened(file_name, NAME_LIMIT_BYTES - len(prefix.encode()))
 

@@ -90,6 +90,7 @@ class SharedPace:
     # --- for uploads ---
 
     def take(self, wanted_bytes: int, abort: Abort) -> int:
+        # Read without the lock: an upload without a limit pays nothing here, and sees a new one with its next piece.
         if self._open:
             return wanted_bytes
         turn = self.ask(wanted_bytes)

@@ -25,6 +25,7 @@ def check_playable(source: Source, file_name: str) -> None:
 
     Raises FileProblem FILE_NOT_PLAYABLE, or as `Source.read_at`.
     """
+    # By content as well: recorders give MP4 files endings of their own.
     family = PurePosixPath(file_name).suffix.lower() in _FAMILY or source.read_at(4, 4) == b"ftyp"
     if family and not any(kind == b"moov" for kind in _whole_boxes(source)):
         raise FileProblem(

@@ -161,6 +161,7 @@ class PrefixSum:
         """
         if passed is not None and self.length_bytes < passed.position_bytes <= length_bytes:
             self.length_bytes, self.crc32c = passed.position_bytes, passed.crc32c
+        # A CRC cannot be taken back by some bytes, so a shorter prefix is summed from the start.
         if length_bytes < self.length_bytes:
             self.length_bytes, self.crc32c = 0, 0
         self.crc32c = crc32c_of(

@@ -31,6 +31,7 @@ class Backoff:
         Between half and all of ``base * 2**(failures - 1)``, at most the cap, so that many transfers
         that failed together do not come back together; never less than the bucket asked for.
         """
+        # Without the jitter, all transfers of an outage would come back in the same second, and fail again.
         doublings = min(max(failures, 1) - 1, MOST_DOUBLINGS)
         longest = min(self.cap_seconds, self.base_seconds * (1 << doublings))
         jittered = longest * (0.5 + random() / 2)

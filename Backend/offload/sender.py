@@ -141,6 +141,7 @@ class Sender:
         """Delete the session, if there is one: in the bucket first, so that nothing is written through it any more."""
         if self.session is None:
             return
+        # A session that cannot be deleted expires by itself, and no later upload of ours continues it.
         try:
             self._store.cancel_session(self.session.uri)
         except OffloadError as error:
@@ -171,6 +172,7 @@ class Sender:
         """Read once, summed and sent from memory: the checksum stands before the bytes in the request."""
         body, crc32c = self._buffered(offset_bytes=0, length_bytes=self._size_bytes)
         self.crc32c = crc32c
+        # Read while it was written to, the bytes would be of no moment of the file.
         self.demand_unchanged()
 
         def put() -> ObjectInfo:
@@ -242,6 +244,7 @@ class Sender:
         return self._send_all(spec, status.committed_bytes)
 
     def _send_all(self, spec: ObjectSpec, committed_bytes: int) -> ObjectInfo:
+        # What is committed is read again, several GB/s, since the last part carries the sum of the whole object.
         summed = PrefixSum(self._source, self._connection.abort)
         summed.move_to(committed_bytes)
         while True:
@@ -282,6 +285,7 @@ class Sender:
         else:
             self._confirm(status.committed_bytes)
             self._learn(status.committed_bytes - before_bytes, self._clock.monotonic() - started)
+            # Without a pause, a bucket that accepts a chunk and commits none of it would be sent it for ever.
             if status.finished is None and status.committed_bytes <= before_bytes:
                 self._connection.wait(TryAgain("the bucket committed nothing of a chunk"))
         if status.finished is None:
@@ -305,6 +309,7 @@ class Sender:
             beyond_bytes = -(offset_bytes + self._chunk_bytes) % SESSION_QUANTUM_BYTES
             length_bytes = min(self._chunk_bytes + beyond_bytes, tail_begins_bytes - offset_bytes)
             return self._streamed(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c), None
+        # Checked before the part that makes the object: until here, nothing of a changed file can be seen by others.
         self.demand_unchanged()
         length_bytes = self._size_bytes - offset_bytes
         tail, self.crc32c = self._buffered(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)

@@ -123,7 +123,7 @@ def identity_in(folder: int, name: str, shown: str) -> SourceIdentity:
 
 def open_in(folder: int, name: str, shown: str) -> tuple[int, SourceIdentity]:
     """A descriptor and the identity of a regular file in an open folder."""
-    identity_in(folder, name, shown)  # opening a device may already do something to it
+    identity_in(folder, name, shown)  # before opening it: to open a device may already act on it
     with translated(shown):
         descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
     try:
@@ -279,7 +279,7 @@ class MediaRoot:
                 marker.write(text)
                 marker.flush()
                 os.fsync(descriptor)
-            os.fsync(folder)
+            os.fsync(folder)  # the folder's entry too: a marker that is gone after a power cut stops every cleanup
 
     @contextlib.contextmanager
     def folder(self, parts: Sequence[str], *, create: bool = False, mode: int | None = None) -> Iterator[int]:
@@ -333,6 +333,7 @@ class MediaRoot:
             path.encode()
         except UnicodeEncodeError as error:
             raise FileProblem(f"{path!r} is not UTF-8", code=Reason.NAME_NOT_UTF8) from error
+        # Text only: resolving the path on the disk would follow links, and might be swapped before the file is opened.
         pure = PurePosixPath(path)
         if pure.is_absolute():
             if not pure.is_relative_to(self.path):

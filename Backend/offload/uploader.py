@@ -162,6 +162,7 @@ def _demand_mounted(root: MediaRoot, relative_path: str, problem: FileProblem) -
     Raises StopAndTell where the media root is not there, FileProblem (tried again) where another disk below it is not.
     """
     absent = problem.code is Reason.FILE_MISSING and not root.has_marker()
+    # The marker lies on the disk itself, so the empty folder of a missing mount has none.
     if absent or problem.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
         raise StopAndTell(
             "the media root is not mounted: its marker is missing", code=Reason.MEDIA_ROOT_NOT_MOUNTED
@@ -220,6 +221,7 @@ class _Upload:
             time=self._source.time(self._connection.clock),
             settle_seconds=self._connection.settings.settle_seconds,
         )
+        # A recorder that uses a name again has put another recording there: it needs a row of its own.
         if job.expected_size_bytes not in {None, identity.size_bytes}:
             raise FileChanged("the file has another size than was registered", disposition=Disposition.FAIL)
         if job.expected_mtime_ns not in {None, identity.mtime_ns}:
@@ -264,6 +266,7 @@ class _Upload:
 
     def _after_refusal(self, error: ChecksumRefused) -> None:
         """A refused session is never resumed: its bytes are wrong. After three refusals the file or its disk is bad."""
+        # A damaged byte in memory or on the line is repaired by sending again; the same refusal again is the file.
         self._refusals += 1
         self._log.warning("upload.checksum_refused", refusals=self._refusals)
         self._sender.drop_session()
@@ -303,6 +306,7 @@ class _Upload:
 
         Nothing is deleted here: the object may be the only copy of what the file held before.
         """
+        # Dropped before the object is read: nothing may still be written through it while we decide.
         self._sender.drop_session()
         job, name = self._job, self._job.object_name(self._name_version)
         info = self._connection.ask(lambda: self._store.get(job.bucket, name))
@@ -356,6 +360,7 @@ class _Upload:
         Raises FileChanged. The object was found right, so it may be the last copy of the recording: nothing deletes
         it. One that was there before this call stays under its name, to be compared with the file again.
         """
+        # The opened file first, then its path: a rename in between shows as a difference, not as the same file.
         opened = self._source.identity_open()
         intact = self._is_intact(opened)
         try:

@@ -63,6 +63,7 @@ class Identity:
         """
         if self._anonymous:
             return None
+        # Another thread may have renewed it while this one waited for the lock.
         with self._lock:
             now = self.headers()
             if now.get("authorization") == refused.get("authorization"):

@@ -173,6 +173,7 @@ ERROR_RULES: tuple[ErrorRule, ...] = (
     # Provided CRC32C "AAAAAA==" doesn't match calculated CRC32C "2HvlZg==".
     # https://github.com/googleapis/python-storage/issues/1541
     ErrorRule(_checksum, frozenset({400}), says=_saying(r"^Provided (crc32c|md5)\b.*(doesn't|does not) match")),
+    # What Google's own libraries retry: https://cloud.google.com/storage/docs/retry-strategy#client-libraries
     ErrorRule(_again, frozenset({408, 429, *range(500, 600)})),
     # Another request changed the object at the same moment; Google's advice is to look again and repeat.
     ErrorRule(_precondition, frozenset({409}), targets=frozenset({Target.OBJECT})),

@@ -85,6 +85,7 @@ class Objects:
 
     def set_hold(self, info: ObjectInfo, *, held: bool) -> ObjectInfo:
         blob = self._bucket(info.bucket).blob(info.name, generation=info.generation)
+        # Both conditions: the generation that we know, and no change of its metadata since we read it.
         blob.temporary_hold = held
         with self._translated(Target.OBJECT, self.probe(info.bucket, UPDATE)):
             blob.patch(if_generation_match=info.generation, if_metageneration_match=info.metageneration, **self._once)
@@ -106,6 +107,7 @@ class Objects:
         left = max(0, min(left, info.size_bytes - offset_bytes))
         if left == 0:
             return
+        # "identity": `requests` asks for gzip by default, and a compressed answer has another length than the range.
         path = f"/download/storage/v1/b/{_quoted(info.bucket)}/o/{_quoted(info.name)}"
         asked = {"Range": f"bytes={offset_bytes}-{offset_bytes + left - 1}", "Accept-Encoding": "identity"}
         where = {"alt": "media", "generation": str(info.generation)}

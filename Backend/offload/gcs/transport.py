@@ -168,6 +168,7 @@ class Transport:
         Raises what `abort` or the body raised; LineDown where there was no answer, StopAndTell where the
         other side's certificate is not to be trusted, TryAgain for what else libcurl cannot do.
         """
+        # One handle a thread: libcurl keeps its connection, and TLS is negotiated once, not for every chunk.
         handle = self._thread.handle
         exchange = _Exchange(request.body, abort)
         try:
@@ -210,7 +211,7 @@ class Transport:
             pycurl.USERAGENT: "coldreel",
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-            pycurl.FOLLOWLOCATION: 0,
+            pycurl.FOLLOWLOCATION: 0,  # footage and tokens go to no other place than the one that was checked
             pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
             pycurl.TLS13_CIPHERS: _CIPHERS,
             pycurl.CAINFO: self._ca_file,
@@ -219,7 +220,7 @@ class Transport:
             pycurl.TIMEOUT_MS: round(request.seconds * 1000),
             pycurl.LOW_SPEED_LIMIT: SLOWEST_BYTES_PER_SECOND,
             pycurl.LOW_SPEED_TIME: self._stall_seconds,
-            pycurl.NOSIGNAL: 1,
+            pycurl.NOSIGNAL: 1,  # libcurl's signals are unsafe with threads: https://curl.se/libcurl/c/threadsafe.html
             pycurl.TCP_NODELAY: 1,
             pycurl.TCP_KEEPALIVE: 1,
             pycurl.UPLOAD_BUFFERSIZE: max(piece_bytes, LEAST_BUFFER_BYTES),

@@ -147,6 +147,7 @@ def uploads_record(*, uploads: Sequence[Uploaded], now: datetime, settings: Serv
     anything else that fails, nothing is recorded.
     """
     now = lease_clock(now)
+    # No savepoint: in a group commit this runs in the group's transaction, which is rolled back as a whole.
     with transaction.atomic(savepoint=False):
         held = GCPVideoTransfer.objects.lock_leased([one.claim.lease for one in uploads], now)
         kept = [one for one in uploads if one.claim.transfer.pk in held]
@@ -304,6 +305,7 @@ def _retry(
     *,
     settings: ServiceSettings,
 ) -> None:
+    # Both limits: twenty failures with pauses of 45 s take a quarter of an hour, and a bucket may be ill for longer.
     failures = row.failures_in_row + 1
     failing_since = min(row.failing_since or now, now)  # a clock that was ahead must not keep it from ever failing
     long_enough = now - failing_since >= settings.retry_at_least

@@ -50,6 +50,7 @@ class CircuitBreaker:
     def trip(self, transfer_id: UUID) -> None:
         """That upload did not get through. Others that fail beside it do not make the pause longer."""
         with self._lock:
+            # Uploads that began before it tripped say nothing new: only the trial's failure makes the pause longer.
             if self._tripped and self._trying != transfer_id:
                 return
             self._tripped = True

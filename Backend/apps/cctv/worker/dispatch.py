@@ -68,6 +68,7 @@ class Dispatcher:
                     if until_idle and self._idle():
                         break
                 except Error as error:
+                    # The database is away or busy. What is queued stays so; a new connection is tried after the wait.
                     log_crash("worker.claim_missed", error)
                     connection.close()
                 if self._waker.wait(self._wait_seconds()):
@@ -75,6 +76,7 @@ class Dispatcher:
             if self._tools.stopping.is_set():
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
                 self._give_back_waiting()
+            # Each attempt asks whether to go on several times a second, so this ends about as soon as a request does.
             while any(not attempt.is_stuck for attempt in self.running()):
                 self._tools.group_commit.write()
                 self._waker.wait(self._tools.timings.poll_seconds)
@@ -108,6 +110,7 @@ class Dispatcher:
 
     def _claim(self, ending: Collection[Claim]) -> list[Claim]:
         """Claim as many as there is room for once the `ending` attempts are over, and as the breaker allows."""
+        # Attempts whose end is in this group still count as running, but no longer once it is committed.
         room = self._tools.breaker.room(self._uploads - len(self.running()) + len(ending))
         if not room or self._tools.stopping.is_set() or self._tools.cleanup_first.is_set():
             return []

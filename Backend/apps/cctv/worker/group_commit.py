@@ -119,6 +119,7 @@ class GroupCommit:
         if closed:
             entry.settle(_worker_has_ended())
         elif first or isinstance(entry, QueuedWrite):
+            # One wake-up is enough for results, which may wait; a write must not wait until results have.
             self._wake()
 
     def write(
@@ -141,6 +142,7 @@ class GroupCommit:
         if not entries:
             return [] if self.is_waiting() else claim(())
         try:
+            # One transaction for both: the place of an upload that ends is filled by the commit that ends it.
             with transaction.atomic():
                 refusals = self._written(entries)
                 claims = claim([entry.by.claim for entry in entries if entry.ends])
@@ -209,6 +211,7 @@ class GroupCommit:
         """Put the entries whose lease lives back at the head of the queue; the others are told that it is lost."""
         if not log_disk_full("upload.not_yet_recorded", error, waiting=len(entries)):
             log.warning("upload.database_busy", waiting=len(entries), error=type(error).__name__)
+        # A connection that broke is of no more use, and one that waited for a lock loses nothing by being made again.
         connection.close()
         self._clock.sleep(_WRITE_AGAIN_SECONDS)
         alive: list[Entry] = []

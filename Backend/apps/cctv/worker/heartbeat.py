@@ -69,6 +69,7 @@ class Heartbeat(threading.Thread):
 
     def beat(self) -> None:
         """Renew once. Both clocks are read first: the time that the database takes makes no lease longer."""
+        # The row's expiry is by the wall clock, the attempt's own limit by the monotonic one.
         attempts, now, begun = moving(self._attempts()), self._clock.now(), self._clock.monotonic()
         _wait_at_most(self._timings.heartbeat_wait_seconds)
         kept = renew(
@@ -85,6 +86,7 @@ class Heartbeat(threading.Thread):
 
 def _wait_at_most(seconds: float) -> None:
     """How long this connection waits for a lock of the database; the others may wait 30 s."""
+    # SQLite waits for its one writer, PostgreSQL for the lock of a row; each has its own setting for it.
     milliseconds = max(1, int(seconds * 1000))
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":

@@ -85,6 +85,7 @@ class ThreadPool:
             if passed < self._watch_seconds:
                 return self._watch_seconds - passed
             took = self._process_seconds() - self._seen_seconds
+            # CPU time of the whole process: threads that mostly wait use little of it, whatever they wait for.
             if took < passed * min(self._allowed * WAITING_SHARE, self._cores * BUSY_SHARE):
                 self._allowed = min(self._most, self._allowed * 2)
                 self._watch(LOOK_SECONDS)
@@ -157,6 +158,7 @@ class ThreadPool:
             self._running += 1
             task = self._tasks.popleft()
             self._call()
+            # Claim more while some tasks still wait: a claim takes a transaction, and no thread should wait for it.
             if len(self._tasks) == self._allowed - 1:
                 self._wake()
             if self._closed and not self._tasks:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random as randomness
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
 
+from apps.cctv.leasing.leases import JobLease
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.models import Alarm, Site
@@ -54,9 +56,7 @@ def run_worker(
     InstallationUnknown at once.
     """
     clock = clock or SystemClock()
-    # What stopped all uploads before this process began may still do so.
-    stopped = Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
-    breaker = CircuitBreaker(clock, settings.timings.backoff, random, tripped=stopped)
+    breaker = CircuitBreaker(clock, settings.timings.backoff, random, tripped=_uploads_are_stopped())
     owner = Owner.start(home, site, clock.now())
     waker = Waker(owner.wake_pipe)
     tools = Tools(
@@ -80,18 +80,14 @@ def run_worker(
             here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site.pk if site else None)
             jobs = [PeriodicThread(job, here) for job in PERIODIC] if periodic else []
             guards = [DiskGuard(tools, home, here.site_id)] if periodic else []
-            heartbeat = Heartbeat(
-                owner,
-                dispatcher.running,
-                jobs=lambda: [lease for job in jobs if (lease := job.lease()) is not None],
-                clock=clock,
-                timings=settings.timings,
-            )
+            job_leases = partial(_leases_of, jobs)
+            heartbeat = Heartbeat(owner, dispatcher.running, jobs=job_leases, clock=clock, timings=settings.timings)
             heartbeat.start()
             tools.bandwidth.start()
             for thread in (*jobs, *guards):
                 thread.start()
             dispatcher.run(until_idle=until_idle)
+            # After the dispatcher, which waits for attempts that need their leases.
             heartbeat.finish()
             tools.bandwidth.finish()
             tools.stopping.set()
@@ -101,3 +97,12 @@ def run_worker(
         tools.stopping.set()
         owner.stop(clock.now())
         log.info("worker.stopped", worker=owner.name)
+
+
+def _uploads_are_stopped() -> bool:
+    """Whether an alarm of an earlier process says so: what stopped all uploads then may still do so."""
+    return Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
+
+
+def _leases_of(jobs: Sequence[PeriodicThread]) -> list[JobLease]:
+    return [lease for job in jobs if (lease := job.lease()) is not None]

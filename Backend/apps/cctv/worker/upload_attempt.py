@@ -112,6 +112,7 @@ class UploadAttempt:
         try:
             result = self._upload()
         except OffloadError as error:
+            # No file's fault: others would fail as well, so only one at a time is tried until one gets through.
             if error.disposition is Disposition.WAIT:
                 self._tools.breaker.trip(self.id)
             self._fail(error)
@@ -152,6 +153,7 @@ class UploadAttempt:
         self._tools.group_commit.add(QueuedWrite(self, lambda: self._record_failure(error), ends=True))
 
     def _record_failure(self, error: OffloadError) -> None:
+        # Group commit asks each write for LeaseLost: it settles this entry so, and the row is left as it is.
         if isinstance(error, LeaseLost):
             raise error
         if self._small_since is not None:
@@ -200,6 +202,7 @@ class UploadAttempt:
 
     def check(self) -> None:
         """The engine's `Abort`: raises LeaseLost, or Stopped once the worker was asked to stop."""
+        # A wait for a thin line asks this all the time; it is movement only while the thread that ends the wait works.
         if not self.waits_for_pace or self._tools.bandwidth.stepped_within(self._tools.timings.stuck_seconds):
             self.moved()
         self.check_lease()
