@@ -499,7 +499,7 @@ def test_a_transfer_whose_object_went_missing_starts_without_the_old_proof(trans
 def test_what_is_uploaded_can_be_neither_cancelled_nor_retried(make_recording, admin_user, now, status, bucket):
     row = rows.transfer(status, of=make_recording())
 
-    for move in (transfer_cancel, transfer_retry):
+    for move in (transfer_cancel, partial(transfer_retry, settings=service_settings())):
         with pytest.raises(MoveRefused):
             move(transfer_id=row.pk, user=admin_user, now=now)
     row.refresh_from_db()
@@ -514,7 +514,7 @@ def test_a_pending_transfer_cannot_be_retried(transfer, admin_user, now):
 
 
 def test_a_transfer_that_does_not_exist_is_not_found(admin_user, now, bucket):
-    for move in (transfer_cancel, transfer_retry):
+    for move in (transfer_cancel, partial(transfer_retry, settings=service_settings())):
         with pytest.raises(NotFound):
             move(transfer_id=uuid.uuid4(), user=admin_user, now=now)
 
