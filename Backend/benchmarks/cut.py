@@ -32,6 +32,7 @@ def cut_all(dataset: Dataset, *, runs: int, clients: Sequence[Client], tools: To
             for client in clients:
                 found = _cut(client, course)
                 before = worst.get(client.name)
+                # The worst, not the median: one run that sends committed bytes again breaks the promise.
                 worst[client.name] = found if before is None else max(before, found, key=_sent_again)
                 said = found.problem or f"{found.twice_bytes} bytes twice"
                 say(f"the cut, run {number} of {runs}: {client.name}: {said}")

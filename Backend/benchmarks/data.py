@@ -58,12 +58,14 @@ def make_files(home: Path, dataset: Dataset, say: Callable[[str], None]) -> Data
         for number in range(dataset.count):
             name = f"clip-{number:04d}.bin"
             found[name] = _write(folder / name, dataset.file_bytes)
+        # Last: a run that was stopped while it made the files makes them again.
         index.write_text(json.dumps(found))
     return replace(dataset, folder=folder, crc32c=json.loads(index.read_text()))
 
 
 def _write(path: Path, size: int) -> str:
     checksum = google_crc32c.Checksum()
+    # One block again and again: the bucket neither compresses nor compares.
     block = os.urandom(min(size, 32 * MIB))
     with path.open("wb") as file:
         while file.tell() < size:

@@ -94,6 +94,7 @@ def _database(postgres: bool) -> Iterator[str | None]:
 def _measured_run(dataset: Dataset, tools: Tools, url: str | None, batch_size: int) -> RunFigures:
     with tempfile.TemporaryDirectory(prefix="coldreel-bench-", dir=dataset.folder.parent) as folder:
         with Sink(tools, line=PLAIN) as sink:
+            # A child for each run: Django is set up once a process, with one database.
             child = os.fork()
             if not child:
                 status = 1
@@ -246,6 +247,7 @@ def _worker(folder: Path) -> Iterator[_Worker]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((folder / "worker.log").read_text()[-2000:])
             time.sleep(0.1)
+        # Its first rounds are over, but threads of them may still end.
         time.sleep(0.5)
         yield _Worker(process.pid)
     finally:

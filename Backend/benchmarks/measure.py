@@ -31,6 +31,7 @@ def measure(timed: Path, command: Sequence[str], *, environment: Mapping[str, st
     with tempfile.TemporaryDirectory(prefix="coldreel-bench-") as folder:
         report, output = Path(folder, "report"), Path(folder, "output")
         with output.open("wb") as out:
+            # Timed by a small program: measured from here, the client's peak would include this process's memory.
             words = [str(timed), str(report), *command]
             with running(words, environment=environment, output=out) as process:
                 try:

@@ -58,6 +58,7 @@ def _build(home: Path, source: Path) -> Path:
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[-300:])
             raise BenchError(f"{source.name} could not be built ({ADVICE}): {first}")
+        # Renamed when whole, so that a second run never starts half a program.
         fresh.rename(binary)
     return binary
 

@@ -25,6 +25,7 @@ def race(dataset: Dataset, *, line: str, runs: int, contestants: Sequence[Contes
             # Every second round in reverse order, so that no client always follows the same one.
             for contestant in taking_part if number % 2 else reversed(taking_part):
                 name = contestant.name
+                # A client that always fails would cost minutes of every run.
                 if len(result.problems(name)) >= MOST_FAILURES:
                     continue
                 run = contestant.run(course)

@@ -59,6 +59,7 @@ class Sink:
 
     def _end(self) -> None:
         if self._process is not None:
+            # Nothing to save: the bucket drops the bytes.
             self._process.kill()
             self._process.wait()
 

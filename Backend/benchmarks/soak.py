@@ -88,6 +88,7 @@ def _installation(folder: Path, asked: argparse.Namespace) -> Iterator[Installat
         return
     with SmallDisk(folder / "home", size_bytes=DISK_BYTES, kind="ext4"):
         installation = Installation(folder, settings=CLEANS_UP, patience_seconds=900)
+        # Not on the small disk: the test's own logs must not fill it.
         installation.logs = folder / "logs"
         installation.logs.mkdir()
         with installation:

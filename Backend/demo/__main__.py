@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--megabytes", type=int, default=320, help="how much footage to make, in MB (default: 320)")
     arguments = parser.parse_args()
     home = Path(os.environ.get("COLDREEL_HOME", Path(__file__).resolve().parents[2] / "var")).resolve() / "demo"
+    # Below a folder of its own, so that the demo can delete what its last run made.
     stage = Stage(home, port=_port())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a closed window must not leave processes running
         signal.signal(number, _interrupt)

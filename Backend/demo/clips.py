@@ -114,6 +114,7 @@ def make_clip(clip: Clip) -> Path:
     unfinished = clip.path.with_name(f".{clip.path.name}.part")
     _encode(clip, unfinished)
     ended = (clip.started_at + timedelta(seconds=clip.seconds)).timestamp()
+    # As a recorder leaves it: the file's time is the end of the recording.
     os.utime(unfinished, (ended, ended))
     unfinished.replace(clip.path)
     return clip.path

@@ -89,6 +89,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         return inherited | {
+            # A developer's own settings file may name a real bucket.
             "COLDREEL_ENV_FILE": os.devnull,
             "COLDREEL_HOME": str(self.home),
             "MEDIA_ROOT": str(self.media),
@@ -139,6 +140,7 @@ class Stage:
     def _refuse_a_taken_port(self) -> None:
         """Fail before half a minute of work, not after it; another demo may use the port."""
         with socket.socket() as probe:
+            # As the server does: a port whose last connection ended a minute ago counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", self._port))

@@ -131,6 +131,7 @@ class Tour:
                     raise TourError(f"{answer['failed_count']} uploads failed; see {self._stage.logs}")
                 if time.monotonic() > deadline:
                     raise TourError(f"the uploads did not end within {UPLOAD_SECONDS} s")
+                # A worker that ended would otherwise be noticed only after ten minutes.
                 self._stage.check_alive()
                 time.sleep(0.4)
 
@@ -138,6 +139,7 @@ class Tour:
         self._step(
             "Checking independently of Coldreel: has every object in the bucket the size and checksum of its file? …"
         )
+        # Asked of the bucket itself, not of Coldreel: the check must not rest on what it checks.
         listing = requests.get(f"{self._stage.bucket_url}/storage/v1/b/{BUCKET}/o?maxResults=1000", timeout=30).json()
         objects = {item["name"]: item for item in listing["items"]}
         proven = {self._proven_path(transfer, objects) for transfer in transfers}

@@ -41,8 +41,10 @@ def main() -> int:
     )
     with EmulatorServer(options) as server:
         for number in (signal.SIGTERM, signal.SIGINT):
+            # shutdown() waits for serve_forever(), which this very thread runs: it needs another thread.
             signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
         if arguments.port_file:
+            # Renamed into place: a reader of the file never sees half a number.
             beside = arguments.port_file.with_suffix(".new")
             beside.write_text(f"{server.server_address[1]}\n", encoding="ascii")
             beside.replace(arguments.port_file)

@@ -75,6 +75,7 @@ class Calls:
         if found:
             page["items"] = [public(resource) for resource in found]
         if last is not None:
+            # Clients must not read the token, so it is not simply the name.
             page["nextPageToken"] = base64.urlsafe_b64encode(last.encode()).decode()
         return json_answer(page)
 

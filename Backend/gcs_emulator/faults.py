@@ -114,6 +114,7 @@ def _is_like(value: object, annotation: object) -> bool:
         "int | None": int,
         "dict[str, Any]": dict,
     }
+    # bool is a kind of int in Python, but true is no number in JSON.
     return isinstance(value, kinds[str(annotation)]) and (isinstance(value, bool) == (annotation == "bool"))
 
 

@@ -31,6 +31,7 @@ class RateLimit:
             now = self._monotonic()
             start = max(now, self._free_at)
             self._free_at = start + byte_count / (self.mbytes_per_second * 1e6)
+        # Outside the lock, so that other uploads can reserve their time meanwhile.
         if start > now:
             self._sleep(start - now)
 

@@ -76,12 +76,14 @@ class EmulatorProcess:
         command = [sys.executable, "-m", "gcs_emulator", "--port", str(self._port), *self._arguments]
         self._process = subprocess.Popen(command, cwd=PACKAGE_FOLDER, stdout=subprocess.PIPE)
         self.url = self._announced()
+        # Kept for `restart`: clients remember the address.
         self._port = urlsplit(self.url).port or 0
 
     def _announced(self) -> str:
         process = self._process
         if process is None or process.stdout is None:
             raise RuntimeError("the emulator does not run")
+        # readline alone would wait for ever for a process that hangs at its start.
         ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
         line = process.stdout.readline().decode() if ready else ""
         if not line.startswith("listening on "):

@@ -50,6 +50,7 @@ class Body:
         if most == 0:
             self.apply_fault()
         try:
+            # read1 returns what has arrived: read would wait for the whole piece on a slow line.
             piece = self._reader.read1(most)
         except OSError as error:
             raise Cut from error

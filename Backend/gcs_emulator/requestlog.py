@@ -21,6 +21,7 @@ class RequestLog:
             lines = self._path.read_bytes().splitlines(keepends=True)
             # A kill may have cut the last line.
             self._entries.extend(json.loads(line) for line in lines if line.endswith(b"}\n"))
+        # Unbuffered: an entry survives a kill right after it.
         self._file = self._path.open("ab", buffering=0)
         self._next = 1 + (int(self._entries[-1]["number"]) if self._entries else 0)
 

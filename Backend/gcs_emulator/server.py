@@ -61,6 +61,7 @@ class Emulator:
         storage = Storage(options.data, self.clock)
         sessions = Sessions(options.data, storage)
         for name in options.buckets:
+            # Buckets are kept on disk: after a restart they exist.
             with contextlib.suppress(Refusal):
                 storage.create_bucket({"name": name})
         self._signature = SignatureCheck(options.signer_key, self.clock)
@@ -82,6 +83,7 @@ class Emulator:
             return self._calls[call](request)
         if fault.action == "delay":
             time.sleep(fault.seconds)
+        # A request without a body never reaches the byte at which the fault waits.
         if fault.after_bytes == 0 or request.body.length_bytes == 0:
             request.body.apply_fault()
         answer = self._calls[call](request)
@@ -108,6 +110,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "gcs_emulator"
     sys_version = ""
     timeout = IDLE_SECONDS
+    # Fewer system calls for gigabytes than with the base class's 8 KiB.
     rbufsize = 64 * 1024
 
     @property
@@ -123,6 +126,7 @@ class Handler(BaseHTTPRequestHandler):
             except Refusal as refusal:
                 answer = refusal.answer()
             status = answer.status
+            # Noted before it is sent: a client that has its answer finds the request in the log.
             self._note(request, status)
             self._send(request, answer)
         except Cut as cut:
@@ -217,6 +221,7 @@ class Handler(BaseHTTPRequestHandler):
     def _cut(self, *, hard: bool) -> None:
         self.close_connection = True
         if hard:
+            # A linger time of 0 makes close() send a reset instead of an orderly end (socket(7)).
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with contextlib.suppress(OSError):
             self.connection.close()
@@ -231,7 +236,9 @@ class Handler(BaseHTTPRequestHandler):
 
 class EmulatorServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
+    # A connection may be kept open by its client: the process must end all the same.
     daemon_threads = True
+    # Tests open hundreds of connections at once; the base class would let five wait.
     request_queue_size = 256
 
     def __init__(self, options: Options) -> None:
@@ -251,6 +258,7 @@ class EmulatorServer(socketserver.ThreadingTCPServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make the TLS handshake in the connection's own thread, so that a slow one delays no other."""
+        # Without this a small answer waits up to 40 ms for the acknowledgement of the one before.
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls:
             request.settimeout(LINGER_SECONDS * 5)

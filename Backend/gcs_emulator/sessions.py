@@ -52,6 +52,7 @@ class Session:
     odd_bytes: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
     received_bytes: int = 0
+    # None: not known since a restart or a fault, to be read again from the file.
     committed_crc: int | None = 0
     writer: object = None
 
@@ -126,6 +127,7 @@ class ChunkWriter:
     def __init__(self, session: Session, offset_bytes: int) -> None:
         self._session = session
         with session.lock:
+            # From here on an earlier writer of the session ends at its next piece.
             session.writer = self
             session.settle()
             self.crc = session.crc()
@@ -169,6 +171,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         for path in self._folder.glob("*.json"):
+            # A glob also sees sessions that ended: they answer 410, 499 or the object for a week.
             self._sessions[path.stem] = self._recovered(Session.load(path))
         self._drop_strays()
 

@@ -75,6 +75,7 @@ class Storage:
         """Microseconds since the epoch, strictly growing, also after the clock was set back."""
         with self.lock:
             self._last_generation = max(int(self.clock.now() * 1e6), self._last_generation + 1)
+            # On disk before it is given out: a generation is never used twice, also after a kill.
             write_all(self._generation_file, b"%020d" % self._last_generation, 0)
             return self._last_generation
 
@@ -218,6 +219,7 @@ class Bucket:
                 self.refuse_if_kept(former)
             generation = self._storage.new_generation()
             resource = self._new_object(sent, generation)
+            # A link, not a rename: a kill between here and the resource leaves the session with its bytes.
             self.data_path(resource).hardlink_to(data)
             self.save(resource)
             if former:
@@ -260,6 +262,7 @@ class Bucket:
     def save(self, resource: Resource) -> None:
         """Commit the resource: on disk by a rename, then in memory."""
         name = str(resource["name"])
+        # The service changes the ETag with each generation and metageneration; its text means nothing.
         resource["etag"] = hashlib.md5(f"{resource['generation']}/{resource['metageneration']}".encode()).hexdigest()
         write_json(self._resource_path(name), resource)
         if name not in self._objects:
@@ -267,6 +270,7 @@ class Bucket:
         self._objects[name] = resource
 
     def _resource_path(self, name: str) -> Path:
+        # A digest, because an object's name may have slashes and 1,024 bytes, a file's 255.
         return self._objects_folder / f"{hashlib.sha256(name.encode()).hexdigest()[:40]}.json"
 
     def patch(
@@ -277,6 +281,7 @@ class Bucket:
             resource = dict(self._found(name, generation))
             preconditions.check(resource)
             now = self._storage.clock.now()
+            # The retention period of an object begins when its event-based hold is released.
             released = resource.get("eventBasedHold") and changes.get("eventBasedHold") is False
             for key in set(WRITABLE) & set(changes):
                 _change(resource, key, changes[key], replace=replace)

@@ -174,6 +174,7 @@ class Uploads:
         request.bucket, request.name = session.bucket, session.name
         content_range = ContentRange(request.headers.get("Content-Range"), request.body.length_bytes)
         request.offset_bytes = None if content_range.asks else content_range.first
+        # A finished session answers every request with its object: so a lost answer can be asked for again.
         if session.state == FINISHED and session.finished:
             return _object_answer(session.finished)
         _check_total(session, content_range)
@@ -196,6 +197,7 @@ class Uploads:
                 raise _gap(content_range.first, session.committed_bytes)
             writer = ChunkWriter(session, content_range.first)
         try:
+            # Each piece counts as soon as it is written: a connection cut here leaves its whole quanta committed.
             for piece in request.body.pieces():
                 writer.write(piece)
             return self._after_chunk(request, session, writer, content_range)
@@ -238,6 +240,7 @@ class Uploads:
 
     def _finish(self, request: Request, session: Session, crc: int) -> Answer:
         """Make the object from the session's bytes; a refusal leaves the session as it was."""
+        # An empty object: no chunk has made the file.
         path = session.data_path
         if not path.exists():
             path.touch()
@@ -252,6 +255,7 @@ class Uploads:
 
     def _commit(self, request: Request, resource: Resource, path: Path, preconditions: Preconditions) -> Resource:
         if request.fault and request.fault.action == "corrupt_metadata":
+            # Only what the bucket says is wrong then; its bytes are right.
             resource |= request.fault.fields
         return self._storage.bucket(request.bucket).put(resource, path, preconditions)
 
@@ -329,6 +333,7 @@ def _take(request: Request, path: Path, tail: bytes) -> int:
             length += len(piece)
         if not tail:
             return length
+        # The closing boundary may be followed by a line end.
         window = min(length, len(tail) + 2)
         ending = os.pread(descriptor, window, length - window)
         at = ending.rfind(tail)

@@ -88,6 +88,7 @@ class SqliteDatabases:
     def fresh(self, template: str, seed: Seed, folder: Path) -> Iterator[str]:
         filled = self._folder / f"{template}.sqlite3"
         if not filled.exists():
+            # A migrated database of another data set saves the migrations, which take most of the time.
             for other in list(self._folder.glob("*.sqlite3"))[:1]:
                 shutil.copyfile(other, filled)
             seed(f"sqlite:///{filled}")
@@ -101,6 +102,7 @@ class SqliteDatabases:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30, isolation_level=None)
         with closing(connection):
             observer = SqliteObserver(path, connection)
+            # The first read opens the WAL index, whose counter is read later.
             observer.rows(WORKERS)
             yield observer
 
@@ -124,6 +126,7 @@ class PostgresObserver:
         ((commits,),) = self.rows(
             f"SELECT count(*) FROM {records} WHERE resource_manager = 'Transaction' AND record_type LIKE 'COMMIT%'"
         )
+        # This connection reports at most once a second; its own queries must be in the count to be subtracted.
         self.rows("SELECT pg_stat_force_next_flush()")
         own = self._queries
         ((all_of_them,),) = self.rows("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
+from functools import partial
 
 import pytest
 from django.db import connection, transaction
