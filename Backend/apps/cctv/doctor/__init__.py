@@ -1,7 +1,14 @@
-"""Diagnosis: what is right, what would surprise and what is wrong here, and what to do about each.
+"""The checks of `manage.py doctor`: what is right, what may surprise and what is wrong, and what to do about each.
 
-It looks and changes nothing but one thing: like every part that needs it, it makes the installation id on
-first use. What cannot be looked at (no bucket set, no database) is said, and stops no other check.
+They change no row, no recording and no object. They write these files, all of them Coldreel's own:
+
+1. `installation-id` in `COLDREEL_HOME`, where it is missing and nothing was transferred yet, as every part does that
+   needs the id.
+2. An empty file in the folder of the newest recording of each camera, to see whether it can be deleted the way cleanup
+   deletes: it is renamed into the trash folder, which is made where it is missing, and both are removed again.
+3. A nameless file of 1 MiB in `COLDREEL_HOME`, where less than 64 MiB are free there, to see whether its disk is full.
+
+What cannot be checked, for example without a bucket or a database, is a finding of its own and stops no other check.
 
 | module | has |
 |---|---|
@@ -55,9 +62,10 @@ def diagnose(
     settings: DoctorSettings,
     mounts: Path = MOUNTS,
 ) -> Iterator[Finding]:
-    """Every finding, in an order that puts causes before what they cause, as it is found.
+    """Every finding, as it is made, causes before their effects.
 
-    `store` is None where no bucket is configured, or where `store_problem` says why it cannot be spoken to.
+    `store` is None where no bucket is configured, or where `store_problem` says why there is no connection to it.
+    `mounts` is Linux's list of mounts (proc_pid_mountinfo(5)). Works without a database. Raises nothing on purpose.
     """
     now = clock.now()
     yield from settings_findings(settings)

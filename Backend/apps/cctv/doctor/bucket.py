@@ -1,4 +1,4 @@
-"""The bucket: there, with the rights needed, its clock, and settings of it that would surprise."""
+"""The bucket: whether it exists, our rights in it, its clock, and settings of it that may surprise."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SKEW_NOTICED = timedelta(seconds=5)
 HALF_SECOND = timedelta(milliseconds=500)
 DAY_SECONDS = 86_400
 SOFT_DELETE_USUAL_SECONDS = 7 * DAY_SECONDS
-"""What Google gives a new bucket: https://cloud.google.com/storage/docs/soft-delete"""
+"""The default of a new bucket: https://cloud.google.com/storage/docs/soft-delete"""
 
 
 def unknown_bucket_finding(detail: str) -> Finding:
-    """Of a store that could not even be made."""
+    """The finding where there is no store, for the reason in `detail`."""
     return problem("bucket", detail, "Check the GCP_STORAGE settings and the credentials.")
 
 
@@ -36,11 +36,12 @@ def bucket_findings(*, store: ObjectStore, clock: Clock, settings: ServiceSettin
     if not report.exists:
         yield problem(
             "bucket",
-            f"There is no bucket {bucket}, or these credentials may not know of it.",
+            f"There is no bucket {bucket}, or these credentials may not see it.",
             "Create it, or set GCP_STORAGE_BUCKET_NAME and GCP_STORAGE_PROJECT_ID.",
         )
         return
-    yield _reached(bucket, report)
+    kind = ", ".join(part for part in (report.location, report.storage_class) if part)
+    yield ok("bucket", f"{bucket} answers{f' ({kind})' if kind else ''}.")
     yield from _permissions(bucket, report)
     yield _clock(store, bucket, clock)
     yield from _settings(report, settings)
@@ -50,11 +51,6 @@ def _refused(check: str, error: OffloadError) -> Finding:
     return problem(check, f"{error.code}: {error.detail}", MEANING[error.code])
 
 
-def _reached(bucket: str, report: BucketReport) -> Finding:
-    where = ", ".join(part for part in (report.location, report.storage_class) if part)
-    return ok("bucket", f"{bucket} answers{f' ({where})' if where else ''}.")
-
-
 def _permissions(bucket: str, report: BucketReport) -> Iterator[Finding]:
     for permission in report.missing_permissions:
         advice = f"Grant {permission} on {bucket} to the account that Coldreel uses."
@@ -62,7 +58,7 @@ def _permissions(bucket: str, report: BucketReport) -> Iterator[Finding]:
             yield warning(
                 "permissions",
                 f"{permission} is missing: an object of a file that changed during its upload stays as an orphan.",
-                f"Fine if that is meant. Otherwise: {advice}",
+                f"Leave it if that is intended. Otherwise: {advice}",
             )
         else:
             yield problem("permissions", f"{permission} is missing.", advice)
@@ -77,7 +73,7 @@ def _clock(store: ObjectStore, bucket: str, clock: Clock) -> Finding:
     except OffloadError as error:
         return _refused("clock", error)
     ours = before + (clock.now() - before) / 2
-    # The bucket tells whole seconds: half of one is the best guess.
+    # The bucket's time has whole seconds: half a second more is right on average.
     skew = abs(ours - (theirs + HALF_SECOND))
     said = f"This machine's clock and the bucket's differ by {skew.total_seconds():.1f} s."
     if skew > timedelta(seconds=CLOCK_SKEW_SECONDS):
@@ -96,28 +92,28 @@ def _settings(report: BucketReport, settings: ServiceSettings) -> Iterator[Findi
     if report.lifecycle_deletes is None:
         yield warning(
             "bucket settings",
-            "They may not be read: nobody looked at lifecycle, retention and holds.",
-            f"Grant storage.buckets.get on {bucket} to have them looked at.",
+            "These credentials may not read them: lifecycle, retention and holds were not checked.",
+            f"Grant storage.buckets.get on {bucket} to have them checked.",
         )
         return
     found = [*_deletion(bucket, report), *_holds(bucket, report), *_classes(report, settings.storage_class)]
     yield from found
     if not found:
-        yield ok("bucket settings", "No lifecycle deletion, retention or default hold, nothing that would surprise.")
+        yield ok("bucket settings", "No lifecycle deletion, no retention, no default hold, no other surprise.")
 
 
 def _deletion(bucket: str, report: BucketReport) -> Iterator[Finding]:
     if report.lifecycle_deletes:
         yield warning(
             "lifecycle",
-            "A lifecycle rule deletes objects: footage that is cleaned up here is then gone for good.",
-            f"See `gcloud storage buckets describe gs://{bucket}`; the age must be what you have to keep.",
+            "A lifecycle rule deletes objects: footage whose local file is cleaned up is then lost.",
+            f"See `gcloud storage buckets describe gs://{bucket}`; its age must cover what you have to keep.",
         )
     if report.retention_period_seconds:
         yield warning(
             "retention",
             f"Objects cannot be deleted or replaced for {_days(report.retention_period_seconds)}.",
-            "Fine for evidence. An object of a file that changed during its upload stays that long.",
+            "Good for evidence. An object of a file that changed during its upload stays that long as well.",
         )
     if (report.soft_delete_seconds or 0) > SOFT_DELETE_USUAL_SECONDS:
         yield warning(
@@ -131,7 +127,7 @@ def _holds(bucket: str, report: BucketReport) -> Iterator[Finding]:
     if report.default_event_based_hold:
         yield problem(
             "default hold",
-            "Every new object is held by the bucket, and a hold that nobody set here keeps the local file too.",
+            "The bucket holds every new object, and a hold that was not set here keeps the local file as well.",
             f"Run `gcloud storage buckets update gs://{bucket} --no-default-event-based-hold`.",
         )
 
@@ -140,8 +136,10 @@ def _classes(report: BucketReport, chosen: str) -> Iterator[Finding]:
     if report.autoclass:
         yield warning(
             "autoclass",
-            "Autoclass moves objects between storage classes by itself, for a fee a thousand objects.",
-            f"GCP_STORAGE_CLASS={chosen} has no lasting effect there." if chosen else "Fine if that is meant.",
+            "Autoclass moves objects between storage classes by itself, for a fee per thousand objects.",
+            f"GCP_STORAGE_CLASS={chosen} has no lasting effect there."
+            if chosen
+            else "Leave it so if that is intended.",
         )
 
 

@@ -1,4 +1,4 @@
-"""The database: reachable, migrated, and on SQLite set up as the promises need it."""
+"""The database: whether it answers and is migrated, and whether SQLite is set up as the promises need it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from apps.cctv.installation import InstallationUnknown, installation_id
 from apps.cctv.models import GCPVideoTransfer
 
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
-"""WAL lets readers and a writer work at once; FULL (2) keeps a committed row through a power cut."""
+"""WAL lets readers work beside a writer. FULL (2) keeps a committed row through a power cut."""
 
 
 def database_findings() -> Iterator[Finding]:
-    """Ends with the first problem: what needs the database cannot be looked at then."""
+    """Ends with the first problem: without the database the other checks of it are not possible."""
     try:
         connection.ensure_connection()
         missing = _missing_migrations()
     except (DatabaseError, InconsistentMigrationHistory) as error:
-        yield problem(
-            "database", f"It cannot be used: {_first_line(error)}", "Check DATABASE_URL, the server and its disk."
-        )
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        yield problem("database", f"It cannot be used: {lines[0]}", "Check DATABASE_URL, the server and its disk.")
         return
     if missing:
         yield problem(
@@ -53,7 +52,7 @@ def _sqlite() -> Iterator[Finding]:
             yield warning(
                 "sqlite",
                 f"{name} is {found}, not {wanted}: a power cut or a busy moment may cost work.",
-                "Keep the database on a local disk: network file systems do not support this.",
+                "Keep the database on a local disk: network file systems do not support WAL.",
             )
 
 
@@ -61,7 +60,7 @@ def _installation() -> Iterator[Finding]:
     try:
         own = installation_id()
     except InstallationUnknown as unknown:
-        yield problem("installation", unknown.detail, "Do so before anything is uploaded or cleaned up.")
+        yield problem("installation", unknown.detail, "Do so before the next upload or cleanup.")
         return
     except (OSError, UnicodeDecodeError) as error:
         yield problem("installation", f"Its id cannot be read: {error}.", "Check COLDREEL_HOME and its permissions.")
@@ -75,7 +74,3 @@ def _installation() -> Iterator[Finding]:
         )
     else:
         yield ok("installation", f"This is installation {own}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""The right to delete recordings, tried by the user who asks with an empty file of our own."""
+"""The right to delete recordings: tried with an empty file of our own, as the user who runs doctor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_TOLD = 10
 
 
 def delete_rights_findings(*, root: MediaRoot, home: Path) -> Iterator[Finding]:
-    """In the folder of the newest local recording of each camera. Touches no recording and leaves nothing."""
+    """Tried in the folder of the newest local recording of each camera. Touches no recording and leaves no file."""
     if not root.has_marker():
         return
     folders = {path.rpartition("/")[0]: path for path in sample_paths()}
@@ -42,6 +42,6 @@ def delete_rights_findings(*, root: MediaRoot, home: Path) -> Iterator[Finding]:
     if tried and os.geteuid() == 0 and home.is_dir() and home.stat().st_uid != 0:
         yield warning(
             "right to delete",
-            "It was tried as root, who may delete nearly everything.",
+            "It was tried as root, who may delete nearly every file.",
             f"Run doctor as the user {home.stat().st_uid}, whom COLDREEL_HOME belongs to.",
         )

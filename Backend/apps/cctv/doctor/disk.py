@@ -1,4 +1,4 @@
-"""The folders on this machine: COLDREEL_HOME and the media root."""
+"""The disks of this machine: COLDREEL_HOME with the reserve and the private files, and the media root."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def home_findings(*, home: Path, media_root: Path) -> Iterator[Finding]:
         return
     free_bytes = shutil.disk_usage(home).free
     shared = media_root.is_dir() and home.stat().st_dev == media_root.stat().st_dev
-    also = " Recordings lie on the same disk, so the recorder fills it too." if shared else ""
+    also = " Recordings are on the same disk, so the recorder fills it too." if shared else ""
     if is_disk_full(home):
         yield problem(
             "home",
@@ -49,48 +49,48 @@ def home_findings(*, home: Path, media_root: Path) -> Iterator[Finding]:
         )
     else:
         yield ok("home", f"COLDREEL_HOME={str(home)!r} can be written to, {human_size(free_bytes)} are free.{also}")
-    yield from _files_left(home)
-
-
-def _files_left(home: Path) -> Iterator[Finding]:
     found = os.statvfs(home)
+    # Some file systems have no fixed number of inodes and report 0 of 0 (btrfs).
     if found.f_files and found.f_favail < FILES_LEAST:
         yield warning(
             "home",
-            f"The disk of COLDREEL_HOME has room for {found.f_favail} more files only (inodes).",
+            f"The disk of COLDREEL_HOME has room for only {found.f_favail} more files (inodes).",
             "Remove small files from it.",
         )
 
 
 def reserve_findings(*, home: Path, size_bytes: int, database: Path | None) -> Iterator[Finding]:
-    """The file that is given up when the disk is full, so that cleanup can still write to the database."""
+    """The reserve: a file that is given up when the disk is full, so that cleanup can still write to the database.
+
+    `size_bytes` is what it should be, 0 for none; `database` is SQLite's file, None on PostgreSQL.
+    """
     if not home.is_dir():
         return
     kept_bytes = Reserve(home, size_bytes).kept_bytes()
     if not size_bytes:
         yield warning(
             "reserve",
-            "There is none (COLDREEL_RESERVE_BYTES=0): on a full disk nothing is written, so nothing is cleaned up.",
+            "There is none (COLDREEL_RESERVE_BYTES=0): a full disk can take no row, so nothing is cleaned up.",
             "Remove the setting, or keep recordings off the disk of COLDREEL_HOME.",
         )
     elif kept_bytes < size_bytes:
         yield warning(
             "reserve",
-            f"{human_size(kept_bytes)} of {human_size(size_bytes)} are kept for the day when the disk is full.",
-            f"A running worker makes the rest once {human_size(2 * size_bytes)} are free.",
+            f"{human_size(kept_bytes)} of {human_size(size_bytes)} are kept in reserve for a full disk.",
+            f"A running worker adds the rest once {human_size(2 * size_bytes)} are free.",
         )
     elif database is not None and database.exists() and database.stat().st_dev != home.stat().st_dev:
         yield warning(
             "reserve",
-            f"The database {database} lies on another disk than COLDREEL_HOME, whose reserve is of no use to it.",
+            f"The database {database} is on another disk than COLDREEL_HOME, so the reserve does not help it.",
             "Keep an SQLite database in COLDREEL_HOME.",
         )
     else:
-        yield ok("reserve", f"{human_size(size_bytes)} are kept for the day when the disk is full.")
+        yield ok("reserve", f"{human_size(size_bytes)} are kept in reserve for a full disk.")
 
 
 def private_findings(*, home: Path, media_root: Path, database: Path | None) -> Iterator[Finding]:
-    """Who else on this machine can read what Coldreel keeps: password hashes, session keys, the secret key.
+    """Whether other users of this machine can read what Coldreel keeps: password hashes, session keys, the secret key.
 
     `database` is SQLite's file, None on PostgreSQL.
     """
@@ -100,21 +100,21 @@ def private_findings(*, home: Path, media_root: Path, database: Path | None) -> 
     if wanted is not None and mode & ~wanted & OTHERS:
         yield problem(
             "private files",
-            f"COLDREEL_HOME={str(home)!r} has the mode {mode:04o}: other users of this machine see what is in it.",
+            f"COLDREEL_HOME={str(home)!r} has the mode {mode:04o}: other users of this machine can list what is in it.",
             f"Run `chmod {wanted:o} {home}` as its owner.",
         )
     elif wanted is not None and wanted & OTHERS:
         yield warning(
             "private files",
-            f"MEDIA_ROOT lies below COLDREEL_HOME={str(home)!r} and other users record there, so they may pass it.",
-            "Nothing else in it can be read by them. A MEDIA_ROOT of its own keeps them out altogether.",
+            f"MEDIA_ROOT is below COLDREEL_HOME={str(home)!r} and other users record there, so they may enter it.",
+            "They can read nothing else in it. A MEDIA_ROOT outside COLDREEL_HOME keeps them out altogether.",
         )
     seen = [path for path in own_paths(home, database) if _others_read(path, home)]
     for path in seen:
         yield problem(
             "private files",
             f"{path} can be read by other users of this machine.",
-            f"Run `chmod {'700' if path.is_dir() else '600'} {path}` as its owner. Each start of Coldreel does so to "
+            f"Run `chmod {'700' if path.is_dir() else '600'} {path}` as its owner. Each start of Coldreel does so for "
             "what its own user owns.",
         )
     if not seen and mode & ~(wanted or OTHERS) & OTHERS == 0:
@@ -122,7 +122,7 @@ def private_findings(*, home: Path, media_root: Path, database: Path | None) -> 
 
 
 def _others_read(path: Path, home: Path) -> bool:
-    """By its own mode, unless it lies in a home that they cannot enter."""
+    """By its own mode, unless it is in a home that they cannot enter."""
     if path.is_relative_to(home) and not home.stat().st_mode & 0o011:
         return False
     return bool(path.stat().st_mode & OTHERS)
@@ -155,7 +155,7 @@ def _marker(root: MediaRoot, *, database_usable: bool) -> Finding:
         return ok("media root", f"{place} is marked as the right disk.")
     said = f"{place} has no marker file {MARKER_NAME}"
     if not database_usable:
-        return warning("media root", f"{said}.", "Look again once the database can be used.")
+        return warning("media root", f"{said}.", "Run doctor again once the database can be used.")
     if not media_root_expected(root):
         return warning("media root", f"{said} yet.", "The first `manage.py import_recordings` writes it.")
     return problem(
@@ -166,22 +166,22 @@ def _marker(root: MediaRoot, *, database_usable: bool) -> Finding:
 
 
 def space_finding(*, free_bytes: int, total_bytes: int) -> Finding:
-    """What is left for the recorder on the media root's disk."""
+    """How much room the recorder has left on the disk of the media root."""
     share = free_bytes / total_bytes if total_bytes else 0.0
     said = f"{human_size(free_bytes)} of {human_size(total_bytes)} are free ({share:.0%})."
     if share < HARDLY_ANY_SHARE:
         return problem(
             "free space",
             said,
-            "The recorder will soon overwrite or stop: upload, then shorten GCP_CLEANUP_DELAY_HOURS.",
+            "The recorder will soon overwrite footage or stop. Upload, then shorten GCP_CLEANUP_DELAY_HOURS.",
         )
     if share < LITTLE_SHARE:
-        return warning("free space", said, "See whether uploads keep up; shorten GCP_CLEANUP_DELAY_HOURS if they do.")
+        return warning("free space", said, "Check that uploads keep up, then shorten GCP_CLEANUP_DELAY_HOURS.")
     return ok("free space", said)
 
 
 def _file_systems_below(root: MediaRoot, mounts: Path) -> Iterator[Finding]:
-    """A file is deleted by way of the trash folder of its own file system, which has to be made there."""
+    """Other file systems mounted below the media root: each needs a trash folder of its own, to free its files."""
     places = Places(root, mounts=mounts)
     yield from _clocks([root.path, *(root.path.joinpath(*place) for place in places.mounted())])
     for place in places.mounted():
@@ -191,13 +191,13 @@ def _file_systems_below(root: MediaRoot, mounts: Path) -> Iterator[Finding]:
         else:
             yield problem(
                 "file system",
-                f"{shown} is another file system and cannot be written to: recordings on it are uploaded, never freed.",
+                f"{shown} is another file system and cannot be written to: its recordings are uploaded, never freed.",
                 "Give the user that Coldreel runs as the right to write, and check that it is not mounted read-only.",
             )
     try:
         absent = places.absent()
     except FileProblem as error:
-        yield problem("file system", f"Whether a disk is away is not known: {error.detail}.", "Let it be read again.")
+        yield problem("file system", f"Whether a disk is missing is not known: {error.detail}.", "Make it readable.")
         return
     for place in absent:
         yield problem(
@@ -208,14 +208,14 @@ def _file_systems_below(root: MediaRoot, mounts: Path) -> Iterator[Finding]:
 
 
 def _clocks(folders: list[Path]) -> Iterator[Finding]:
-    """A file system that is not this kernel's alone is asked for its time, by a small file in the trash there."""
+    """Network file systems: their server stamps files, and is asked for its time by a small file in the trash there."""
     for folder in folders:
         if folder.is_dir() and not _is_usable(folder) and not _stamps_by_this_clock(folder):
             yield warning(
                 "file clock",
-                f"{folder} cannot be written to, so its clock cannot be asked: a new file there is taken once it was "
-                "seen unchanged, or after five minutes.",
-                "Let it be written to, or see that its server's clock is right.",
+                f"{folder} cannot be written to, so its clock cannot be asked: a new file there is uploaded once "
+                "it was seen unchanged, or after five minutes.",
+                "Make it writable, or make sure that the clock of its server is right.",
             )
 
 

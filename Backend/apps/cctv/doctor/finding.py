@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""What a check of doctor found."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from offload.errors import FileProblem
 from offload.source import MediaRoot
 
 TOO_LONG = timedelta(hours=24)
-"""What waits for longer may be overwritten by its recorder: it is a problem, and before that a warning."""
+"""Footage that waits longer is a problem, since its recorder may overwrite it; until then it is a warning."""
 
 _FOLDERS = 5
 _IMPORT = "Import it: `manage.py import_recordings FOLDER --template … --dry-run`, see docs/guide/importing.md."
@@ -27,12 +27,12 @@ _ASK = "Ask for their transfer: POST /api/v0/recordings/transfer-to-gcp/."
 
 def footage_findings(*, root: MediaRoot, clock: Clock) -> Iterator[Finding]:
     try:
-        yield from _looked(footage_scan(root=root, clock=clock), clock.now())
+        yield from _of_scan(footage_scan(root=root, clock=clock), clock.now())
     except FileProblem as problem:
         yield warning(
             "footage",
             f"The media root was not looked at for footage that was never imported: {problem.detail}.",
-            "See the media root above, then run doctor again.",
+            "See the finding about the media root, then run doctor again.",
         )
 
 
@@ -51,38 +51,35 @@ def request_findings(*, now: datetime) -> Iterator[Finding]:
         )
 
 
-def _looked(look: FootageScan, now: datetime) -> Iterator[Finding]:
-    bound = "" if look.is_whole else f" Not everything was looked at: {_why_not(look)}."
-    young = f" Younger than an hour, and perhaps still to be imported: {look.young}." if look.young else ""
-    if look.unknown_count and look.oldest_at is not None:
-        folders = ", ".join(f"{shown(name) or '.'} {count}" for name, count in look.unknown.most_common(_FOLDERS))
-        more = ", …" if len(look.unknown) > _FOLDERS else ""
-        names = ", ".join(shown(path) for path in look.sample)
+def _of_scan(scan: FootageScan, now: datetime) -> Iterator[Finding]:
+    reasons = ["there are too many files"] if scan.was_cut_short else []
+    reasons += [f"{scan.unreadable} files or folders cannot be read"] if scan.unreadable else []
+    bound = "" if scan.is_whole else f" Not everything was looked at: {', '.join(reasons)}."
+    young = f" Younger than an hour, and perhaps still to be imported: {scan.young}." if scan.young else ""
+    if scan.unknown_count and scan.oldest_at is not None:
+        folders = ", ".join(f"{shown(name) or '.'} {count}" for name, count in scan.unknown.most_common(_FOLDERS))
+        more = ", …" if len(scan.unknown) > _FOLDERS else ""
+        names = ", ".join(shown(path) for path in scan.sample)
         yield _aged(
             "footage",
-            f"Files below MEDIA_ROOT that are no recording: {look.unknown_count} of {look.looked_at}, in "
+            f"Files below MEDIA_ROOT that are no recording: {scan.unknown_count} of {scan.looked_at}, in "
             f"{folders}{more}; for example {names}.{young}{bound}",
             _IMPORT,
-            since=look.oldest_at,
+            since=scan.oldest_at,
             now=now,
         )
-    elif not look.is_whole:
+    elif not scan.is_whole:
         yield warning(
             "footage",
-            f"The {look.looked_at} files that were looked at are known.{young}{bound}",
-            "Look yourself at the rest: `manage.py import_recordings FOLDER … --dry-run`.",
+            f"The {scan.looked_at} files that were looked at are known.{young}{bound}",
+            "Check the rest yourself: `manage.py import_recordings FOLDER … --dry-run`.",
         )
     else:
         yield ok(
             "footage",
-            f"Looked at all {look.looked_at} files below MEDIA_ROOT: {look.registered} registered, {look.passed_over} "
+            f"Looked at all {scan.looked_at} files below MEDIA_ROOT: {scan.registered} registered, {scan.passed_over} "
             f"passed over by their type, none that was never imported.{young}",
         )
-
-
-def _why_not(look: FootageScan) -> str:
-    reasons = ["there are too many files"] if look.was_cut_short else []
-    return ", ".join([*reasons, *([f"{look.unreadable} files or folders cannot be read"] if look.unreadable else [])])
 
 
 def _aged(check: str, detail: str, advice: str, *, since: datetime, now: datetime) -> Finding:

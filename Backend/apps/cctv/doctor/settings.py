@@ -1,4 +1,4 @@
-"""Settings that are allowed and yet would surprise. Those that make no sense are refused at start."""
+"""Settings that are allowed and may surprise. Invalid ones are refused when a process starts."""
 
 from __future__ import annotations
 
@@ -38,9 +38,23 @@ class DoctorSettings:
 def settings_findings(settings: DoctorSettings) -> Iterator[Finding]:
     yield _bucket(settings.services)
     yield _cleanup(settings.services)
-    yield from _emulator(settings.emulator_host)
+    if settings.emulator_host:
+        yield warning(
+            "emulator",
+            f"The bucket is an emulator at {settings.emulator_host}: nothing reaches Google.",
+            "Unset STORAGE_EMULATOR_HOST outside of tests and demos.",
+        )
     yield from _key_file(settings.credentials_path)
-    yield from _web(settings)
+    if settings.debug:
+        yield warning(
+            "web", "DJANGO_DEBUG is on: error pages show settings and code.", "Switch it off outside of development."
+        )
+    if not settings.https_only and not _LOOPBACK.issuperset(settings.allowed_hosts):
+        yield warning(
+            "web",
+            "Other machines can reach the pages, and passwords travel unencrypted.",
+            "Put a proxy with TLS in front and set DJANGO_HTTPS=True.",
+        )
 
 
 def _bucket(settings: ServiceSettings) -> Finding:
@@ -48,7 +62,7 @@ def _bucket(settings: ServiceSettings) -> Finding:
         return ok("settings", f"Transfers go to the bucket {settings.bucket}.")
     return warning(
         "settings",
-        "GCP storage is not configured: nothing can be transferred, and the bucket was not looked at.",
+        "GCP storage is not configured: nothing can be transferred, and the bucket was not checked.",
         "Set GCP_STORAGE_USE_GCS=True and GCP_STORAGE_BUCKET_NAME, and credentials where the machine has none.",
     )
 
@@ -60,19 +74,10 @@ def _cleanup(settings: ServiceSettings) -> Finding:
     if hours < 1:
         return warning(
             "cleanup",
-            f"Local files go {hours:g} hours after their upload: there is hardly time to notice anything wrong.",
+            f"Local files are deleted {hours:g} hours after their upload: that leaves little time to notice a mistake.",
             "Set GCP_CLEANUP_DELAY_HOURS to 24, or to what the disk allows.",
         )
-    return ok("cleanup", f"Local files go {hours:g} hours after their verified upload.")
-
-
-def _emulator(host: str) -> Iterator[Finding]:
-    if host:
-        yield warning(
-            "emulator",
-            f"The bucket is an emulator at {host}: nothing reaches Google.",
-            "Unset STORAGE_EMULATOR_HOST outside of tests and demos.",
-        )
+    return ok("cleanup", f"Local files are deleted {hours:g} hours after their verified upload.")
 
 
 def _key_file(path: str) -> Iterator[Finding]:
@@ -81,20 +86,7 @@ def _key_file(path: str) -> Iterator[Finding]:
     try:
         mode = Path(path).stat().st_mode
     except OSError as error:
-        yield warning("credentials", f"{path} cannot be looked at: {error.strerror}.", "Check the path and its folder.")
+        yield warning("credentials", f"{path} cannot be checked: {error.strerror}.", "Check the path and its folder.")
         return
     if mode & _OTHERS_READ:
         yield warning("credentials", f"{path} can be read by other users of this machine.", f"Run `chmod 600 {path}`.")
-
-
-def _web(settings: DoctorSettings) -> Iterator[Finding]:
-    if settings.debug:
-        yield warning(
-            "web", "DJANGO_DEBUG is on: error pages show settings and code.", "Switch it off outside of development."
-        )
-    if not settings.https_only and not _LOOPBACK.issuperset(settings.allowed_hosts):
-        yield warning(
-            "web",
-            "Other machines may reach the pages and logins travel unencrypted.",
-            "Put a proxy with TLS in front and set DJANGO_HTTPS=True.",
-        )

@@ -1,4 +1,4 @@
-"""Sites: a time zone that exists, a bandwidth limit that can be read, and which one is in force."""
+"""Sites: whether time zone and bandwidth limit are valid, and which limit applies now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transfers: what waits for a person, what has gone quiet, what the bucket setting left behind."""
+"""Transfers: alarms, stalled uploads, what waits for a person, and objects in buckets that are not set any more."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def _alarms() -> Iterator[Finding]:
 
 
 def _silence(now: datetime) -> Iterator[Finding]:
-    """Nothing is wrong, and yet nothing is uploaded (F7)."""
+    """Transfers wait and none fails, but nothing is uploaded (F7)."""
     silence = stalled_uploads(now)
     if silence is None:
         return
-    advice = "See whether a worker runs, the errors of the waiting transfers, and the line."
+    advice = "Check whether a worker runs, the errors of the waiting transfers, and the site's uplink."
     if silence.lasted >= SILENCE_IS_WRONG:
         yield problem("silence", str(silence), advice)
     else:
-        yield warning("silence", str(silence), f"{advice} Very large files on a slow line may take that long.")
+        yield warning("silence", str(silence), f"{advice} Very large files on a slow uplink may take that long.")
 
 
 def _failed() -> Iterator[Finding]:
@@ -74,7 +74,7 @@ def _needing_attention() -> Iterator[Finding]:
 
 
 def _other_buckets(trusted: Collection[str]) -> Iterator[Finding]:
-    """Objects in a bucket that the settings do not name any more are left alone, and so are their local files."""
+    """Recordings in a bucket that is not in the settings any more: their objects and local files are left alone."""
     local = GCPVideoTransfer.objects.filter(transfer_status__in=[State.COMPLETED, State.CLEANUP_PENDING])
     rows = local.exclude(gcp_bucket__in=trusted)
     for bucket, count in rows.order_by().values_list("gcp_bucket").annotate(count=Count("pk")).order_by("-count"):
@@ -86,7 +86,7 @@ def _other_buckets(trusted: Collection[str]) -> Iterator[Finding]:
 
 
 def _orphans() -> Iterator[Finding]:
-    """What uploads left in the bucket, and what may be the last copy of a recording."""
+    """Objects that uploads left in the bucket. Each may be the last copy of a recording."""
     lying = OrphanedObject.objects.left_in_bucket()
     for why, count, size_bytes in (
         lying.order_by().values_list("why").annotate(count=Count("pk"), size=Sum("size_bytes")).order_by("why")

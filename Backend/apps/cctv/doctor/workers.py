@@ -1,4 +1,4 @@
-"""Workers: alive, by their lock file and their heartbeat, and their periodic jobs on time."""
+"""Workers: whether one runs, by lock file and heartbeat, and whether the periodic jobs run on time."""
 
 from __future__ import annotations
 
@@ -27,14 +27,20 @@ def worker_findings(*, home: Path, now: datetime, settings: ServiceSettings) -> 
     running = WorkerProcess.objects.filter(stopped_at__isnull=True)
     alive = [row for row in running if _is_alive(row, home, now, patience)]
     if not alive:
-        yield _none_alive()
+        waiting = GCPVideoTransfer.objects.filter(
+            transfer_status__in=[State.PENDING, State.UPLOADING, State.CLEANUP_PENDING]
+        ).count()
+        if waiting:
+            yield problem("worker", f"No worker runs. Transfers that wait for one: {waiting}.", _START)
+        else:
+            yield warning("worker", "No worker runs. No transfer waits for one now.", _START)
         return
     silent = [row for row in alive if now - row.heartbeat_at > patience]
     for row in silent:
         yield warning(
             "worker",
             f"{row} runs, but its last heartbeat is {_age(now - row.heartbeat_at)} old.",
-            "See its log; restart it if it does not come back.",
+            "See its log. Restart it if it does not come back.",
         )
     if len(silent) < len(alive):
         names = ", ".join(str(row) for row in alive if row not in silent)
@@ -42,17 +48,8 @@ def worker_findings(*, home: Path, now: datetime, settings: ServiceSettings) -> 
     yield from _late_jobs(now, settings)
 
 
-def _none_alive() -> Finding:
-    waiting = GCPVideoTransfer.objects.filter(
-        transfer_status__in=[State.PENDING, State.UPLOADING, State.CLEANUP_PENDING]
-    ).count()
-    if waiting:
-        return problem("worker", f"No worker runs. Transfers that wait for one: {waiting}.", _START)
-    return warning("worker", "No worker runs. No transfer waits for one now.", _START)
-
-
 def _late_jobs(now: datetime, settings: ServiceSettings) -> Iterator[Finding]:
-    """By when each job last ended: a lease only says that a worker believes to be at it."""
+    """Judged by when each job last ended: a lease says only that a worker claims to run it."""
     for job in PeriodicJob.objects.order_by("name"):
         every = _interval(job, settings)
         due_at = job.next_run_at if job.last_finished_at is None else job.last_finished_at + every
@@ -60,13 +57,13 @@ def _late_jobs(now: datetime, settings: ServiceSettings) -> Iterator[Finding]:
             yield warning(
                 "periodic jobs",
                 f"{job.name} last ended {_age(due_at - every - now)} from now: the clock was set back since.",
-                "See that the machine's clock is right; the job runs all the same.",
+                "Make sure that the clock of this machine is right. The job runs all the same.",
             )
-        elif due_at < now - JOB_LATE and _has_lease(job, now):
+        elif due_at < now - JOB_LATE and job.lease_expires_at is not None and job.lease_expires_at > now:
             yield warning(
                 "periodic jobs",
                 f"{job.name} should have ended a run {_age(now - due_at)} ago; a worker is at it.",
-                "A first cleanup of many files takes hours. Else see the worker's log, and restart it.",
+                "A first cleanup of many files takes hours. Otherwise see the log of the worker, and restart it.",
             )
         elif due_at < now - JOB_LATE:
             yield warning(
@@ -88,12 +85,8 @@ def _interval(job: PeriodicJob, settings: ServiceSettings) -> timedelta:
     return timedelta(seconds=seconds.get(job.kind, 0))
 
 
-def _has_lease(job: PeriodicJob, now: datetime) -> bool:
-    return job.lease_expires_at is not None and job.lease_expires_at > now
-
-
 def _is_alive(row: WorkerProcess, home: Path, now: datetime, patience: timedelta) -> bool:
-    """By its lock where its lock can be looked at, else by its heartbeat."""
+    """By its lock file where that can be read, else by its heartbeat."""
     if row.host == socket.gethostname():
         locked = _is_locked(home / OWNERS_FOLDER / f"{row.pk}.lock")
         if locked is not None:
@@ -102,12 +95,13 @@ def _is_alive(row: WorkerProcess, home: Path, now: datetime, patience: timedelta
 
 
 def _is_locked(path: Path) -> bool | None:
-    """None where it cannot be looked at: another user's, or of a COLDREEL_HOME that is not this one."""
+    """None where the file cannot be opened: another user's, or of another COLDREEL_HOME."""
     try:
         lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
+        # A shared lock: two doctors at once must not take each other for a worker.
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
