@@ -143,7 +143,7 @@ def _transfer(row: Recording, request: ActionRequest) -> str:
         root=media_root(),
         settings=service_settings(),
     )
-    for failure in report.failures:
+    for failure in report.failures:  # of one recording there is one at most
         raise Conflict(failure.detail)
     return "The upload begins within seconds." if report.initiated_transfers else "It was transferred already."
 
@@ -176,7 +176,7 @@ def _clean_up(row: GCPVideoTransfer, request: ActionRequest) -> str:
         clock=SystemClock(),
         actor=request.user.get_username(),
         settings=service_settings(),
-        force=True,
+        force=True,  # before the end of the waiting period; the proof is read anew all the same
         transfer_id=row.pk,
         on_file=files.append,
     )

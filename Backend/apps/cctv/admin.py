@@ -15,20 +15,20 @@ from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
 from apps.cctv.admin_pages import orphans, people, places, records
 from apps.cctv.admin_pages.actions import ActionsAdmin
-from apps.cctv.admin_pages.base import ReadAdmin
+from apps.cctv.admin_pages.base import ReadOnlyAdmin
 from apps.cctv.admin_pages.display import (
     NOTHING,
     badge,
-    meaning,
-    moment,
-    moment_of,
-    path_of,
+    full_time,
+    path_field,
     progress_bar,
+    reason_meaning,
     section,
+    short_time,
     status_badge,
     status_name,
-    text_of,
-    when,
+    text_field,
+    time_field,
 )
 from apps.cctv.admin_pages.filters import (
     CameraFilter,
@@ -50,7 +50,7 @@ __all__ = ["GCPVideoTransferAdmin", "RecordingAdmin", "orphans", "people", "plac
 
 
 @admin.register(GCPVideoTransfer)
-class GCPVideoTransferAdmin(ActionsAdmin, ReadAdmin):
+class GCPVideoTransferAdmin(ActionsAdmin, ReadOnlyAdmin):
     """Transfers: shown, and changed by actions only."""
 
     list_display = (
@@ -87,25 +87,28 @@ class GCPVideoTransferAdmin(ActionsAdmin, ReadAdmin):
         ),
         section(
             "Times",
-            (moment_of("created_at", "Created"), moment_of("upload_started_at", "Upload started")),
+            (time_field("created_at", "Created"), time_field("upload_started_at", "Upload started")),
             (
-                moment_of("upload_completed_at", "Uploaded and verified"),
-                moment_of("object_stored_at", "Stored, by the bucket's clock"),
+                time_field("upload_completed_at", "Uploaded and verified"),
+                time_field("object_stored_at", "Stored, by the bucket's clock"),
             ),
-            (moment_of("cleanup_scheduled_at", "Cleanup due"), moment_of("cleanup_completed_at", "Local file deleted")),
+            (
+                time_field("cleanup_scheduled_at", "Cleanup due"),
+                time_field("cleanup_completed_at", "Local file deleted"),
+            ),
         ),
         section(
             "In the bucket",
-            (text_of("gcp_bucket", "Bucket"), "proof"),
-            path_of("gcp_storage_path", "Object"),
-            path_of("gcp_public_url", "Address (no grant: the bucket stays private)"),
+            (text_field("gcp_bucket", "Bucket"), "proof"),
+            path_field("gcp_storage_path", "Object"),
+            path_field("gcp_public_url", "Address (no grant: the bucket stays private)"),
         ),
-        section("On the local disk", path_of("original_local_path", "Path below the media root"), "identity"),
+        section("On the local disk", path_field("original_local_path", "Path below the media root"), "identity"),
         section(
             "Work",
             ("batch", "initiated_by"),
             ("retry_count", "failures_in_row"),
-            (moment_of("next_attempt_at", "Next try"), "lease"),
+            (time_field("next_attempt_at", "Next try"), "lease"),
         ),
     )
 
@@ -149,22 +152,22 @@ class GCPVideoTransferAdmin(ActionsAdmin, ReadAdmin):
 
     @display(description="Created", ordering="created_at")
     def created(self, row: GCPVideoTransfer) -> str | SafeString:
-        return when(row.created_at)
+        return short_time(row.created_at)
 
     @display(description="Started", ordering="upload_started_at")
     def started(self, row: GCPVideoTransfer) -> str | SafeString:
-        return when(row.upload_started_at)
+        return short_time(row.upload_started_at)
 
     @display(description="Completed", ordering="upload_completed_at")
     def completed(self, row: GCPVideoTransfer) -> str | SafeString:
-        return when(row.upload_completed_at)
+        return short_time(row.upload_completed_at)
 
     @display(description="Cleanup", ordering="cleanup_scheduled_at")
     def cleanup(self, row: GCPVideoTransfer) -> str | SafeString:
         """Done at, or else due at."""
         if row.cleanup_completed_at is not None:
-            return when(row.cleanup_completed_at)
-        return when(row.cleanup_scheduled_at, word="due")
+            return short_time(row.cleanup_completed_at)
+        return short_time(row.cleanup_scheduled_at, word="due")
 
     # --- On the detail page ---
     @display(description="What is wrong")
@@ -174,7 +177,7 @@ class GCPVideoTransferAdmin(ActionsAdmin, ReadAdmin):
         return format_html(
             '<strong class="cr-code">{}</strong> {}<br>{}',
             row.error_code,
-            meaning(row.error_code),
+            reason_meaning(row.error_code),
             row.error_message,
         )
 
@@ -209,11 +212,11 @@ class GCPVideoTransferAdmin(ActionsAdmin, ReadAdmin):
     def lease(self, row: GCPVideoTransfer) -> str:
         if row.lease_owner is None:
             return NOTHING
-        return f"{row.lease_owner}, number {row.lease_number}, until {moment(row.lease_expires_at)}"
+        return f"{row.lease_owner}, number {row.lease_number}, until {full_time(row.lease_expires_at)}"
 
 
 @admin.register(Recording)
-class RecordingAdmin(ActionsAdmin, ReadAdmin):
+class RecordingAdmin(ActionsAdmin, ReadOnlyAdmin):
     """Recordings: registered by the import, and changed by actions only."""
 
     list_display = ("recording_name", "started", "duration", "size", "storage", "transfer_status")
@@ -232,17 +235,17 @@ class RecordingAdmin(ActionsAdmin, ReadAdmin):
         section(
             None,
             ("camera", "status"),
-            (moment_of("started_at", "Began"), moment_of("ended_at", "Ended")),
+            (time_field("started_at", "Began"), time_field("ended_at", "Ended")),
             ("duration", "picture"),
             ("size", "storage"),
         ),
         section(
             "Files",
-            path_of("file_path", "To be read at"),
-            path_of("local_path", "Lies or lay at, below the media root"),
+            path_field("file_path", "To be read at"),
+            path_field("local_path", "Lies or lay at, below the media root"),
             "transfer_link",
         ),
-        section("Legal hold", "held", ("held_by", moment_of("held_at", "Since")), "hold_reason"),
+        section("Legal hold", "held", ("held_by", time_field("held_at", "Since")), "hold_reason"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Recording]:
@@ -255,7 +258,7 @@ class RecordingAdmin(ActionsAdmin, ReadAdmin):
 
     @display(description="Began", ordering="started_at")
     def started(self, row: Recording) -> str | SafeString:
-        return when(row.started_at)
+        return short_time(row.started_at)
 
     @display(description="Length", ordering="duration_seconds")
     def duration(self, row: Recording) -> str:
@@ -307,7 +310,7 @@ def _named(recording: Recording) -> SafeString:
 
 
 def _hold(recording: Recording) -> str:
-    """Both columns of a hold: what is wanted, and what the bucket has."""
+    """A hold as the person set it, and as the bucket has it."""
     if recording.hold_wanted:
         return "Held, and the bucket holds it too" if recording.hold_confirmed else "Held"
     return "Lifted; the bucket still holds it" if recording.hold_confirmed else "Not held"

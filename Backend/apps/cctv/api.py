@@ -89,7 +89,7 @@ def token_refresh(request: HttpRequest, body: schemas.RefreshIn) -> Any:  # noqa
 
 @tokens.post("/logout/", response=answers(None, 413, status=204), auth=None, summary="Log out")
 def token_logout(request: HttpRequest, body: schemas.RefreshIn) -> Any:  # noqa: ARG001
-    """The refresh token is good for nothing more. The access token runs out by itself."""
+    """The refresh token is revoked. The access token expires by itself."""
     tokens_revoke(body.refresh)
     return Status(204, None)
 
@@ -207,7 +207,7 @@ def site_list(request: HttpRequest) -> Any:
 
 @locations.get("/cameras/", response=secured(schemas.CameraListOut), auth=VIEW, summary="List cameras")
 def camera_list(request: HttpRequest, query: Query[schemas.CameraQuery]) -> Any:
-    """In order of names. Private cameras only for who may manage, or has a grant."""
+    """In order of names. A private camera is listed for those who may manage, and for those with a grant."""
     return {"cameras": read_places.camera_list(user=caller(request), archived=query.archived)}
 
 

@@ -25,7 +25,7 @@ _PURGED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SignInLimits:
     """`name_limit` failures of one name from one address, `address_limit` of all names from it."""
 
     name_limit: int
@@ -33,15 +33,15 @@ class Rules:
     cooloff: timedelta
 
 
-class Attempt:
+class SignInAttempt:
     """One attempt of `username` from `address` to sign in."""
 
-    def __init__(self, *, address: str, username: str, rules: Rules, now: datetime) -> None:
+    def __init__(self, *, address: str, username: str, limits: SignInLimits, now: datetime) -> None:
         network = network_of(address)
         self._of_address = _key("address", network)
         self._of_name = _key("name", network, username)
-        self._limits = {self._of_address: rules.address_limit, self._of_name: rules.name_limit}
-        self._cooloff = rules.cooloff
+        self._limits = {self._of_address: limits.address_limit, self._of_name: limits.name_limit}
+        self._cooloff = limits.cooloff
         self._now = now
 
     def locked_seconds(self) -> int:
@@ -68,7 +68,7 @@ class Attempt:
     def succeed(self) -> None:
         """It was no failure, and what the same name failed before from there is forgotten."""
         LoginFailures.objects.filter(pk=self._of_name).delete()
-        # The others of the address stay: whoever has an account could wipe the count of guesses at others.
+        # The others of the address stay: a person with an account could else erase the count of guesses at others.
         LoginFailures.objects.filter(pk=self._of_address, count__gt=0).update(count=F("count") - 1)
 
     def _locked_rows(self) -> tuple[LoginFailures, LoginFailures]:

@@ -19,14 +19,14 @@ from django.contrib.auth.models import update_last_login
 from django.http import HttpRequest
 
 from apps.users.addresses import client_address
-from apps.users.attempts import Attempt, Rules
+from apps.users.attempts import SignInAttempt, SignInLimits
 from apps.users.models import User
 
 log = structlog.get_logger("coldreel.access")
 
 
 class LoginRefused(Exception):
-    """The name and the password do not belong together, or the user is inactive: nobody learns which."""
+    """The name and the password do not belong together, or the user is inactive. The answer does not tell which."""
 
 
 class LoginDelayed(Exception):
@@ -66,7 +66,7 @@ _CHECKS = PasswordChecks(at_once=max(1, min(2, (os.cpu_count() or 1) // 2)), wai
 def login(*, request: HttpRequest, username: str, password: str, now: datetime) -> User:
     """The user with that name and password. Raises LoginRefused, LoginDelayed."""
     address = client_address(request, trusted_proxies=settings.COLDREEL_TRUSTED_PROXIES)
-    attempt = Attempt(address=address, username=username, rules=_rules(), now=now)
+    attempt = SignInAttempt(address=address, username=username, limits=_limits(), now=now)
     if seconds := attempt.locked_seconds():
         raise _refused(address, username, "locked_out", seconds)
     with _CHECKS.turn() as has_turn:
@@ -84,8 +84,8 @@ def login(*, request: HttpRequest, username: str, password: str, now: datetime) 
     raise _refused(address, username, "wrong_password", attempt.locked_seconds())
 
 
-def _rules() -> Rules:
-    return Rules(
+def _limits() -> SignInLimits:
+    return SignInLimits(
         name_limit=settings.COLDREEL_LOGIN_FAILURE_LIMIT,
         address_limit=settings.COLDREEL_LOGIN_ADDRESS_LIMIT,
         cooloff=timedelta(minutes=settings.COLDREEL_LOGIN_COOLOFF_MINUTES),

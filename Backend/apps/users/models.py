@@ -40,7 +40,7 @@ class User(AbstractUser):
         ]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Django's two flags follow the role: who may view may open the admin site, a superadmin is superuser."""
+        """Django's two flags follow the role: `is_staff` for each but visitor, `is_superuser` for superadmin."""
         self.is_superuser = self.role == Role.SUPERADMIN
         self.is_staff = self.role != Role.VISITOR
         if (fields := kwargs.get("update_fields")) is not None and "role" in fields:

@@ -2,7 +2,7 @@
 
 | module | has |
 |---|---|
-| `site` | who may enter, the menu, the front page |
+| `site` | which roles may enter, the menu, the front page |
 | `config` | the admin site, made known to Django |
 | `front_page` | what the front page shows, in words |
 | `base` | what all pages share: permissions that come from the role |
@@ -10,7 +10,7 @@
 | `places` | sites, cameras, grants |
 | `people` | users and their roles |
 | `orphans` | what uploads left in the bucket |
-| `records` | history, receipts, alarms, workers, jobs, batches: to be read only |
+| `records` | history, receipts, alarms, workers, jobs, batches: only read |
 | `filters` | filters of the lists |
 | `display` | how sizes, times, progress and reasons are shown |
 """

@@ -79,12 +79,14 @@ class ActionsAdmin(RoleAdmin):
             raise PermissionDenied
         confirmed = request.method == "POST" and "confirmed" in request.POST
         reason, complaint = _reason_of(request) if action.needs_reason and confirmed else ("", "")
+        # One row more than allowed tells that there are too many, without counting all of them.
         chosen = list(rows[: action.most_rows + 1])
         if len(chosen) > action.most_rows:
             self.message_user(request, f"{action.title}: at most {action.most_rows} at a time.", messages.ERROR)
             return None
         if not confirmed or complaint:
             return self._ask(request, action, chosen, back=back, complaint=complaint)
+        # Also rows that the page did not offer: their state may have changed since, and each refusal is told.
         self._tell(request, action, carry_out(action, chosen, ActionRequest(viewer(request), timezone.now(), reason)))
         return None
 

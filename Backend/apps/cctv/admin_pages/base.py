@@ -1,4 +1,4 @@
-"""What all admin pages share: permissions that come from the role, and rows that nobody edits."""
+"""What all admin pages share: permissions that come from the role, and rows that are only read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from apps.users.permissions import Permission, may
 
 
 class RolePermissions:
-    """Asks `may` for everything; Django's model permissions decide nothing. None means: nobody."""
+    """The role decides everything, by `may`; Django's model permissions decide nothing. None allows it to no role."""
 
     view_needs: ClassVar[Permission] = Permission.VIEW
     add_needs: ClassVar[Permission | None] = None
@@ -44,7 +44,7 @@ class RolePermissions:
 
 
 class RoleAdmin(RolePermissions, ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """A list that everybody who may view sees, and that nobody changes unless `change_needs` says who."""
+    """A list and its detail pages: shown to each role that may view, changed as the permissions say."""
 
     list_per_page = 50
     # A second count of the whole table for "of 1,234,567 in all" would cost more than it tells.
@@ -66,11 +66,11 @@ class RoleAdmin(RolePermissions, ModelAdmin):  # type: ignore[misc]  # unfold ha
         return name in columns or lookup in {getattr(entry, "parameter_name", None) for entry in filters}
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: object, object_id: str) -> NoReturn:
-        """Django leads to the front page with a message; what is not there, or not yours to see, is 404 here."""
+        """404 for a row that does not exist or is hidden from this person. Django leads to the front page instead."""
         raise Http404
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Django's "delete selected" is not offered: nothing is deleted in bulk here."""
+        """Without Django's "delete selected": nothing is deleted in bulk."""
         return {}
 
 
@@ -78,15 +78,15 @@ class RoleTabularInline(RolePermissions, TabularInline):  # type: ignore[misc]
     extra = 0
 
 
-class ReadAdmin(RoleAdmin):
-    """Every field is shown and none can be edited, whoever looks."""
+class ReadOnlyAdmin(RoleAdmin):
+    """Every field is shown, and no role can edit one."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         return flatten_fieldsets(self.get_fieldsets(request, obj))
 
 
-class OfTransferAdmin(ReadAdmin):
-    """Rows that belong to a transfer: seen by who may see the transfer, changed by nobody."""
+class TransferRecordAdmin(ReadOnlyAdmin):
+    """Rows that belong to a transfer: shown to those who may see the transfer, and not changed."""
 
     search_fields: tuple[str, ...] = (
         "transfer__recording__name",

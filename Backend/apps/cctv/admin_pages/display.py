@@ -27,8 +27,8 @@ STATUS_COLOURS: dict[str, str] = {
 _MEANING = {reason.value: text for reason, text in MEANING.items()}
 
 
-def when(moment: datetime | None, *, word: str = "") -> str | SafeString:
-    """Time over day in the list, with a word before the day; whole when pointed at; always UTC."""
+def short_time(moment: datetime | None, *, word: str = "") -> str | SafeString:
+    """For lists: hour and minute over the day, with `word` before the day; in full on hover. Always UTC."""
     if moment is None:
         return NOTHING
     return format_html(
@@ -41,8 +41,8 @@ def when(moment: datetime | None, *, word: str = "") -> str | SafeString:
     )
 
 
-def moment(at: datetime | None) -> str:
-    """For detail pages: whole, with its zone."""
+def full_time(at: datetime | None) -> str:
+    """For detail pages: to the second, with its zone."""
     return NOTHING if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -71,7 +71,7 @@ def status_name(status: str) -> str:
     return status.replace("_", " ")
 
 
-def meaning(code: str) -> SafeString:
+def reason_meaning(code: str) -> SafeString:
     """What a reason code means, for people; empty where the code is unknown or absent."""
     parts = _MEANING.get(code, "").split("`")
     return format_html_join("", "{}", ((_code(part) if odd % 2 else part,) for odd, part in enumerate(parts)))
@@ -91,17 +91,17 @@ def section(title: str | None, *lines: Any) -> Any:
     return title, {"fields": lines}
 
 
-def moment_of(field: str, description: str) -> Shown:
-    """A time, whole."""
-    return _shown(field, description, moment)
+def time_field(field: str, description: str) -> Shown:
+    """A time to the second."""
+    return _shown(field, description, full_time)
 
 
-def path_of(field: str, description: str) -> Shown:
-    """A path or an address, which may be long."""
+def path_field(field: str, description: str) -> Shown:
+    """A path or an address, which may be long and is broken anywhere."""
     return _shown(field, description, path)
 
 
-def text_of(field: str, description: str) -> Shown:
+def text_field(field: str, description: str) -> Shown:
     """A field as it is, under another title."""
     return _shown(field, description, lambda value: NOTHING if value in {None, ""} else str(value))
 

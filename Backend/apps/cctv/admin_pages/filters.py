@@ -20,7 +20,7 @@ Rows = QuerySet[Any]
 
 
 class DayRange(RangeDateFilter):  # type: ignore[misc]  # unfold has no types
-    """From and to a day in UTC, both included."""
+    """From a day to a day, both included, in UTC."""
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         first, last = (self._day(end) for end in ("from", "to"))
@@ -64,7 +64,7 @@ class CameraFilter(DropdownFilter):  # type: ignore[misc]
         return self._by(self.lookup_path, queryset)
 
     def _by(self, lookup_path: str, queryset: Rows) -> Rows:
-        # Only what the list offers: another value would be no UUID, or a camera that is not theirs to see.
+        # Another value than those offered is no UUID, or a camera that is hidden from this person.
         chosen = self.value()
         if chosen not in {value for value, _ in self.lookup_choices}:
             return queryset

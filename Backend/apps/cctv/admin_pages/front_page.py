@@ -9,7 +9,7 @@ from datetime import datetime
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from apps.cctv.admin_pages.display import STATUS_COLOURS, meaning, status_name
+from apps.cctv.admin_pages.display import STATUS_COLOURS, reason_meaning, status_name
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob
 from apps.cctv.selectors.alarms import ShownAlarm
 from apps.cctv.selectors.overview import Overview, WorryCode, overview_of
@@ -88,7 +88,7 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
     cleanup, oldest = found.last_cleanup, found.oldest_pending
     return Dashboard(
         worries=[_SENTENCES[worry.code](worry.number) for worry in found.worries()],
-        alarms=[(shown, meaning(shown.alarm.code), span(now - shown.alarm.raised_at)) for shown in found.alarms],
+        alarms=[(shown, reason_meaning(shown.alarm.code), span(now - shown.alarm.raised_at)) for shown in found.alarms],
         alarm_count=found.alarm_count,
         counts=_counts(found.transfers_by_status),
         total=sum(found.transfers_by_status.values()),
@@ -110,7 +110,7 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         oldest_pending=oldest,
         oldest_pending_age=span(now - oldest.created_at) if oldest else "",
         uploading=found.uploading,
-        failed=[(row, meaning(row.error_code)) for row in found.failed],
+        failed=[(row, reason_meaning(row.error_code)) for row in found.failed],
         now=now,
     )
 

@@ -1,4 +1,4 @@
-"""Orphaned objects: what uploads left in the bucket. To be read, and deleted one by one or as ticked."""
+"""Orphaned objects: what uploads left in the bucket. They are shown, and can be deleted from the bucket."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
 from apps.cctv.admin_pages.actions import ActionsAdmin
-from apps.cctv.admin_pages.base import OfTransferAdmin
-from apps.cctv.admin_pages.display import badge, moment_of, path_of, section, text_of, when
+from apps.cctv.admin_pages.base import TransferRecordAdmin
+from apps.cctv.admin_pages.display import badge, path_field, section, short_time, text_field, time_field
 from apps.cctv.admin_pages.filters import DayRange
 from apps.cctv.models import OrphanedObject
 from apps.cctv.units import human_size
 
 
 @admin.register(OrphanedObject)
-class OrphanedObjectAdmin(ActionsAdmin, OfTransferAdmin):
-    """Seen by who may see the transfer; deleted from the bucket by who may manage; the rows stay."""
+class OrphanedObjectAdmin(ActionsAdmin, TransferRecordAdmin):
+    """Shown to those who may see the transfer. Deleting one from the bucket keeps its row."""
 
-    list_display = ("left", "of", "state", "why", "size", "gcp_storage_path")
+    list_display = ("left", "of", "state", "why", "size", path_field("gcp_storage_path", "Object"))
     list_display_links = ("left",)
     list_filter = (("why", ChoicesCheckboxFilter), ("orphaned_at", DayRange))
     search_fields = ("transfer__recording__name", "transfer__recording__camera__name", "gcp_storage_path")
     ordering = ("-orphaned_at", "id")
     fieldsets = (
-        section(None, "of", ("state", "why"), moment_of("orphaned_at", "Left there")),
+        section(None, "of", ("state", "why"), time_field("orphaned_at", "Left there")),
         section(
             "The object",
-            text_of("gcp_bucket", "Bucket"),
-            path_of("gcp_storage_path", "Object"),
+            text_field("gcp_bucket", "Bucket"),
+            path_field("gcp_storage_path", "Object"),
             ("object_generation", "object_crc32c", "size"),
         ),
         section(
             "Deletion",
-            ("deleted_by", moment_of("deletion_asked_at", "Asked for")),
-            (moment_of("deleted_at", "Deleted"), "detail"),
+            ("deleted_by", time_field("deletion_asked_at", "Asked for")),
+            (time_field("deleted_at", "Deleted"), "detail"),
         ),
     )
 
     @display(description="Left there", ordering="orphaned_at")
     def left(self, row: OrphanedObject) -> str | SafeString:
-        return when(row.orphaned_at)
+        return short_time(row.orphaned_at)
 
     @display(description="Recording", ordering="transfer__recording__name")
     def of(self, row: OrphanedObject) -> SafeString:

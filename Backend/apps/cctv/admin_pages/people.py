@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from apps.cctv.admin_pages.base import RoleAdmin
-from apps.cctv.admin_pages.display import badge, section, when
+from apps.cctv.admin_pages.display import badge, section, short_time
 from apps.users.models import Role, User
 from apps.users.permissions import Permission
 
@@ -73,4 +73,4 @@ class UserAdmin(RoleAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # generi
 
     @display(description="Last signed in", ordering="last_login")
     def last_seen(self, row: User) -> str:
-        return when(row.last_login)
+        return short_time(row.last_login)

@@ -1,4 +1,4 @@
-"""Sites, cameras and who may see the private ones: what a person sets up by hand."""
+"""Sites, cameras and grants for private cameras: what a person sets up by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from apps.cctv.admin_pages.actions import ActionsAdmin
 from apps.cctv.admin_pages.base import RoleAdmin, RoleTabularInline, count_of
-from apps.cctv.admin_pages.display import NOTHING, badge, when
+from apps.cctv.admin_pages.display import NOTHING, badge, short_time
 from apps.cctv.admin_pages.filters import SiteFilter
 from apps.cctv.admin_pages.site import viewer
 from apps.cctv.models import Camera, CameraGrant, Recording, Site
@@ -37,7 +37,7 @@ class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for type c
 
 
 def _checked(rule: Callable[[str], str], text: str) -> str:
-    """What a rule of the services makes of a field, its refusal as the form's."""
+    """The value that a rule of the services accepts; what it refuses is told beside the field of the form."""
     try:
         return rule(text)
     except ServiceError as error:
@@ -65,6 +65,7 @@ class SiteAdmin(RoleAdmin):
         if change:
             site_update(site_id=obj.pk, **columns, user=viewer(request), now=timezone.now())
         else:
+            # The admin's log, and its answer, need the id of the row that was saved.
             obj.pk = site_create(**columns, user=viewer(request), now=timezone.now()).pk
 
     @display(description="Limit in force now")
@@ -83,7 +84,7 @@ class SiteAdmin(RoleAdmin):
 
 
 class GrantInline(RoleTabularInline):
-    """Who of the role dev sees this camera although it is private."""
+    """The people of the role dev who see this camera although it is private."""
 
     model = CameraGrant
     add_needs = Permission.MANAGE
@@ -93,7 +94,9 @@ class GrantInline(RoleTabularInline):
     fk_name = "camera"
     fields = ("user", "granted_by", "created_at")
     readonly_fields = ("granted_by", "created_at")
-    verbose_name_plural = "People who may see it although it is private"
+    verbose_name = "grant"
+    verbose_name_plural = "People who see it although it is private"
+    hide_title = True  # the row says it already
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "user":
@@ -103,7 +106,7 @@ class GrantInline(RoleTabularInline):
 
 @admin.register(Camera)
 class CameraAdmin(ActionsAdmin):
-    """A camera is archived, never deleted here."""
+    """A camera is archived here, never deleted."""
 
     add_needs = Permission.MANAGE
     change_needs = Permission.MANAGE
@@ -117,7 +120,7 @@ class CameraAdmin(ActionsAdmin):
         return cameras_visible_to(viewer(request)).annotate(recording_count=count_of(Recording.objects.all(), "camera"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Camera | None = None) -> tuple[str, ...]:
-        """Its recordings lie on the disk of its site, so that it cannot move any more."""
+        """A camera with recordings keeps its site: they lie on the disk there."""
         return ("site",) if obj is not None and obj.recordings.exists() else ()
 
     def save_model(self, request: HttpRequest, obj: Camera, form: Any, change: bool) -> None:
@@ -129,6 +132,7 @@ class CameraAdmin(ActionsAdmin):
 
     def save_formset(self, request: HttpRequest, form: Any, formset: BaseModelFormSet[Any, Any], change: bool) -> None:
         camera_id, user, now = form.instance.pk, viewer(request), timezone.now()
+        # A grant on this page can be given or ended, not changed.
         for grant in formset.save(commit=False):
             grant_give(camera_id=camera_id, person_id=grant.user_id, user=user, now=now)
         for grant in formset.deleted_objects:
@@ -140,11 +144,11 @@ class CameraAdmin(ActionsAdmin):
 
     @display(description="Archived", ordering="archived_at")
     def archived(self, row: Camera) -> str:
-        return when(row.archived_at)
+        return short_time(row.archived_at)
 
     @display(description="Added", ordering="created_at")
     def created(self, row: Camera) -> str:
-        return when(row.created_at)
+        return short_time(row.created_at)
 
     @display(description="Recordings", ordering="recording_count")
     def recordings(self, row: Any) -> int:

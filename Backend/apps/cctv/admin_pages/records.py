@@ -1,4 +1,4 @@
-"""What the product writes by itself: history, receipts, alarms, workers, jobs, batches. To be read only."""
+"""What the product writes by itself: history, receipts, alarms, workers, jobs, batches. These pages only show it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
-from apps.cctv.admin_pages.base import OfTransferAdmin, ReadAdmin, count_of
+from apps.cctv.admin_pages.base import ReadOnlyAdmin, TransferRecordAdmin, count_of
 from apps.cctv.admin_pages.display import (
     NOTHING,
     badge,
-    meaning,
-    moment_of,
-    path_of,
+    path_field,
+    reason_meaning,
     section,
+    short_time,
     status_badge,
     status_name,
-    when,
+    time_field,
 )
 from apps.cctv.admin_pages.filters import DayRange, OpenAlarms, OwnSiteFilter
 from apps.cctv.admin_pages.site import viewer
@@ -68,19 +68,19 @@ def _of(transfer: GCPVideoTransfer) -> SafeString:
 
 
 @admin.register(TransferEvent)
-class TransferEventAdmin(OfTransferAdmin):
+class TransferEventAdmin(TransferRecordAdmin):
     """The audit log: every move of every transfer."""
 
     list_display = ("happened", "of", "came_from", "led_to", "reason", "actor", "detail")
     list_display_links = ("happened",)
     list_filter = (("at", DayRange),)
-    search_fields = (*OfTransferAdmin.search_fields, "actor", "reason")
+    search_fields = (*TransferRecordAdmin.search_fields, "actor", "reason")
     ordering = ("-id",)
-    fields = (moment_of("at", "When"), "of", ("from_status", "to_status"), "why", "actor", "detail")
+    fields = (time_field("at", "When"), "of", ("from_status", "to_status"), "why", "actor", "detail")
 
     @display(description="When", ordering="id")
     def happened(self, row: TransferEvent) -> str | SafeString:
-        return when(row.at)
+        return short_time(row.at)
 
     @display(description="Recording", ordering="transfer__recording__name")
     def of(self, row: TransferEvent) -> SafeString:
@@ -96,11 +96,11 @@ class TransferEventAdmin(OfTransferAdmin):
 
     @display(description="Why")
     def why(self, row: TransferEvent) -> SafeString:
-        return format_html('<strong class="cr-code">{}</strong> {}', row.reason, meaning(row.reason))
+        return format_html('<strong class="cr-code">{}</strong> {}', row.reason, reason_meaning(row.reason))
 
 
 @admin.register(PlaceEvent)
-class PlaceEventAdmin(ReadAdmin):
+class PlaceEventAdmin(ReadOnlyAdmin):
     """The audit log of the set-up: every change to a site, a camera or a grant."""
 
     list_display = ("happened", "what", "name", "site", "person", "detail", "actor")
@@ -108,51 +108,51 @@ class PlaceEventAdmin(ReadAdmin):
     list_filter = (("what", ChoicesCheckboxFilter), OwnSiteFilter, ("at", DayRange))
     list_select_related = ("site",)
     search_fields = ("name", "site__name", "person", "detail", "actor")
-    fields = (moment_of("at", "When"), ("what", "actor"), ("site", "camera"), ("name", "person"), "detail")
+    fields = (time_field("at", "When"), ("what", "actor"), ("site", "camera"), ("name", "person"), "detail")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PlaceEvent]:
         return place_events_visible_to(viewer(request))
 
     @display(description="When", ordering="id")
     def happened(self, row: PlaceEvent) -> str | SafeString:
-        return when(row.at)
+        return short_time(row.at)
 
 
 @admin.register(DeletionReceipt)
-class DeletionReceiptAdmin(OfTransferAdmin):
+class DeletionReceiptAdmin(TransferRecordAdmin):
     """What was compared before a local file went, when, by whom, and how it ended."""
 
     list_display = ("opened", "of", "ended", "freed", "compared", "early", "actor")
     list_display_links = ("opened",)
     list_filter = (("outcome", ChoicesCheckboxFilter), ("compared", ChoicesCheckboxFilter), ("opened_at", DayRange))
-    search_fields = (*OfTransferAdmin.search_fields, "actor", "local_path")
+    search_fields = (*TransferRecordAdmin.search_fields, "actor", "local_path")
     fieldsets = (
         section(
             None,
             "of",
             ("ended", "actor"),
-            (moment_of("opened_at", "Opened"), moment_of("closed_at", "Closed")),
+            (time_field("opened_at", "Opened"), time_field("closed_at", "Closed")),
             ("compared", "early"),
             "detail",
         ),
         section(
             "The local file",
-            path_of("local_path", "Path"),
-            path_of("trash_path", "Went through"),
+            path_field("local_path", "Path"),
+            path_field("trash_path", "Went through"),
             "source_identity",
             "freed",
         ),
         section(
             "The object",
-            moment_of("proof_read_at", "The bucket showed it at"),
+            time_field("proof_read_at", "The bucket showed it at"),
             ("gcp_bucket", "object_generation", "object_crc32c"),
-            path_of("gcp_storage_path", "Object"),
+            path_field("gcp_storage_path", "Object"),
         ),
     )
 
     @display(description="When", ordering="opened_at")
     def opened(self, row: DeletionReceipt) -> str | SafeString:
-        return when(row.opened_at)
+        return short_time(row.opened_at)
 
     @display(description="Recording", ordering="transfer__recording__name")
     def of(self, row: DeletionReceipt) -> SafeString:
@@ -172,7 +172,7 @@ class DeletionReceiptAdmin(OfTransferAdmin):
 
 
 @admin.register(Alarm)
-class AlarmAdmin(ReadAdmin):
+class AlarmAdmin(ReadOnlyAdmin):
     """What a person must know. Alarms clear by themselves when their cause is gone."""
 
     list_display = ("state", "code", "about", "told", "raised", "seen", "seen_count")
@@ -184,8 +184,8 @@ class AlarmAdmin(ReadAdmin):
         "about",
         "detail",
         "told",
-        (moment_of("raised_at", "Raised"), moment_of("last_seen_at", "Last seen")),
-        ("seen_count", moment_of("cleared_at", "Cleared")),
+        (time_field("raised_at", "Raised"), time_field("last_seen_at", "Last seen")),
+        ("seen_count", time_field("cleared_at", "Cleared")),
     )
 
     # Subject and detail are words that may name any camera, recording or site.
@@ -230,19 +230,19 @@ class AlarmAdmin(ReadAdmin):
 
     @display(description="Meaning")
     def told(self, row: Alarm) -> SafeString:
-        return meaning(row.code)
+        return reason_meaning(row.code)
 
     @display(description="Raised", ordering="raised_at")
     def raised(self, row: Alarm) -> str | SafeString:
-        return when(row.raised_at)
+        return short_time(row.raised_at)
 
     @display(description="Last seen", ordering="last_seen_at")
     def seen(self, row: Alarm) -> str | SafeString:
-        return when(row.last_seen_at)
+        return short_time(row.last_seen_at)
 
 
 @admin.register(WorkerProcess)
-class WorkerProcessAdmin(ReadAdmin):
+class WorkerProcessAdmin(ReadOnlyAdmin):
     list_display = ("process", "site", "heartbeat", "started", "stopped")
     list_select_related = ("site",)
     fields = (
@@ -251,9 +251,9 @@ class WorkerProcessAdmin(ReadAdmin):
         "id",
         "installation_id",
         (
-            moment_of("started_at", "Started"),
-            moment_of("heartbeat_at", "Last heartbeat"),
-            moment_of("stopped_at", "Stopped"),
+            time_field("started_at", "Started"),
+            time_field("heartbeat_at", "Last heartbeat"),
+            time_field("stopped_at", "Stopped"),
         ),
     )
 
@@ -270,20 +270,20 @@ class WorkerProcessAdmin(ReadAdmin):
 
     @display(description="Started", ordering="started_at")
     def started(self, row: WorkerProcess) -> str | SafeString:
-        return when(row.started_at)
+        return short_time(row.started_at)
 
     @display(description="Stopped", ordering="stopped_at")
     def stopped(self, row: WorkerProcess) -> str | SafeString:
-        return when(row.stopped_at)
+        return short_time(row.stopped_at)
 
 
 @admin.register(PeriodicJob)
-class PeriodicJobAdmin(ReadAdmin):
+class PeriodicJobAdmin(ReadOnlyAdmin):
     list_display = ("name", "next_run", "finished", "last_result")
     fields = (
         "name",
-        moment_of("next_run_at", "Next run"),
-        (moment_of("last_started_at", "Last started"), moment_of("last_finished_at", "Last finished")),
+        time_field("next_run_at", "Next run"),
+        (time_field("last_started_at", "Last started"), time_field("last_finished_at", "Last finished")),
         "last_result",
     )
 
@@ -299,21 +299,21 @@ class PeriodicJobAdmin(ReadAdmin):
 
     @display(description="Next run", ordering="next_run_at")
     def next_run(self, row: PeriodicJob) -> str | SafeString:
-        return when(row.next_run_at)
+        return short_time(row.next_run_at)
 
     @display(description="Last finished", ordering="last_finished_at")
     def finished(self, row: PeriodicJob) -> str | SafeString:
-        return when(row.last_finished_at)
+        return short_time(row.last_finished_at)
 
 
 @admin.register(TransferBatch)
-class TransferBatchAdmin(ReadAdmin):
+class TransferBatchAdmin(ReadOnlyAdmin):
     """Transfers asked for together."""
 
     list_display = ("created", "kind", "batch_size", "created_by", "transfers")
     list_filter = (("kind", ChoicesCheckboxFilter), ("created_at", DayRange))
     list_select_related = ("created_by",)
-    fields = ("id", ("kind", "batch_size"), ("created_by", moment_of("created_at", "Created")), "transfers")
+    fields = ("id", ("kind", "batch_size"), ("created_by", time_field("created_at", "Created")), "transfers")
     ordering = ("-created_at",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TransferBatch]:
@@ -322,7 +322,7 @@ class TransferBatchAdmin(ReadAdmin):
 
     @display(description="Created", ordering="created_at")
     def created(self, row: TransferBatch) -> str | SafeString:
-        return when(row.created_at)
+        return short_time(row.created_at)
 
     @display(description="Transfers", ordering="transfer_count")
     def transfers(self, row: Any) -> int:

@@ -1,4 +1,4 @@
-"""The admin site: who may enter it, and its front page."""
+"""The admin site: which roles may enter it, its menu, and its front page."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ColdreelAdminSite(UnfoldAdminSite):  # type: ignore[misc]
         def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if request.method not in READING:
                 return inner(request, *args, **kwargs)  # type: ignore[no-any-return]
-            # Looked at before: Django deletes a session whose password has changed, and a snapshot takes no writes.
+            # Before the snapshot, which takes no writes: Django deletes a session whose password has changed.
             request.user.is_authenticated  # noqa: B018
             with one_snapshot():
                 response: HttpResponse = inner(request, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Who may call what: a bearer token, and the permission that the route asks for."""
+"""Permissions of the API: a bearer token names the user, and the route the permission that the user needs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BearerToken(HttpBearer):
         # Not the framework's own: with DEBUG that one logs the header it does not understand (P10).
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != self.openapi_scheme:
-            raise Unauthorized("A bearer token is wanted.")
+            raise Unauthorized("Expected a bearer token.")
         return self.authenticate(request, token.strip())
 
     def authenticate(self, request: HttpRequest, token: str) -> User:

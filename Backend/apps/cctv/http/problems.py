@@ -36,7 +36,7 @@ MEANING: dict[int, str] = {
     400: "GCP storage is not configured.",
     401: "No valid token, or a wrong name or password.",
     403: "The caller's role does not have the permission.",
-    404: "It does not exist, or is not the caller's to see.",
+    404: "It does not exist, or is hidden from the caller.",
     409: "The state of things forbids it.",
     413: "The body is larger than 1 MiB.",
     422: "The body or a parameter is malformed: `errors` lists the fields.",
@@ -98,22 +98,10 @@ def _with_detail(status: int) -> Answer:
     return lambda _request, error: problem(status, str(error))
 
 
-def _bearer_wanted(_request: HttpRequest, error: Exception) -> HttpResponse:
-    return problem(401, str(error), {"WWW-Authenticate": "Bearer"})
-
-
-def _login_refused(_request: HttpRequest, _error: LoginRefused) -> HttpResponse:
-    return problem(401, "No active account has that name and password.")
-
-
 def _login_delayed(_request: HttpRequest, error: LoginDelayed) -> HttpResponse:
     seconds = error.retry_after_seconds
     detail = f"Too many attempts to log in. Try again in {seconds} second{'' if seconds == 1 else 's'}."
     return problem(429, detail, {"Retry-After": str(seconds)})
-
-
-def _cursor_refused(_request: HttpRequest, error: CursorRefused) -> HttpResponse:
-    return malformed([{"type": "cursor", "loc": ["query", "cursor"], "msg": str(error)}])
 
 
 def _fields(_request: HttpRequest, error: ValidationError) -> HttpResponse:
@@ -143,16 +131,18 @@ _ANSWERS: dict[type[Exception], Answer] = {
     Http404: lambda _request, _error: problem(404, "Not found"),
     Conflict: _with_detail(409),
     MoveRefused: _with_detail(409),
-    Unauthorized: _bearer_wanted,
+    Unauthorized: lambda _request, error: problem(401, str(error), {"WWW-Authenticate": "Bearer"}),
     TokenRefused: lambda _request, _error: problem(401, "The token is invalid or expired."),
     Forbidden: _with_detail(403),
-    LoginRefused: _login_refused,
+    LoginRefused: lambda _request, _error: problem(401, "No active account has that name and password."),
     LoginDelayed: _login_delayed,
-    CursorRefused: _cursor_refused,
+    CursorRefused: lambda _request, error: malformed(
+        [{"type": "cursor", "loc": ["query", "cursor"], "msg": str(error)}]
+    ),
     ValidationError: _fields,
     HttpError: _framework,
     RequestDataTooBig: lambda _request, _error: problem(413, "The body is too large."),
-    SuspiciousOperation: lambda _request, _error: problem(400, "The request makes no sense."),
+    SuspiciousOperation: lambda _request, _error: problem(400, "The request is not valid."),
     UnreadablePostError: lambda _request, _error: problem(400, "The body ended early."),
     Exception: _fault,
 }
@@ -190,7 +180,7 @@ _DISK_FULL_PAGE = f"""<!doctype html>
 
 # --- What no route answers ------------------------------------------------------------------------
 def routes_of(api: NinjaAPI) -> tuple[list[URLPattern], str, str]:
-    """The API's URL patterns, with JSON for methods a path does not know and for paths nobody knows."""
+    """The API's URL patterns, with JSON also for unknown methods and unknown paths."""
     patterns, app_name, namespace = api.urls
     routes = [
         URLPattern(

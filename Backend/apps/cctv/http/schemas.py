@@ -41,7 +41,7 @@ SOME_TIME = "2026-11-20T12:00:00Z"
 
 def _written_out(moment: object) -> object:
     if not isinstance(moment, str) or not re.match(r"\d{4}-\d{2}-\d{2}", moment):
-        raise ValueError("a time like 2026-11-20T12:00:00Z is wanted")
+        raise ValueError("expected a time like 2026-11-20T12:00:00Z")
     return moment
 
 
@@ -57,13 +57,13 @@ def _in_utc(moment: datetime) -> datetime:
 
 def _no_word(number: object) -> object:
     if isinstance(number, bool | str):
-        raise ValueError("a number is wanted")  # noqa: TRY004 - pydantic listens to ValueError only
+        raise ValueError("expected a number")  # noqa: TRY004 - pydantic listens to ValueError only
     return number
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("some text is wanted")
+        raise ValueError("expected some text")
     return text.strip()
 
 
@@ -83,7 +83,7 @@ class BoundedJson(Parser):
 
 
 class _Body(Schema):
-    """A body with a field that nobody knows is refused: a misspelt `recording_ids` must not mean all of them."""
+    """A body with an unknown field is refused: a misspelt `recording_ids` must not mean all recordings."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -82,7 +82,7 @@ def camera_delete(*, camera_id: UUID, user: User, now: datetime) -> None:
         place_event(What.CAMERA_DELETED, site=camera.site, camera=camera, actor=user.get_username(), now=now)
         # The history stays, with the camera's name; nothing is deleted or emptied by a cascade (P4).
         PlaceEvent.objects.filter(camera=camera).update(camera=None)
-        try:
+        try:  # an import may register a recording between the look above and this
             Camera.objects.filter(pk=camera_id).delete()
         except ProtectedError as error:
             raise refusal from error
@@ -142,6 +142,7 @@ def _save(camera: Camera) -> None:
 
 
 def _locked(camera_id: UUID) -> Camera:
+    # The row of the site is not locked: changes to its other cameras need not wait.
     camera = Camera.objects.select_related("site").select_for_update(of=("self",)).filter(pk=camera_id).first()
     if camera is None:
         raise NotFound("There is no such camera.")

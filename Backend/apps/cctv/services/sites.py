@@ -77,6 +77,7 @@ def site_update(
 def site_of_name(*, name: str, time_zone: str, actor: str, now: datetime) -> Site:
     """The site of that name, made where there is none. Raises ServiceError where the time zone is none."""
     with transaction.atomic():
+        # Two imports may make the same site in this instant: its unique name has one winner, whose event it is.
         site, is_new = Site.objects.get_or_create(
             name=name, defaults={"time_zone": time_zone_check(time_zone), "created_at": now}
         )
@@ -94,6 +95,7 @@ def site_default(*, actor: str, now: datetime) -> Site:
 
 
 def _save(site: Site) -> None:
+    # SQLite enforces neither the length of a name nor the range of a number.
     try:
         site.clean_fields()
     except ValidationError as error:

@@ -399,7 +399,7 @@ def _other_object(former: _Former, bucket: str) -> dict[str, Any]:
         "gcp_bucket": bucket,
         "gcp_storage_path": name,
         "gcp_public_url": public_url(bucket, name),
-        "passes_conflict": False,  # what lies under the name there has been seen by nobody
+        "passes_conflict": False,  # no object under that name there has been looked at yet
         **_NO_SESSION,
     }
 

@@ -1,4 +1,4 @@
-"""Sites, their media roots and uplinks, their cameras, and who may see a private camera."""
+"""Sites, their media roots and uplinks, their cameras, grants for private cameras, and the history of all these."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Site(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100, unique=True)
-    time_zone = models.CharField(max_length=64, default="UTC", help_text="IANA name, Europe/Berlin say")
+    time_zone = models.CharField(max_length=64, default="UTC", help_text="An IANA name, for example Europe/Berlin")
     disk_high_water_percent = models.PositiveSmallIntegerField(
         null=True,
         blank=True,
@@ -27,8 +27,8 @@ class Site(models.Model):
         blank=True,
         default="",
         help_text=(
-            "What all uploads of the site share, by its own clock; blank is no limit. "
-            "08:00-18:00 2 MB/s, else unlimited. Or: mon-fri 07:00-19:00 20 Mbit/s, sat sun 5 MB/s, else unlimited"
+            "What all uploads of the site share, by the site's clock; blank is no limit. Examples: "
+            "08:00-18:00 2 MB/s, else unlimited; mon-fri 07:00-19:00 20 Mbit/s, sat sun 5 MB/s, else unlimited"
         ),
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -48,7 +48,7 @@ class SiteLine(models.Model):
 
     site = models.OneToOneField(Site, on_delete=models.PROTECT, primary_key=True, related_name="+")
     bytes_per_second = models.PositiveBigIntegerField()
-    free_at = models.DateTimeField(help_text="The first moment of the schedule that nobody has")
+    free_at = models.DateTimeField(help_text="The first moment of the schedule that is not given to a worker")
 
     def __str__(self) -> str:
         return f"line of {self.site}"

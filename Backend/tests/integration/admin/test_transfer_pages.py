@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.cctv.admin_pages.display import meaning
+from apps.cctv.admin_pages.display import reason_meaning
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Recording, Site, TransferBatch, TransferEvent
 from apps.cctv.units import human_size, span
 from apps.users.models import User
@@ -211,7 +211,7 @@ def test_spans_are_told_in_one_unit(seconds: float, shown: str) -> None:
 
 
 def test_every_reason_has_words_and_an_unknown_one_none() -> None:
-    telling: Callable[[str], str] = meaning
+    telling: Callable[[str], str] = reason_meaning
     assert all(telling(reason.value) for reason in Reason)
     assert "<code>manage.py doctor</code>" in telling("permission_denied")
     assert telling("of another version") == ""

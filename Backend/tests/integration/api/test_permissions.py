@@ -112,7 +112,7 @@ def test_nobody_may_call_anything_without_a_token(things, nobody, method, path):
     answer = nobody(method, path.format(**things), BODIES.get((method, path)))
 
     assert answer.status_code == 401
-    assert answer.json() == {"detail": "A bearer token is wanted."}
+    assert answer.json() == {"detail": "Expected a bearer token."}
 
 
 @pytest.mark.parametrize(("method", "path"), SECURED)
