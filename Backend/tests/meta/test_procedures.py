@@ -15,7 +15,7 @@ import pytest
 from tests.meta.prose import BACKEND, Prose, prose
 
 DESIGN = BACKEND / "docs" / "design"
-PROCEDURES = {"upload": "The upload, in order"}
+PROCEDURES = {"upload": "The upload, in order", "cleanup": "The procedure"}
 """Page, and the heading whose numbered steps the code does."""
 
 

@@ -77,7 +77,7 @@ def cleanup_run(
 
     1. Pass the guards: the media root has its marker, the clocks agree, not too much is missing on the disk or in the
        bucket. A bucket that refuses as a whole keeps its files (`guards`).
-    2. Take the due rows in batches, oldest first, each row with a lease; a held one stays (`due_rows`, `one_file`).
+    2. Claim the due rows in batches, oldest first, each by a lease; a held one stays (`due_rows`, `one_file`).
     3. Read back the object: a batch by a listing where that is cheaper, else one by one (`proof`).
     4. Compare the file, rename it into the trash, compare it there (`one_file`, `comparison`).
     5. Commit the receipt `deleting` (`one_file`).
