@@ -1,4 +1,4 @@
-"""Give a file in the trash its old name again, over nothing, and so that a death at any instruction is mended.
+"""Give a file in the trash its old name again, replacing nothing, and so that a death at any instruction is mended.
 
 1. A rename that replaces nothing (`renameat2`, RENAME_NOREPLACE), where kernel and file system have it.
 2. Else a hard link, then the unlink of the name in the trash (NFS, NTFS by FUSE).
@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from offload.errors import Disposition, FileProblem, Reason
 
-Move = Callable[[str, int, str, int], bool]
+Rename = Callable[[str, int, str, int], bool]
 """As `offload.linux.rename_without_replacing`."""
 
 PLACEHOLDER_SECONDS = 60
@@ -28,7 +28,7 @@ _MAKE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_NOTE_BYTES = 65536
 
 
-def rename_back(trash: int, key: str, origin: int, name: str, relative_path: str, *, move: Move) -> None:
+def rename_back(trash: int, key: str, origin: int, name: str, relative_path: str, *, rename: Rename) -> None:
     """Move `key` in the folder `trash` to `name` in the folder `origin`; `relative_path` is what that is called.
 
     Raises FileProblem DUPLICATE where another file lies there, BUSY where that is not certain yet; OSError.
@@ -38,7 +38,7 @@ def rename_back(trash: int, key: str, origin: int, name: str, relative_path: str
         return
     duplicate = FileProblem(f"another file lies at {relative_path!r}", code=Reason.DUPLICATE)
     try:
-        if move(key, trash, name, origin) or _link(trash, key, origin, name):
+        if rename(key, trash, name, origin) or _link(trash, key, origin, name):
             return
         placeholder = _make_placeholder(trash, key, origin, name, relative_path)
     except FileExistsError as error:
@@ -59,7 +59,7 @@ def has_note(trash: int, key: str) -> bool:
 
 
 def forget_note(trash: int, key: str) -> None:
-    """Before a file is taken: what an earlier one left begun is no matter of this one's."""
+    """Before a file is taken: a put-back that was begun for an earlier one does not concern it."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_note_of(key), dir_fd=trash)
 

@@ -1,10 +1,10 @@
 """The trash folders below the media root: the only place in the product that unlinks recordings.
 
-A file due for deletion is first renamed to ``.coldreel-trash/<transfer id>``, where nobody else
-renames anything: what is verified there cannot be swapped before it goes. Whoever has it open can still write to it,
-so a writer is looked for, and the file compared, as the last thing before the unlink. Each file system below the media
-root has a trash folder of its own (`offload.places`). Every step is fsynced before it returns, so that a crash leaves
-the file under one name or the other, or, while it is put back, under both.
+A file due for deletion is first renamed to ``.coldreel-trash/<transfer id>``, where no other program renames anything:
+what is verified there cannot be swapped before it goes. A program that has the file open can still write to it, so a
+writer is looked for, and the file compared, as the last thing before the unlink. Each file system below the media root
+has a trash folder of its own (`offload.places`). Every step is fsynced before it returns, so that a crash leaves the
+file under one name or the other, or, while it is put back, under both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from offload.delete_rights import needing_right
 from offload.errors import FileChanged, FileProblem, Reason
 from offload.linux import MOUNTS, rename_without_replacing
 from offload.places import Place, Places
-from offload.rename_back import Move, forget_note, has_note, rename_back
+from offload.rename_back import Rename, forget_note, has_note, rename_back
 from offload.source import (
     TRASH_NAME,
     MediaRoot,
@@ -39,10 +39,11 @@ class Trash:
     Every method raises FileProblem; none follows a link or overwrites a file.
     """
 
-    def __init__(self, root: MediaRoot, *, move: Move = rename_without_replacing, mounts: Path = MOUNTS) -> None:
+    def __init__(self, root: MediaRoot, *, rename: Rename = rename_without_replacing, mounts: Path = MOUNTS) -> None:
         self.places = Places(root, mounts=mounts)
-        self.move = move
+        self.rename = rename
         self._root = root
+        self._taken: dict[str, Place] = {}
 
     def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
         """Rename a recording into the trash and return its identity there (a rename changes ctime).
@@ -56,7 +57,7 @@ class Trash:
         with needing_right():
             self.places.remember(place)
         with needing_right(), self._root.folder(folders) as origin, self._locked(place, create=True) as trash:
-            if self._holding(key) is not None:
+            if self._place_of(key) is not None:
                 raise FileProblem(f"the trash already holds {key}", code=Reason.BUSY)
             _demand(identity_in(origin, name, relative_path), expected, relative_path)
             with translated(relative_path):
@@ -64,12 +65,13 @@ class Trash:
                 os.rename(name, key, src_dir_fd=origin, dst_dir_fd=trash)
                 os.fsync(trash)
                 os.fsync(origin)
+        self._taken[key] = place
         return self._verified(relative_path, place, key, expected)
 
     def find(self, key: str) -> SourceIdentity | None:
         """The identity of what lies under `key`; None where nothing does, as far as the disks are mounted."""
         _checked(key)
-        place = self._holding(key)
+        place = self._place_of(key)
         return None if place is None else self._stat(place, key)
 
     def keys(self) -> list[str]:
@@ -79,17 +81,20 @@ class Trash:
         """
         found: set[str] = set()
         for place in self.places.all():
-            with self._skipping_unreadable(place), self._folder(place) as trash, translated(TRASH_NAME):
-                found.update(name for name in os.listdir(trash) if _is_key(name))  # noqa: PTH208 - a descriptor
+            try:
+                with self._folder(place) as trash, translated(TRASH_NAME):
+                    found.update(name for name in os.listdir(trash) if _is_key(name))  # noqa: PTH208 - a descriptor
+            except FileProblem as problem:
+                _raise_for_root(place, problem)
         return sorted(found)
 
     def path_of(self, key: str) -> str:
         """Where that file lies, relative to the media root. Raises FileProblem FILE_MISSING where there is none."""
-        return _shown(self._demand_holding(key), key)
+        return _shown(self._demand_place_of(key), key)
 
     def open(self, key: str) -> Source:
         """Open what lies under `key`. The caller closes it."""
-        place = self._demand_holding(key)
+        place = self._demand_place_of(key)
         with self._folder(place) as trash:
             descriptor, identity = open_in(trash, key, _shown(place, key))
         return Source(
@@ -103,7 +108,7 @@ class Trash:
 
     def is_going_back(self, key: str) -> bool:
         """Whether a call of `put_back` died before it was done, and left an empty file at the old name maybe."""
-        place = self._demand_holding(key)
+        place = self._demand_place_of(key)
         with self._folder(place) as trash, translated(_shown(place, key)):
             return has_note(trash, key)
 
@@ -113,14 +118,14 @@ class Trash:
         Raises FileProblem DUPLICATE where another file lies there; it stays, and so does ours. BUSY where an empty
         file does that may be left from an earlier call. After a crash in between, the second call finishes the first.
         """
-        place = self._demand_holding(key)
+        place = self._demand_place_of(key)
         folders, name = self._root.split(relative_path)
         with (
             self._locked(place) as trash,
             self._root.folder(folders, create=True) as origin,
             translated(relative_path),
         ):
-            rename_back(trash, key, origin, name, relative_path, move=self.move)
+            rename_back(trash, key, origin, name, relative_path, rename=self.rename)
             os.fsync(origin)
             os.fsync(trash)
 
@@ -130,7 +135,7 @@ class Trash:
         Raises FileChanged where it is not, FileProblem FILE_IN_USE where the file system tells that it is open for
         writing, and FILE_MISSING where nothing is there.
         """
-        place = self._demand_holding(key)
+        place = self._demand_place_of(key)
         shown = _shown(place, key)
         with self._folder(place) as trash:
             descriptor, _ = open_in(trash, key, shown)
@@ -139,9 +144,12 @@ class Trash:
             finally:
                 os.close(descriptor)
             with translated(shown):
-                _demand_untouched(identity_in(trash, key, shown), expected, shown)
+                # The last statement before the unlink: nothing but these two system calls lies between.
+                if identity_in(trash, key, shown) != expected:
+                    raise FileChanged(f"{shown!r} was touched since it was compared", code=Reason.LOCAL_CHANGED)
                 os.unlink(key, dir_fd=trash)
                 os.fsync(trash)
+        self._taken.pop(key, None)
 
     def _verified(self, relative_path: str, place: Place, key: str, expected: SourceIdentity) -> SourceIdentity:
         """What the rename really took: the file may have been swapped just before it."""
@@ -153,29 +161,28 @@ class Trash:
             raise
         return taken
 
-    def _holding(self, key: str) -> Place | None:
-        """The place whose trash has the key."""
-        for place in self.places.all():
-            with self._skipping_unreadable(place), self._folder(place) as trash:
-                if _exists(trash, key):
-                    return place
-        return None
+    def _place_of(self, key: str) -> Place | None:
+        """The place whose trash has the key: the one that this object took it to, else any."""
+        known = self._taken.get(key)
+        if known is not None and self._has(known, key):  # two lists of places need not be read for it
+            return known
+        return next((place for place in self.places.all() if self._has(place, key)), None)
 
-    def _demand_holding(self, key: str) -> Place:
+    def _has(self, place: Place, key: str) -> bool:
+        try:
+            with self._folder(place) as trash, translated(key):
+                os.stat(key, dir_fd=trash, follow_symlinks=False)
+        except FileProblem as problem:
+            _raise_for_root(place, problem)
+            return False
+        return True
+
+    def _demand_place_of(self, key: str) -> Place:
         _checked(key)
-        place = self._holding(key)
+        place = self._place_of(key)
         if place is None:
             raise FileProblem(f"the trash has no {key}", code=Reason.FILE_MISSING)
         return place
-
-    @contextlib.contextmanager
-    def _skipping_unreadable(self, place: Place) -> Iterator[None]:
-        """One disk that is away or fails does not hide the others; that of the media root itself is no such one."""
-        try:
-            yield
-        except FileProblem as problem:
-            if not place and problem.code is not Reason.FILE_MISSING:
-                raise
 
     def _stat(self, place: Place, key: str) -> SourceIdentity:
         with self._folder(place) as trash:
@@ -209,20 +216,12 @@ def _shown(place: Place, key: str) -> str:
     return "/".join((*place, TRASH_NAME, key))
 
 
-def _exists(folder: int, name: str) -> bool:
-    with translated(name):
-        try:
-            os.stat(name, dir_fd=folder, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-    return True
+def _raise_for_root(place: Place, problem: FileProblem) -> None:
+    """A disk that is away or fails does not hide the others. That of the media root itself must be there."""
+    if not place and problem.code is not Reason.FILE_MISSING:
+        raise problem
 
 
 def _demand(found: SourceIdentity, expected: SourceIdentity, shown: str) -> None:
     if not found.same_content_as(expected):
         raise FileChanged(f"{shown!r} is not the file that was verified", code=Reason.LOCAL_CHANGED)
-
-
-def _demand_untouched(found: SourceIdentity, expected: SourceIdentity, shown: str) -> None:
-    if found != expected:
-        raise FileChanged(f"{shown!r} was touched since it was compared", code=Reason.LOCAL_CHANGED)

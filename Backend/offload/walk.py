@@ -24,7 +24,7 @@ class Found:
 def walk(root: MediaRoot, folder: str = "") -> Iterator[Found]:
     """Everything below `folder` (relative; the root itself is ``""``) but folders and what is hidden.
 
-    Links are told, never followed; so are pipes and devices: whoever opens a path refuses those. Names that
+    Links are named and never followed. Pipes and devices are named too: to open such a path is refused. Names that
     begin with a dot are hidden: the marker, the trash, and what recorders and copying tools have not finished.
     Raises FileProblem, at once, where `folder` itself cannot be looked into.
     """

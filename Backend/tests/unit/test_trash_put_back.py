@@ -70,7 +70,7 @@ class Disk:
 
 
 def _without_renameat2(root: MediaRoot) -> Trash:
-    return Trash(root, move=lambda *_: False)
+    return Trash(root, rename=lambda *_: False)
 
 
 @pytest.fixture(params=["plain", LINKS, NO_LINKS, "exfat", "ntfs"])
@@ -137,14 +137,14 @@ def test_death_at_any_instruction_is_finished_later(disk: Disk, monkeypatch: pyt
         disk.take()
         with monkeypatch.context() as patched:
             dying = DiesAt(at, patched)
-            move = disk.trash.move
+            rename = disk.trash.rename
 
-            def counted(*args: Any, dying: DiesAt = dying, move: Callable[..., bool] = move) -> bool:
+            def counted(*args: Any, dying: DiesAt = dying, rename: Callable[..., bool] = rename) -> bool:
                 dying()
-                return move(*args)
+                return rename(*args)
 
             with suppress(Crash):
-                Trash(disk.root, move=counted).put_back(disk.key, PATH)
+                Trash(disk.root, rename=counted).put_back(disk.key, PATH)
         assert CONTENT in disk.copies()
         if dying.calls < at:
             break
@@ -186,7 +186,7 @@ def rename_works(disk: Disk) -> bool:
     probe.write_bytes(b"")
     folder = os.open(disk.root.path, os.O_RDONLY)
     try:
-        if disk.trash.move("probe", folder, "probed", folder):
+        if disk.trash.rename("probe", folder, "probed", folder):
             (disk.root.path / "probed").unlink()
             return True
         os.link(probe, disk.root.path / "probed")

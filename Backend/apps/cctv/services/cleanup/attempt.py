@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
-from apps.cctv.leasing.leases import release_cleanup, renew
+from apps.cctv.leasing.leases import lease_clock, release_cleanup, renew
 from apps.cctv.models import DeletionReceipt, GCPVideoTransfer
 from apps.cctv.services.cleanup.comparison import object_check, owner_check
 from apps.cctv.services.cleanup.proof import Proof
@@ -71,6 +72,10 @@ class CleanupAttempt:
         if not self.dry_run:
             release_cleanup(self.lease, self.run.clock.now())
 
+    def lease_now(self) -> datetime:
+        """The moment that leases are measured by: the database's clock on PostgreSQL."""
+        return lease_clock(self.run.clock.now())
+
     # --- Questions ------------------------------------------------------------------------------------
 
     def read_back(self, *, margin_seconds: float = 0) -> ObjectInfo:
@@ -80,8 +85,7 @@ class CleanupAttempt:
         """
         self.proof = self.run.proofs.of(self.row, margin_seconds=margin_seconds)
         # A bucket that loses its objects while the run goes on stops it as well.
-        self.run.missing_remotely.note(self.row.pk, missing=self.proof.info is None)
-        self.run.missing_remotely.check()
+        self.run.missing_remotely.note_and_check(self.row.pk, missing=self.proof.info is None)
         return object_check(self.row, self.proof.info, self.run.installation)
 
     def lock_row(self) -> None:
@@ -89,7 +93,7 @@ class CleanupAttempt:
 
         Locks the row and its recording, so that a hold comes before what follows here, or finds it.
         """
-        rows = GCPVideoTransfer.objects.under_lease(self.lease, self.run.lease_now()).filter(MAY_GO_EARLY)
+        rows = GCPVideoTransfer.objects.under_lease(self.lease, self.lease_now()).filter(MAY_GO_EARLY)
         if rows.select_related("recording").select_for_update(of=("self", "recording")).first() is None:
             raise why_not_ours(self.run, self.row)
 
@@ -97,7 +101,7 @@ class CleanupAttempt:
 
     def mark_cleaned(self, receipt: DeletionReceipt, reason: Reason) -> None:
         self.row.mark_cleanup_completed(
-            lease=self.lease, receipt=receipt, now=self.run.lease_now(), actor=self.run.actor, reason=reason
+            lease=self.lease, receipt=receipt, now=self.lease_now(), actor=self.run.actor, reason=reason
         )
 
     def put_back(self) -> bool:
@@ -113,7 +117,7 @@ class CleanupAttempt:
 
     def close_put_back(self, detail: str) -> None:
         """Inside a transaction: close the open receipt as `put_back`. Raises LeaseLost."""
-        if not GCPVideoTransfer.objects.under_lease(self.lease, self.run.lease_now()).exists():
+        if not GCPVideoTransfer.objects.under_lease(self.lease, self.lease_now()).exists():
             raise LeaseLost(f"the lease of transfer {self.key} is another's now")
         receipts = DeletionReceipt.objects.filter(transfer=self.row.pk, closed_at__isnull=True)
         receipts.update(outcome=DeletionReceipt.Outcome.PUT_BACK, closed_at=self.run.clock.now(), detail=detail)

@@ -155,7 +155,7 @@ def _move(attempt: CleanupAttempt, move: Move, stays: FileStays, **changes: obje
         attempt.row.pk,
         move,
         actor=attempt.run.actor,
-        now=attempt.run.lease_now(),
+        now=attempt.lease_now(),
         reason=stays.reason,
         detail=stays.detail,
         lease=attempt.lease,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.services.cleanup.due_rows import DueRow
 from apps.cctv.services.cleanup.proof import Proofs
 from apps.cctv.services.settings import ServiceSettings
@@ -52,6 +51,11 @@ class MissingShare:
             self.missing.add(key)
         else:
             self.missing.discard(key)
+
+    def note_and_check(self, key: object, *, missing: bool) -> None:
+        """Raises RunStopped, as `check` does."""
+        self.note(key, missing=missing)
+        self.check()
 
     def check(self) -> None:
         """Raises RunStopped where too much is missing to be a coincidence."""
@@ -110,7 +114,3 @@ class Run:
     def reachable(self, rows: list[DueRow]) -> list[DueRow]:
         """Those whose bucket does not refuse as a whole."""
         return [row for row in rows if row.bucket not in self.refusing]
-
-    def lease_now(self) -> datetime:
-        """The moment that leases are measured by: the database's clock on PostgreSQL."""
-        return lease_clock(self.clock.now())
