@@ -2,7 +2,7 @@
 
 ext4, XFS, Btrfs, tmpfs and their like stamp by this kernel's clock. Any other file system may be a server's, whose
 clock is another one, or keep whole seconds only (exFAT), or even ones (FAT). It is asked: an empty line is written
-into a file of our own there, in the trash folder, and its time is looked up; once in `PROBE_SECONDS`.
+into a file of our own there, in the trash folder, and its time is looked up; once in `READ_AGAIN_SECONDS`.
 
 Where nothing can be written (a share that is mounted read-only), the clock is no earlier than the latest change of a
 file that was seen there, carried on by the monotonic clock, and is taken to be at most `UNKNOWN_SECONDS` behind ours.
@@ -24,8 +24,8 @@ COARSEST_NS = 2 * SECOND_NS
 TICK_NS = 10_000_000
 """The coarsest tick of a kernel (100 Hz): two writes within it may have the same time anywhere."""
 
-PROBE_NAME = ".coldreel-clock"
-PROBE_SECONDS = 10
+CLOCK_FILE = ".coldreel-clock"
+READ_AGAIN_SECONDS = 10
 UNKNOWN_SECONDS = 300
 
 OwnFolder = Callable[[], AbstractContextManager[int]]
@@ -47,10 +47,10 @@ class FileTime:
 
 
 @dataclass(frozen=True, slots=True)
-class _Probe:
+class _Reading:
     """When it was asked, by the monotonic clock; `now_ns` is None where nothing could be written."""
 
-    asked_at: float
+    read_at: float
     now_ns: int | None
     step_ns: int
 
@@ -59,7 +59,7 @@ class FileClocks:
     """The clocks of the file systems below a media root, by device."""
 
     def __init__(self) -> None:
-        self._probes: dict[int, _Probe] = {}
+        self._readings: dict[int, _Reading] = {}
         self._latest: dict[int, tuple[int, float]] = {}
 
     def time_of(
@@ -69,11 +69,11 @@ class FileClocks:
         local_ns = int(clock.now().timestamp() * SECOND_NS)
         if stamps_by_our_clock(descriptor):
             return FileTime(local_ns, 0, known=True)
-        probe = self._probes.get(device)
-        if own_folder is not None and (probe is None or clock.monotonic() - probe.asked_at >= PROBE_SECONDS):
-            probe = self._probes[device] = _asked(own_folder, clock)
-        if probe is not None and probe.now_ns is not None:
-            return FileTime(probe.now_ns + _since(probe.asked_at, clock), probe.step_ns, known=True)
+        reading = self._readings.get(device)
+        if own_folder is not None and (reading is None or clock.monotonic() - reading.read_at >= READ_AGAIN_SECONDS):
+            reading = self._readings[device] = _read(own_folder, clock)
+        if reading is not None and reading.now_ns is not None:
+            return FileTime(reading.now_ns + _since(reading.read_at, clock), reading.step_ns, known=True)
         latest_ns = self._latest_ns(device, changed_ns, clock)
         return FileTime(max(latest_ns, local_ns - UNKNOWN_SECONDS * SECOND_NS), COARSEST_NS, known=False)
 
@@ -91,29 +91,29 @@ def _since(then: float, clock: Clock) -> int:
     return int((clock.monotonic() - then) * SECOND_NS)
 
 
-def _asked(own_folder: OwnFolder, clock: Clock) -> _Probe:
+def _read(own_folder: OwnFolder, clock: Clock) -> _Reading:
     try:
         with own_folder() as folder:
             now_ns = _written_at_ns(folder)
-            asked_at = clock.monotonic()
-            return _Probe(asked_at, now_ns, _step_ns(folder))
+            read_at = clock.monotonic()
+            return _Reading(read_at, now_ns, _step_ns(folder))
     except (FileProblem, OSError):
-        return _Probe(clock.monotonic(), None, COARSEST_NS)
+        return _Reading(clock.monotonic(), None, COARSEST_NS)
 
 
 def _written_at_ns(folder: int) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(PROBE_NAME, flags, 0o600, dir_fd=folder)
+    descriptor = os.open(CLOCK_FILE, flags, 0o600, dir_fd=folder)
     try:
         os.write(descriptor, b"\n")
     finally:
         os.close(descriptor)  # network file systems send it now, and learn the server's time from the answer
-    return os.stat(PROBE_NAME, dir_fd=folder, follow_symlinks=False).st_mtime_ns
+    return os.stat(CLOCK_FILE, dir_fd=folder, follow_symlinks=False).st_mtime_ns
 
 
 def _step_ns(folder: int) -> int:
-    os.utime(PROBE_NAME, ns=(_ODD_NS, _ODD_NS), dir_fd=folder, follow_symlinks=False)
-    kept_ns = os.stat(PROBE_NAME, dir_fd=folder, follow_symlinks=False).st_mtime_ns
+    os.utime(CLOCK_FILE, ns=(_ODD_NS, _ODD_NS), dir_fd=folder, follow_symlinks=False)
+    kept_ns = os.stat(CLOCK_FILE, dir_fd=folder, follow_symlinks=False).st_mtime_ns
     if kept_ns % SECOND_NS != 0:
         return 0
     return SECOND_NS if kept_ns % COARSEST_NS else COARSEST_NS

@@ -37,7 +37,10 @@ class Places:
         self._remembered: set[Place] = {()}
 
     def all(self) -> list[Place]:
-        """Every place that has a trash folder, or may have one; the media root's own comes first."""
+        """Every place that has a trash folder, or may have one; the media root's own comes first.
+
+        Both lists are read: a subvolume of Btrfs is no mount, and a disk may be mounted that no file was taken from.
+        """
         return list(dict.fromkeys([(), *self.mounted(), *self._listed()]))
 
     def mounted(self) -> list[Place]:

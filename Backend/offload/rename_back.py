@@ -29,7 +29,9 @@ _MOST_NOTE_BYTES = 65536
 
 
 def rename_back(trash: int, key: str, origin: int, name: str, relative_path: str, *, rename: Rename) -> None:
-    """Move `key` in the folder `trash` to `name` in the folder `origin`; `relative_path` is what that is called.
+    """Move `key` in the folder `trash` to `name` in the folder `origin`; `relative_path` is that place in messages.
+
+    The three ways of the module's docstring, in this order: a file system that has no such rename or no links says so.
 
     Raises FileProblem DUPLICATE where another file lies there, BUSY where that is not certain yet; OSError.
     """
@@ -46,6 +48,7 @@ def rename_back(trash: int, key: str, origin: int, name: str, relative_path: str
         if found is None:
             raise duplicate from error
         placeholder = found
+    # Between this look and the rename lies one system call: the rename replaces what has the name.
     if not _is_still(placeholder, _look(origin, name)):
         raise duplicate
     os.rename(key, name, src_dir_fd=trash, dst_dir_fd=origin)

@@ -59,7 +59,7 @@ BREAKAGES = (
     Breakage(
         "P2",
         "apps/cctv/services/orphans.py",
-        "    proven = _demand_proven(orphan.transfer, store)\n",
+        "    proven = _proven_object(orphan.transfer, store)\n",
         "    proven = store.get(orphan.transfer.gcp_bucket, orphan.transfer.gcp_storage_path)\n",
         "tests/integration/work/test_orphans.py::test_orphan_stays_where_anything_speaks_for_it",
     ),
@@ -73,7 +73,7 @@ BREAKAGES = (
     Breakage(
         "P2",
         "apps/cctv/services/orphans.py",
-        "        if _is_somebodys(orphan):",
+        "        if _is_a_transfers(orphan):",
         "        if False:",
         "tests/integration/work/test_orphans.py::test_orphan_stays_where_anything_speaks_for_it",
     ),

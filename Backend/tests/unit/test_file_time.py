@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from offload.errors import FileProblem, Reason
-from offload.file_time import PROBE_NAME, PROBE_SECONDS, SECOND_NS, UNKNOWN_SECONDS, FileTime
+from offload.file_time import CLOCK_FILE, READ_AGAIN_SECONDS, SECOND_NS, UNKNOWN_SECONDS, FileTime
 from offload.source import TRASH_NAME, MediaRoot, check_settled
 from offload.testing import FakeClock
 from tests.mounts import mounted
@@ -74,7 +74,7 @@ def test_clock_is_asked_seldom_and_carried_on_between(root: MediaRoot, monkeypat
     real_open = os.open
 
     def counting(path: Any, *args: Any, **kwargs: Any) -> int:
-        if path == PROBE_NAME:
+        if path == CLOCK_FILE:
             asked.append(path)
         return real_open(path, *args, **kwargs)
 
@@ -83,8 +83,8 @@ def test_clock_is_asked_seldom_and_carried_on_between(root: MediaRoot, monkeypat
     first = time_of(root, clock)
     for _ in range(20):
         time_of(root, clock)
-    clock.advance(PROBE_SECONDS - 1)
-    assert time_of(root, clock).now_ns == first.now_ns + (PROBE_SECONDS - 1) * SECOND_NS
+    clock.advance(READ_AGAIN_SECONDS - 1)
+    assert time_of(root, clock).now_ns == first.now_ns + (READ_AGAIN_SECONDS - 1) * SECOND_NS
     assert len(asked) == 1
     clock.advance(1)
     time_of(root, clock)

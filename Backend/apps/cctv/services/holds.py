@@ -1,12 +1,12 @@
 """Holds: what is held is never deleted, locally or in the cloud (P5).
 
-What the operator wants (`hold_wanted`) is written at once. What the bucket has (`hold_confirmed`) follows
-by `holds_reconcile`, which the sweep calls until both agree. A change of the wish makes them disagree, whatever
-was confirmed before: a sweep that died between the bucket's answer and its note has left the bucket otherwise
-than the row says, and only another look finds that out.
+Setting or lifting a hold writes `hold_wanted` at once. `hold_confirmed`, what the bucket has, follows by
+`holds_reconcile`, which the sweep calls until both agree. Each change makes them disagree, whatever was confirmed
+before: a sweep that died between the bucket's answer and its note has left the bucket otherwise than the row says, and
+only another look finds that out.
 
-The row of the transfer is locked before the recording's wish is written. A cleanup commits its receipt by
-an UPDATE of that same row, guarded by the wish: so one of the two always sees the other.
+The row of the transfer is locked before `hold_wanted` is written. A cleanup commits its receipt while it has locked
+that same row and found `hold_wanted` false: so one of the two always sees the other.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def hold_lift(*, recording_id: UUID, user: User, now: datetime, settings: Servic
 
 
 def _locked(recording_id: UUID, user: User) -> tuple[Recording, GCPVideoTransfer | None]:
-    """The transfer first, then the recording: the order in which everybody locks them."""
+    """The transfer first, then the recording: all code locks them in this order, so that no two wait for each other."""
     transfer = GCPVideoTransfer.objects.select_for_update().filter(recording_id=recording_id).first()
     recordings = recordings_visible_to(user).select_for_update(of=("self",))
     recording = recordings.filter(pk=recording_id).first()
@@ -170,48 +170,47 @@ def _log_hold(event: str, recording: Recording, transfer: GCPVideoTransfer | Non
 
 # --- Telling the bucket ---------------------------------------------------------------------------
 def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> int:
-    """Bring the bucket's holds to what is wanted, `limit` objects at most; how many agree now.
+    """Bring the bucket's holds to what the recordings say, `limit` objects at most; how many agree now.
 
     Another installation's object is never touched. An object that cannot be held or released raises an
-    alarm and hinders no other. A bucket that refuses several is left to the next round, which a line that is down
-    ends at once.
+    alarm and hinders no other. A bucket that refuses several is left to the next round. An uplink that is down ends
+    this one at once.
     """
     agreed = 0
     own_id = installation_id()
     refusals: Counter[str] = Counter()
     answered: set[str] = set()
     doubts: defaultdict[str, list[_Doubt]] = defaultdict(list)
-    for transfer in _in_disagreement(limit):
+    rows = GCPVideoTransfer.objects.select_related("recording").defer("session_uri")
+    rows = rows.filter(transfer_status__in=UPLOADED).exclude(recording__hold_wanted=F("recording__hold_confirmed"))
+    # In no order, so that objects which refuse for ever do not stand before the others.
+    for transfer in list(rows.order_by("?")[:limit]):
         bucket = transfer.gcp_bucket
-        if _refuses(bucket, refusals, doubts, answered):
+        doubted = 0 if bucket in answered else len(doubts.get(bucket, ()))
+        if max(refusals[bucket], doubted) >= REFUSALS_A_BUCKET:
             continue
         try:
             agreed += _reconcile(transfer, store, own_id, now)
-            answered.add(transfer.gcp_bucket)
+            answered.add(bucket)
         except PreconditionFailed:
-            continue  # somebody changed the object in this instant: the next round reads it again
+            continue  # the object was changed in this instant: the next round reads it again
         except PermissionUnclear as doubt:
             doubts[bucket].append((transfer, doubt))
         except ObjectProblem as problem:
             _alarm(transfer, problem.code, problem.detail, now)
         except StopAndTell as problem:
-            _alarm(transfer, problem.code, problem.detail, now, subject=_subject_of(transfer.gcp_bucket))
-            refusals[transfer.gcp_bucket] += 1
+            _alarm(transfer, problem.code, problem.detail, now, subject=_subject_of(bucket))
+            refusals[bucket] += 1
         except LineDown as error:
             log.warning("holds_postponed", reason=error.code.value)
             break
         except OffloadError as error:
             log.warning("holds_postponed", transfer=str(transfer.pk), reason=error.code.value)
-            refusals[transfer.gcp_bucket] += 1
+            refusals[bucket] += 1
     for bucket in answered - refusals.keys():
         alarms_clear(codes=STOP_CODES, subject=_subject_of(bucket), now=now)
     _tell_doubts(doubts, answered, now)
     return agreed
-
-
-def _refuses(bucket: str, refusals: Counter[str], doubts: Mapping[str, Sequence[_Doubt]], answered: set[str]) -> bool:
-    doubted = 0 if bucket in answered else len(doubts.get(bucket, ()))
-    return max(refusals[bucket], doubted) >= REFUSALS_A_BUCKET
 
 
 def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now: datetime) -> None:
@@ -231,13 +230,6 @@ def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now
 def _subject_of(bucket: str) -> Subject:
     """Not the bucket alone: an upload that gets through says nothing of the right to hold, and closes those."""
     return Subject(SubjectKind.HOLDS, bucket)
-
-
-def _in_disagreement(limit: int) -> list[GCPVideoTransfer]:
-    """In no order, so that objects which refuse for ever do not stand before the others."""
-    rows = GCPVideoTransfer.objects.select_related("recording").defer("session_uri")
-    rows = rows.filter(transfer_status__in=UPLOADED).exclude(recording__hold_wanted=F("recording__hold_confirmed"))
-    return list(rows.order_by("?")[:limit])
 
 
 def _reconcile(transfer: GCPVideoTransfer, store: ObjectStore, own_id: str, now: datetime) -> bool:
