@@ -90,7 +90,7 @@ def test_json_tells_every_refused_file_and_nothing_else(media_root: Path, comman
         (["--camera", "Gate", "--settle-seconds", "-1"], "expected a number from 0 to 86400"),
     ],
 )
-def test_bad_usage_is_status_2_and_says_what_is_wanted(
+def test_bad_usage_is_status_2_and_says_what_is_expected(
     media_root: Path, command: Command, arguments: list[str], said: str
 ) -> None:
     outcome = command("import_recordings", media_root, *arguments)

@@ -187,10 +187,10 @@ def test_a_path_that_tells_something_else_does_not_match(template: str, path: st
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        ("", "a path below FOLDER is wanted"),
-        ("/{camera}.mp4", "a path below FOLDER is wanted"),
-        ("../{camera}.mp4", "a path below FOLDER is wanted"),
-        ("{kamera}.mp4", "{kamera} is no placeholder; known are {camera}"),
+        ("", "expected a path below FOLDER"),
+        ("/{camera}.mp4", "expected a path below FOLDER"),
+        ("../{camera}.mp4", "expected a path below FOLDER"),
+        ("{kamera}.mp4", "{kamera} is no placeholder; expected one of {camera}"),
         ("{camera:>5}.mp4", "is no placeholder"),
         ("{camera.mp4", "write {{ for a brace"),
         ("{camera}{any}.mp4", "nothing tells where {camera} ends and {any} begins"),
@@ -202,7 +202,7 @@ def test_a_path_that_tells_something_else_does_not_match(template: str, path: st
         ("{camera}/{datetime}_{epoch}.mp4", "write {any} for one of them"),
     ],
 )
-def test_a_template_that_makes_no_sense_is_refused_with_what_is_wanted(template: str, said: str) -> None:
+def test_invalid_template_is_refused_with_what_is_expected(template: str, said: str) -> None:
     with pytest.raises(TemplateError) as refused:
         PathTemplate(template)
 

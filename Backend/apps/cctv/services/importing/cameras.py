@@ -1,4 +1,4 @@
-"""Whose recording an imported file is: sites and cameras by name, made where that is allowed."""
+"""Sites and cameras of imported files: found by name, and made where that is allowed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_LETTERS = 100  # the columns that keep names
 
 
 class ImportCameras:
-    """Looks each camera up once. `create` makes those that are missing; with `dry_run` they are not saved."""
+    """Looks each camera up once. With `create` missing ones are made, which `dry_run` does not save."""
 
     def __init__(self, *, site: str, time_zone: str, create: bool, dry_run: bool, actor: str, now: datetime) -> None:
         self.created: list[str] = []
@@ -30,7 +30,7 @@ class ImportCameras:
         self._zones: dict[str, ZoneInfo] = {}
 
     def check_camera(self, name: str) -> None:
-        """Make sure of the camera that all files belong to. Raises NotFound."""
+        """Find or make the camera that all files belong to, before any is read. Raises NotFound."""
         try:
             self.camera(name, None)
         except FileProblem as problem:

@@ -1,4 +1,4 @@
-"""Wall-clock times of recorders, as UTC: also on the two nights a year when clocks change."""
+"""Local times of recorders as UTC, also in the two nights of a year when clocks change."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 CLOSE_ENOUGH = timedelta(minutes=30)
-"""Between the two meanings of a doubled hour lies an hour (30 minutes on Lord Howe Island)."""
+"""The two moments that a repeated local time can mean are an hour apart (30 minutes on Lord Howe Island)."""
 
 
 def utc_of(local: datetime, zone: ZoneInfo, *, evidence: datetime | None = None) -> datetime:
-    """The moment (UTC) when a clock in `zone` showed `local` (naive).
+    """The moment, in UTC, when a clock in `zone` showed `local` (naive).
 
-    An hour that the clock showed twice (autumn) means the later one only where `evidence`, what the file
-    itself says of its start, lies near it; else the earlier. An hour that it never showed (spring) is read
-    as by a clock that was not put forward.
+    In the hour that a clock shows twice (autumn), it is the later moment only where `evidence`, which is what the file
+    itself says of the moment, is near it, and else the earlier one. A time in the hour that is left out (spring) is
+    read as by a clock that was not put forward.
     """
     first = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
     second = local.replace(tzinfo=zone, fold=1).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Templates of recorders' paths: ``{camera}/{date}/{time}.mp4`` tells the camera and the start of a file.
+"""Templates of recorders' paths: by ``{camera}/{date}/{time}.mp4`` a path gives the camera and the start of its file.
 
 | placeholder | matches |
 |---|---|
@@ -14,7 +14,7 @@
 | ``{end}`` | nothing: the time in the path is the recording's end, not its start |
 | ``{any}`` | anything within one folder or file name, also nothing |
 
-Everything else stands for itself; ``{{`` and ``}}`` are braces. Times are local unless they carry an offset.
+All other text is literal; ``{{`` and ``}}`` are braces. Times are local unless an offset is with them.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ _NAMES = ("camera", "site")
 _FREE = {*_NAMES, "any"}
 _FIELDS = ("year", "month", "day", "hour", "minute", "second")
 _MOST_FREE = 3
-"""In one folder or file name: with more, a name of 255 underscores would take hours to match."""
+"""In one folder or file name. With more, a name of 255 underscores would take hours to match."""
 _BOUNDARY = "\0"
 _YEARS = range(1970, 2200)
 _CENTURY_TURNS = 69
-"""As in POSIX: a recorder whose clock was never set writes 70, and means 1970."""
+"""As in POSIX (strptime(3), %y): a recorder whose clock was never set writes 70 and means 1970."""
 _CLOCK_PLACEHOLDERS = frozenset({"time", "datetime", "hour"})
 _MOST_OFFSET = timedelta(hours=14)
 
-# A word of its own: neither "Pump" nor "CAM1".
+# Only as a word of its own: not in "Pump" or "CAM1".
 _AM_OR_PM = re.compile(r"(?<![A-Za-z])[AaPp]\.?[Mm](?![A-Za-z])")
 _OFFSET = re.compile(
     r"[ _]?(?:Z(?![A-Za-z])|GMT|UTC|(?:[+-](?:0\d|1[0-4]):?(?:00|15|30|45)|\+(?:0\d|1[0-4]))(?!\d|[-_.:]\d))"
@@ -75,18 +75,18 @@ _LOOKS_LIKE_A_TIME = re.compile(
     re.ASCII,
 )
 _LOOKS_LIKE_A_TIME_OF_DAY = re.compile(r"(?<!\d)(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?!\d)", re.ASCII)
-"""Six digits may be any number: only below a date are they a time."""
+"""Six digits may be any number, so they count as a time only beside a date."""
 
 
 class TemplateError(ValueError):
-    """The template makes no sense; the message says why and what is wanted."""
+    """The template is invalid; the message says why and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathMatch:
-    """What a path tells. `local_start` is naive, by the site's clock; `start` is aware: the path has an offset.
+    """What a path says. `local_start` is naive, by the site's clock; `start` is aware, where the path has an offset.
 
-    With `is_end` they are the recording's end. `unclear` says why the time must not be believed as it was read.
+    With `is_end` they are the end of the recording. `unclear` says why the time may mean another one than was read.
     `unread` is a part of the path that looks like a time, where the template reads none.
     """
 
@@ -100,7 +100,7 @@ class PathMatch:
 
 
 class PathTemplate:
-    """Raises TemplateError where `text` makes no sense."""
+    """A template, compiled once and matched with many paths. Raises TemplateError where `text` is invalid."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -110,9 +110,9 @@ class PathTemplate:
         self._pattern = re.compile("/".join(rf"(?>{component}(?=/|\Z))" for component in components), re.ASCII)
 
     def match(self, relative_path: str) -> PathMatch | None:
-        """What `relative_path`, with ``/`` between its components, tells; None where it does not match.
+        """What `relative_path`, with ``/`` between its components, says; None where it does not match.
 
-        Neither does a path with an impossible date, or one that tells two different ones.
+        A path with an impossible date, or with two different ones, does not match either.
         """
         found = self._pattern.fullmatch(relative_path)
         if found is None:
@@ -142,14 +142,14 @@ class PathTemplate:
             yield _BOUNDARY.join(re.escape(piece) for piece in literal.split("/"))
             if name is None:
                 continue
-            # A name that is given twice has to be the same both times.
+            # A camera or site that the template has twice has to be the same both times.
             yield f"(?P={name})" if name in _NAMES and name in names else _PATTERNS[name].format(n=f"_{number}")
             names.append(name)
         self.placeholders = frozenset(names)
 
 
 def _parsed(text: str) -> list[tuple[str, str | None]]:
-    """Pairs of literal text and the placeholder after it."""
+    """Pairs of literal text and the placeholder after it. Raises TemplateError."""
     try:
         parts = [
             (literal, name, bool(spec or conversion)) for literal, name, spec, conversion in Formatter().parse(text)
@@ -157,14 +157,14 @@ def _parsed(text: str) -> list[tuple[str, str | None]]:
     except ValueError as error:
         raise TemplateError(f"{text!r}: {error}; write {{{{ for a brace.") from error
     if not text or text.startswith("/") or ".." in text.split("/"):
-        raise TemplateError(f"{text!r}: a path below FOLDER is wanted, {{camera}}/{{date}}/{{time}}.mp4 say.")
+        raise TemplateError(f"{text!r}: expected a path below FOLDER, for example {{camera}}/{{date}}/{{time}}.mp4.")
     before: str | None = None
     for literal, name, extra in parts:
         if name is None:
             continue
         if name not in _PATTERNS or extra:
             known = " ".join(f"{{{known}}}" for known in _PATTERNS)
-            raise TemplateError(f"{text!r}: {{{name}}} is no placeholder; known are {known}.")
+            raise TemplateError(f"{text!r}: {{{name}}} is no placeholder; expected one of {known}.")
         if not literal and before in _FREE and name in _FREE:
             raise TemplateError(f"{text!r}: nothing tells where {{{before}}} ends and {{{name}}} begins.")
         before = name
@@ -172,12 +172,12 @@ def _parsed(text: str) -> list[tuple[str, str | None]]:
     for component in text.split("/"):
         if sum(component.count(f"{{{name}}}") for name in _FREE) > _MOST_FREE:
             free = ", ".join(f"{{{name}}}" for name in sorted(_FREE))
-            raise TemplateError(f"{text!r}: at most {_MOST_FREE} of {free} are wanted in {component!r}.")
+            raise TemplateError(f"{text!r}: expected at most {_MOST_FREE} of {free} in {component!r}.")
     return [(literal, name) for literal, name, _ in parts]
 
 
 def _check_clocks(text: str, names: list[str]) -> None:
-    """Raises TemplateError for what would be read otherwise than it is meant."""
+    """Raises TemplateError for a template by which times would be read wrong."""
     clock = bool(_CLOCK_PLACEHOLDERS.intersection(names))
     if clock and {"epoch", "epoch_ms"}.intersection(names):
         raise TemplateError(f"{text!r}: a time since 1970 and a time of day: write {{any}} for one of them.")
@@ -192,7 +192,7 @@ def _check_clocks(text: str, names: list[str]) -> None:
 
 
 def _fields(groups: dict[str, str]) -> dict[str, int]:
-    """Year to second as far as they are told. Raises ValueError where one is told twice and differs."""
+    """Year to second, as far as the path has them. Raises ValueError where it has two values for one."""
     fields: dict[str, int] = {}
     for group, value in groups.items():
         name, number = group.partition("_")[0], value
@@ -202,19 +202,15 @@ def _fields(groups: dict[str, str]) -> dict[str, int]:
             raise ValueError(f"two different values of {name}")
     half = {value[0].lower() for group, value in groups.items() if group.startswith("ampm")}
     if half and "hour" in fields:
-        fields["hour"] = _hour_of_24(fields["hour"], half)
+        # 12 AM is midnight, 12 PM is noon.
+        if len(half) > 1 or not 1 <= fields["hour"] <= 12:  # noqa: PLR2004 - a clock of twelve hours
+            raise ValueError("no hour of a clock of twelve")
+        fields["hour"] = fields["hour"] % 12 + (12 if half == {"p"} else 0)
     return fields
 
 
-def _hour_of_24(hour: int, half: set[str]) -> int:
-    """12 AM is midnight, 12 PM is noon. Raises ValueError for an hour that no clock of twelve shows."""
-    if len(half) > 1 or not 1 <= hour <= 12:  # noqa: PLR2004 - a clock of twelve hours
-        raise ValueError("no hour of a clock of twelve")
-    return hour % 12 + (12 if half == {"p"} else 0)
-
-
 def _local_start(fields: dict[str, int]) -> datetime | None:
-    """None where the date, the hour or the minute is not told. Raises ValueError where there is no such time."""
+    """None where date, hour or minute is missing. Raises ValueError where there is no such time."""
     if not {"year", "month", "day", "hour", "minute"} <= fields.keys():
         return None
     if fields["year"] not in _YEARS:
@@ -223,7 +219,7 @@ def _local_start(fields: dict[str, int]) -> datetime | None:
 
 
 def _zone(groups: dict[str, str]) -> timezone | None:
-    """Plus is ahead of UTC, as ISO 8601 has it; POSIX, and ``Etc/GMT+1`` with it, mean the other way round."""
+    """Plus is ahead of UTC, as in ISO 8601. In POSIX, and in the name ``Etc/GMT+1``, it is the opposite."""
     told = {_offset(value) for group, value in groups.items() if group.startswith("zone")}
     if len(told) > 1:
         raise ValueError("two different offsets")
@@ -243,7 +239,7 @@ def _offset(text: str) -> timedelta:
 
 
 def _since_1970(groups: dict[str, str]) -> datetime | None:
-    """Raises ValueError where two are told and differ."""
+    """None where the path has no such number. Raises ValueError where it has two different ones."""
     told = {int(value) * 1000 for group, value in groups.items() if group.startswith("epoch_")}
     told |= {int(value) for group, value in groups.items() if group.startswith("epochms")}
     if not told:
@@ -257,7 +253,7 @@ def _since_1970(groups: dict[str, str]) -> datetime | None:
 
 
 def _unclear(found: re.Match[str], local: datetime | None, zone: timezone | None) -> str:
-    """Why the time of day that was read may be another one: what stands beside it and was not read changes it."""
+    """Why the time of day may be another one than was read: AM, PM or an offset beside it that was not read."""
     if local is None:
         return ""
     groups = {name: value for name, value in found.groupdict().items() if value}

@@ -1,4 +1,4 @@
-"""What an import found: counts, and what was refused and why."""
+"""The report of an import: counts, and which files were refused and why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID
 from offload.errors import FileProblem, Reason
 
 EXAMPLES = 20
-"""Refused files told one by one, for each reason. A folder may hold a hundred thousand of them."""
+"""How many refused files are kept for each reason: a folder may hold a hundred thousand of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A recording whose file another one took the place of before it was uploaded: its content is gone."""
+    """A recording that was not uploaded before another file took the place of its own: its content is lost."""
 
     path: str
     recording_id: UUID
@@ -39,7 +39,7 @@ class TimeFrom(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read of a file that is registered, or would be: `local` is aware, by the clock of its site."""
+    """What was read of a new file. `local` and `utc` are the same moment, aware, in the zone of the site and in UTC."""
 
     path: str
     site: str
@@ -50,7 +50,7 @@ class Reading:
 
 
 LATER = frozenset({Reason.FILE_NOT_SETTLED, Reason.FILE_MISSING})
-"""What a live recorder does to a file that the next run takes, or finds gone, is no refusal."""
+"""No refusals: a recorder still writes the file, or took it away, and the next import sees it again or not."""
 
 
 @dataclass(slots=True)
@@ -84,11 +84,11 @@ class ImportReport:
 
     @property
     def is_whole(self) -> bool:
-        """Every file was taken, known, left for later or passed over by its type, with the time that its name has."""
+        """Whether no file was refused, and no name held a time that was not read."""
         return not self.refused_count and not self.time_unread
 
-    def refuse(self, path: str, problem: FileProblem) -> None:
-        """Or leave it for later, where the next run may take it."""
+    def note_problem(self, path: str, problem: FileProblem) -> None:
+        """Count a refused file, or one for a later import where its problem is one of `LATER`."""
         if problem.code in LATER:
             self.later += 1
             return
@@ -97,12 +97,14 @@ class ImportReport:
         if self._keeps_more_than(len(kept)):
             kept.append(Refusal(shown(path), shown(problem.detail)))
 
-    def not_read(self, path: str, seen: str) -> None:
+    def note_unread_time(self, path: str, seen: str) -> None:
+        """Count a file whose name holds `seen`, which looks like a time and was not read."""
         self.time_unread += 1
         if self._keeps_more_than(len(self.time_unread_examples)):
             self.time_unread_examples.append(Refusal(shown(path), f"{shown(seen)!r} looks like a time"))
 
-    def replace(self, path: str, recording_id: UUID) -> None:
+    def note_replaced(self, path: str, recording_id: UUID) -> None:
+        """Count a recording whose file another one took the place of."""
         self.replaced += 1
         if self._keeps_more_than(len(self.replacements)):
             self.replacements.append(Replacement(shown(path), recording_id))
@@ -112,6 +114,6 @@ class ImportReport:
 
 
 def shown(text: str) -> str:
-    """Text of a file's name for people: one line, valid UTF-8, nothing that a terminal obeys."""
+    """The text of a file name for people: one line of valid UTF-8, with escapes for what controls a terminal."""
     readable = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in readable)

@@ -1,4 +1,4 @@
-"""The way in for footage: registers files that a recorder wrote below the media root."""
+"""The import: makes a recording of each file that a recorder wrote below the media root."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from offload.walk import Found, walk
 log = structlog.get_logger("coldreel.import")
 
 PAGE_FILES = 500
-"""Looked up, and written, together: half of what one transaction may hold."""
+"""How many files are looked up and written together: half of what one transaction may hold."""
 
 CLOCK_SLACK = timedelta(days=1)
-"""A container that was begun later than this after its own last write has a wrong clock in it."""
+"""A creation time in a container that is later than the last write of the file by more is a wrong clock's."""
 
 BESIDE_VIDEOS = frozenset(
     {
@@ -43,18 +43,19 @@ BESIDE_VIDEOS = frozenset(
         *(".tmp", ".part", ".partial", ".bak", ".lock", ".pid"),
     }
 )
-"""Endings, in small letters, of what recorders keep beside their videos, and of what they have not finished."""
+"""Endings of files that recorders keep beside their videos, or have not finished; compared in lower case."""
 
 _MOST_NS = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest:
-    """What is to be registered: every file below `folder` (relative to the media root, ``""`` for all of it).
+    """What to register: every file below `folder` (relative to the media root, ``""`` for all of it).
 
     `template` is matched with paths below `folder`; `camera` names the camera of all files where it does not.
-    `site` and `time_zone` are names, empty for the only site and its own zone. `every_type` looks at what recorders
-    keep beside their videos as well. `time_from_file` says that names hold no time that is to be read.
+    `site` and `time_zone` are names, empty for the only site and its own zone. With `every_type` files
+    that recorders keep beside their videos are not passed over. `time_from_file` says that names hold no time of a
+    start. `settle_seconds`: a file that was written to more recently is left to a later import.
     `actor` is who runs it, for the history of sites and cameras that it makes.
     """
 
@@ -65,7 +66,7 @@ class ImportRequest:
     time_zone: str = ""
     create_cameras: bool = False
     dry_run: bool = False
-    settle_seconds: float = 10.0
+    settle_seconds: float
     every_type: bool = False
     time_from_file: bool = False
     actor: str = SYSTEM
@@ -80,12 +81,22 @@ def recordings_import(
     on_reading: Callable[[Reading], None] = lambda _: None,
     examples_per_reason: int | None = EXAMPLES,
 ) -> ImportReport:
-    """Register what is not registered yet; the report says what was refused. `on_file` hears of each file, and
-    `on_reading` what was read of each that is new.
+    """Register the files that are not registered yet; the report says how many, and which were refused and why.
 
-    Safe to repeat, to interrupt and to run twice at once: a file is registered once. A file that differs from
-    the one registered under its path is a new recording. Raises ServiceError (no such site, camera or time
-    zone; media root not mounted) and FileProblem (no such folder); what was registered before that stays.
+    1. Check the request: the time zone, the marker of the media root (written by the first import of all), the folder,
+       and the camera where one is given for all files.
+    2. Walk the folder without following links, and take its files in pages of `PAGE_FILES`.
+    3. Pass over a file by the ending of its name; refuse what is no regular file.
+    4. Look the paths of the page up. A file with the mtime and size of a registered one is known; any other file is a
+       new recording, also under a known path, since recorders reuse names.
+    5. For each new file: find camera and time in the path, open it, check that it is settled, read what its container
+       says, and check that it did not change meanwhile.
+    6. Write the new recordings of the page in one transaction. What another process registered meanwhile is left out.
+
+    It can be repeated, interrupted and run twice at once: a file is registered once. `on_file` is called after each
+    file, `on_reading` with what was read of each new one. `examples_per_reason` limits the refusals that are kept, None
+    keeps all. Raises ServiceError (no such site, camera or time zone; media root not mounted) and FileProblem (no such
+    folder); pages that were written before that stay.
     """
     report = ImportReport(dry_run=request.dry_run, examples_per_reason=examples_per_reason)
     _Import(request, root, clock, report, on_file=on_file, on_reading=on_reading).run()
@@ -104,9 +115,9 @@ def recordings_import(
 
 
 def recordings_register(*, recordings: Sequence[Recording]) -> set[UUID]:
-    """Insert those whose file is not registered yet, in one transaction; ids of the inserted ones.
+    """Insert those whose file is not registered yet, in one transaction; the ids of the inserted ones.
 
-    Another process may register the same files in this instant: path and mtime are unique, one wins.
+    Another process may register the same files at the same time: path and mtime are unique, so one of the two wins.
     """
     with transaction.atomic():
         Recording.objects.bulk_create(recordings, ignore_conflicts=True)
@@ -115,7 +126,7 @@ def recordings_register(*, recordings: Sequence[Recording]) -> set[UUID]:
 
 
 class _Earlier(NamedTuple):
-    """A recording that is known under a path."""
+    """A recording that was registered under a path before."""
 
     recording_id: UUID
     mtime_ns: int | None
@@ -124,6 +135,8 @@ class _Earlier(NamedTuple):
 
 
 class _Import:
+    """One call of `recordings_import`."""
+
     def __init__(
         self,
         request: ImportRequest,
@@ -157,11 +170,11 @@ class _Import:
         if self._request.camera:
             self._cameras.check_camera(self._request.camera)
         for page in _pages(found):
-            self._take(page)
+            self._import_page(page)
         self._report.cameras_created = self._cameras.created
 
-    def _take(self, page: list[Found]) -> None:
-        """Look at a page of files outside of any transaction, then write what is new."""
+    def _import_page(self, page: list[Found]) -> None:
+        """Read a page of files outside of any transaction, which reading would keep open for minutes, then write it."""
         present = [(found.relative_path, identity) for found in page if (identity := self._identity(found))]
         earlier = _earlier_by_path([path for path, _ in present])
         new: list[Recording] = []
@@ -169,39 +182,39 @@ class _Import:
             recording = self._new_recording(path, identity, earlier.get(path, []))
             if recording is not None:
                 new.append(recording)
-            self._looked()
+            self._count()
         self._write(new, earlier)
 
     def _identity(self, found: Found) -> SourceIdentity | None:
-        """None, and told, where the path leads to no regular file, or to one that is passed over by its type."""
+        """None, and in the report, where the file is passed over by its type or is no regular file."""
         if (
             found.problem is None
             and not self._request.every_type
             and (ending := ending_beside_videos(found.relative_path))
         ):
             self._report.passed_over[ending] += 1
-            self._looked()
+            self._count()
             return None
         try:
             return _identity_of(found, self._root)
         except FileProblem as problem:
-            self._report.refuse(found.relative_path, problem)
-            self._looked()
+            self._report.note_problem(found.relative_path, problem)
+            self._count()
             return None
 
-    def _looked(self) -> None:
+    def _count(self) -> None:
         self._report.looked_at += 1
         self._on_file(self._report)
 
     def _new_recording(self, path: str, identity: SourceIdentity, earlier: list[_Earlier]) -> Recording | None:
-        """None where the file is registered already, or refused, and told so."""
+        """None, and in the report, where the file is registered already or refused."""
         try:
             if _is_known(identity, earlier):
                 self._report.known += 1
                 return None
             return self._recording_of(path)
         except FileProblem as problem:
-            self._report.refuse(path, problem)
+            self._report.note_problem(path, problem)
             return None
 
     def _recording_of(self, path: str) -> Recording:
@@ -214,13 +227,14 @@ class _Import:
                 settle_seconds=self._request.settle_seconds,
             )
             facts = read_media_facts(source, file_name)
+            # The container was read while a recorder may have written: what it says must be of one file.
             if source.identity_now() != source.identity:
                 raise FileProblem(f"{path!r} changed while it was looked at", code=Reason.FILE_NOT_SETTLED)
             identity = source.identity
         zone = self._cameras.zone(camera.site)
         started_at, time_from = _started_at(match, facts, identity, zone)
         if match.unread and not self._request.time_from_file:
-            self._report.not_read(path, match.unread)
+            self._report.note_unread_time(path, match.unread)
         self._on_reading(
             Reading(path, camera.site.name, camera.name, started_at.astimezone(zone), started_at, time_from)
         )
@@ -268,7 +282,7 @@ class _Import:
             self._report.registered_bytes += row.file_size_bytes
             for former in earlier.get(row.local_path, []):
                 if former.storage_type == Recording.StorageType.LOCAL:
-                    self._report.replace(row.local_path, former.recording_id)
+                    self._report.note_replaced(row.local_path, former.recording_id)
 
 
 def _pages(found: Iterable[Found]) -> Iterator[list[Found]]:
@@ -281,8 +295,8 @@ def _identity_of(found: Found, root: MediaRoot) -> SourceIdentity:
     if found.problem is not None:
         raise found.problem
     identity = root.stat(found.relative_path)
-    if not 0 <= identity.mtime_ns <= _MOST_NS:
-        raise FileProblem("its modification time is none of a recording", code=Reason.FILE_UNREADABLE)
+    if not 0 <= identity.mtime_ns <= _MOST_NS:  # the column has 64 bits
+        raise FileProblem("its modification time cannot be stored", code=Reason.FILE_UNREADABLE)
     return identity
 
 
@@ -299,14 +313,14 @@ def _is_known(identity: SourceIdentity, earlier: list[_Earlier]) -> bool:
     """Raises FileChanged where a file of another size has the very mtime of the registered one."""
     same_time = [row for row in earlier if row.mtime_ns == identity.mtime_ns]
     if same_time and all(row.size_bytes != identity.size_bytes for row in same_time):
-        raise FileChanged("another file than the one registered under this name, with the same time")
+        raise FileChanged("another file than the one registered under this name, with the same modification time")
     return bool(same_time)
 
 
 def _started_at(
     match: PathMatch, facts: MediaFacts, identity: SourceIdentity, zone: ZoneInfo
 ) -> tuple[datetime, TimeFrom]:
-    """The path's time, else the container's, else the time of the last write less the duration.
+    """When the recording began: the time in the path, else in the container, else the last write less the duration.
 
     Raises FileProblem TIME_UNCLEAR where the path tells the end and nothing tells the duration.
     """
@@ -319,7 +333,7 @@ def _started_at(
     if not match.is_end:
         lasts = timedelta()
     elif facts.duration_seconds is None:
-        raise FileProblem("its name tells its end, and nothing how long it is", code=Reason.TIME_UNCLEAR)
+        raise FileProblem("its name tells its end, and nothing tells its duration", code=Reason.TIME_UNCLEAR)
     told = match.start
     if told is None and match.local_start is not None:
         told = utc_of(match.local_start, zone, evidence=by_file + lasts)
@@ -327,6 +341,6 @@ def _started_at(
 
 
 def ending_beside_videos(path: str) -> str:
-    """The ending of a name that is no video's but of what recorders keep beside them; empty for all others."""
+    """The ending of the name where it is in `BESIDE_VIDEOS`; empty for every other name."""
     ending = path[path.rfind(".") :].lower() if "." in path.rpartition("/")[2] else ""
     return ending if ending in BESIDE_VIDEOS else ""
