@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from uuid import UUID
 
 from django.db.models import QuerySet
 
@@ -35,9 +34,15 @@ def alarms_shown(alarms: Collection[Alarm], *, sees_all: bool) -> list[ShownAlar
 
 def subject_words(subjects: Collection[Subject]) -> dict[Subject, str]:
     """What each subject is called now, in at most three queries. Names sites and cameras: not for everyone's eyes."""
-    sites = _sites({subject.site_id for subject in subjects if subject.site_id})
-    cameras = _cameras({subject.transfer_id for subject in subjects if subject.transfer_id})
-    hosts = _hosts({subject.id for subject in subjects if subject.kind in _OF_A_MACHINE})
+    site_ids = {subject.site_id for subject in subjects if subject.site_id}
+    transfer_ids = {subject.transfer_id for subject in subjects if subject.transfer_id}
+    machine_ids = {subject.id for subject in subjects if subject.kind in _OF_A_MACHINE}
+    sites = dict(Site.objects.filter(pk__in=site_ids).values_list("pk", "name"))
+    transfers = GCPVideoTransfer.objects.filter(pk__in=transfer_ids)
+    cameras = dict(transfers.values_list("pk", "recording__camera__name"))
+    # The newest worker process comes last, so a machine has the name that it has now.
+    processes = WorkerProcess.objects.filter(machine_id__in=machine_ids).order_by("started_at")
+    hosts = dict(processes.values_list("machine_id", "host"))
     words = {}
     for subject in subjects:
         site = sites.get(subject.site_id, str(subject.site_id)) if subject.site_id else ""
@@ -71,18 +76,3 @@ _WORDS: Mapping[SubjectKind, str] = {
     SubjectKind.OTHER: "{id}",
     SubjectKind.UNKNOWN: "{id}",
 }
-
-
-def _sites(site_ids: set[UUID]) -> dict[UUID, str]:
-    return dict(Site.objects.filter(pk__in=site_ids).values_list("pk", "name")) if site_ids else {}
-
-
-def _cameras(transfer_ids: set[UUID]) -> dict[UUID, str]:
-    transfers = GCPVideoTransfer.objects.filter(pk__in=transfer_ids)
-    return dict(transfers.values_list("pk", "recording__camera__name")) if transfer_ids else {}
-
-
-def _hosts(machine_ids: set[str]) -> dict[str, str]:
-    """The name that the newest worker process of each machine found there."""
-    processes = WorkerProcess.objects.filter(machine_id__in=machine_ids).order_by("started_at")
-    return dict(processes.values_list("machine_id", "host")) if machine_ids else {}

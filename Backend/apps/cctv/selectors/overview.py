@@ -6,6 +6,7 @@ Numbers, rows and codes, no words: each interface writes its own sentences.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -137,6 +138,16 @@ def overview_of(user: User, *, now: datetime, media_root: Path, lease_seconds: f
     finished = [(job.last_finished_at, job) for job in jobs if job.last_finished_at is not None]
     cleanups = [(at, job) for at, job in finished if job.kind == JobKind.CLEANUP]
     looks = [job for at, job in finished if job.kind == JobKind.LOOK and at > now - LOOK_IS_OLD]
+    # Each look covered its whole disk, and there is one of all sites or one of each site with cameras.
+    looked_at = {look.site_id for look in looks}
+    is_all_looked_at = bool(looks) and all(look.last_ok for look in looks)
+    if is_all_looked_at and None not in looked_at:
+        sites = cameras_visible_to(user).order_by().values_list("site_id", flat=True).distinct()
+        is_all_looked_at = looked_at.issuperset(sites)
+    disk: DiskSpace | None = None
+    with suppress(OSError):  # not mounted, or gone
+        found = shutil.disk_usage(media_root)
+        disk = DiskSpace(found.free, found.total)
     return Overview(
         now=now,
         sees_all=sees_all,
@@ -147,13 +158,13 @@ def overview_of(user: User, *, now: datetime, media_root: Path, lease_seconds: f
         to_free_bytes=transfers.waiting_for_cleanup_bytes(),
         to_upload_bytes=_sum_of(transfers.filter(transfer_status__in=[State.PENDING, State.UPLOADING])).size_bytes,
         to_request=_sum_of(unrequested(recordings_visible_to(user))),
-        disk=_disk_space(media_root),
+        disk=disk,
         workers=list(workers.select_related("site")),
         limited_sites=[site for site in site_list(user) if site.bandwidth_limit],
         jobs=jobs,
         last_cleanup=max(cleanups, key=itemgetter(0))[1] if cleanups else None,
         looks=looks,
-        is_all_looked_at=_is_all_looked_at(user, looks),
+        is_all_looked_at=is_all_looked_at,
         oldest_pending=_in_status(transfers, State.PENDING).order_by("created_at", "id").first(),
         uploading=list(_in_status(transfers, State.UPLOADING).order_by("upload_started_at", "id")[:MOST_ROWS]),
         failed=list(_in_status(transfers, State.FAILED).order_by("-created_at", "-id")[:MOST_ROWS]),
@@ -168,20 +179,3 @@ def _in_status(transfers: TransferQuerySet, status: State) -> QuerySet[GCPVideoT
 
 def _sum_of(rows: QuerySet[Any]) -> StorageSum:
     return StorageSum(**rows.aggregate(count=Count("pk"), size_bytes=Sum("file_size_bytes", default=0)))
-
-
-def _disk_space(media_root: Path) -> DiskSpace | None:
-    try:
-        found = shutil.disk_usage(media_root)
-    except OSError:
-        return None
-    return DiskSpace(found.free, found.total)
-
-
-def _is_all_looked_at(user: User, looks: list[PeriodicJob]) -> bool:
-    """Whether each look covered its whole disk, and there is one of all sites or one of each site with cameras."""
-    if not looks or not all(look.last_ok for look in looks):
-        return False
-    looked_at = {look.site_id for look in looks}
-    sites = cameras_visible_to(user).order_by().values_list("site_id", flat=True).distinct()
-    return None in looked_at or looked_at.issuperset(sites)

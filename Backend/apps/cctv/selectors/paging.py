@@ -39,7 +39,13 @@ def given(**conditions: object) -> Q:
 def page_of(rows: QuerySet[M], *, column: str, limit: int, cursor: str | None) -> Page[M]:
     """The page behind `cursor`, the latest `column` first, in one query. Raises CursorRefused."""
     if cursor is not None:
-        moment, pk = _read_cursor(cursor, column)
+        try:
+            of, moment, pk = signing.loads(cursor, salt=_CURSOR_SALT)
+        except (signing.BadSignature, ValueError) as error:
+            raise CursorRefused("the cursor was not made by this list") from error
+        if of != column:
+            raise CursorRefused("the cursor belongs to another list")
+        moment, pk = datetime.fromisoformat(moment), UUID(pk)
         # Written so that an index on (column, id) serves the range; an OR of both alone would not.
         rows = rows.filter(Q(**{f"{column}__lte": moment}), Q(**{f"{column}__lt": moment}) | Q(pk__lt=pk))
     found = list(rows.order_by(f"-{column}", "-pk")[: limit + 1])  # one more tells whether there is a next page
@@ -48,13 +54,3 @@ def page_of(rows: QuerySet[M], *, column: str, limit: int, cursor: str | None) -
     last = found[limit - 1]
     text = signing.dumps([column, getattr(last, column).isoformat(), str(last.pk)], salt=_CURSOR_SALT)
     return Page(found[:limit], text)
-
-
-def _read_cursor(cursor: str, column: str) -> tuple[datetime, UUID]:
-    try:
-        of, moment, pk = signing.loads(cursor, salt=_CURSOR_SALT)
-    except (signing.BadSignature, ValueError) as error:
-        raise CursorRefused("the cursor was not made by this list") from error
-    if of != column:
-        raise CursorRefused("the cursor belongs to another list")
-    return datetime.fromisoformat(moment), UUID(pk)

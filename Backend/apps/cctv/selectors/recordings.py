@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -120,14 +119,12 @@ def recording_stats(user: User) -> RecordingStats:
         sums[f"{kind}_count"] = Count("pk", filter=condition)
         sums[f"{kind}_bytes"] = Sum("file_size_bytes", filter=condition, default=0)
     rows = recordings_visible_to(user).order_by("camera__name", "camera_id").values("camera_id", "camera__name")
-    cameras = [_camera_stats(row) for row in rows.annotate(**sums)]
+    cameras = []
+    for row in rows.annotate(**sums):
+        of_camera = {kind: StorageSum(row[f"{kind}_count"], row[f"{kind}_bytes"]) for kind in _KINDS}
+        cameras.append(CameraStats(row["camera_id"], row["camera__name"], StorageSums(**of_camera)))
     total = sum((camera.sums for camera in cameras), StorageSums())
     return RecordingStats(total, cameras, transfers_visible_to(user).waiting_for_cleanup_bytes())
-
-
-def _camera_stats(row: Mapping[str, Any]) -> CameraStats:
-    sums = {kind: StorageSum(row[f"{kind}_count"], row[f"{kind}_bytes"]) for kind in _KINDS}
-    return CameraStats(row["camera_id"], row["camera__name"], StorageSums(**sums))
 
 
 def unrequested(recordings: QuerySet[Recording]) -> QuerySet[Recording]:

@@ -99,7 +99,12 @@ def line_take(
     the schedule, which is the database's on PostgreSQL.
     """
     with transaction.atomic():
-        line = _locked_line(site_id, clock.now())
+        lines = SiteLine.objects.select_for_update().filter(pk=site_id)
+        line = lines.first()
+        if line is None:
+            # Another worker may make the row at this moment, so it is read and locked afterwards.
+            SiteLine.objects.get_or_create(site_id=site_id, defaults={"bytes_per_second": 0, "free_at": clock.now()})
+            line = lines.get()
         site = Site.objects.only("bandwidth_limit", "time_zone").get(pk=site_id)
         # After the lock: the wait for it may be long, and both clocks must be read at the same moment.
         now = time_of(clock.now())
@@ -107,28 +112,16 @@ def line_take(
         rate = limit_of(site).rate_at(now)
         if rate is None:
             return None
-        begins_at = _first_free(line, rate, now)
+        # The schedule begins anew after a new rate or a clock that has been set back.
+        if line.bytes_per_second != rate:
+            begins_at = now
+        elif line.free_at > now + timedelta(seconds=LONGEST_QUEUE_SECONDS):
+            begins_at = now + timedelta(seconds=QUEUE_SECONDS)  # after the stretches that workers still have
+        else:
+            begins_at = max(line.free_at, now - timedelta(seconds=LATE_SECONDS)).astimezone(UTC)
         ahead_seconds = (begins_at - now).total_seconds()
         most_seconds = MOST_STRETCH_SECONDS * (1 - max(0.0, ahead_seconds) / QUEUE_SECONDS)
         size_bytes = int(rate * max(LEAST_STRETCH_SECONDS, min(wanted_seconds, most_seconds)))
         free_at = begins_at + timedelta(seconds=size_bytes / rate)
         SiteLine.objects.filter(pk=site_id).update(bytes_per_second=rate, free_at=free_at)
     return Stretch(read_at + ahead_seconds, size_bytes, rate)
-
-
-def _locked_line(site_id: UUID, now: datetime) -> SiteLine:
-    lines = SiteLine.objects.select_for_update().filter(pk=site_id)
-    found = lines.first()
-    if found is None:
-        SiteLine.objects.get_or_create(site_id=site_id, defaults={"bytes_per_second": 0, "free_at": now})
-        found = lines.get()
-    return found
-
-
-def _first_free(line: SiteLine, rate: int, now: datetime) -> datetime:
-    """The moment at which the next stretch begins. The schedule begins anew after a new rate or a clock set back."""
-    if line.bytes_per_second != rate:
-        return now
-    if line.free_at > now + timedelta(seconds=LONGEST_QUEUE_SECONDS):
-        return now + timedelta(seconds=QUEUE_SECONDS)  # after the stretches that workers still have
-    return max(line.free_at, now - timedelta(seconds=LATE_SECONDS)).astimezone(UTC)

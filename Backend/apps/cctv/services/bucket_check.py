@@ -30,9 +30,16 @@ def bucket_check(*, store: ObjectStore, now: datetime, site_id: UUID | None, set
     2. Ask, and note the answer in the row, for `bucket_answers`.
     3. Raise an alarm for no answer at all, a refused key or a missing bucket. Any other answer ends `line_down`.
     """
-    if not settings.use_gcs or not _take_turn(
-        now, site_id, timedelta(seconds=EVERY_SWEEPS * settings.timings.sweep_seconds)
-    ):
+    if not settings.use_gcs:
+        return True
+    every = timedelta(seconds=EVERY_SWEEPS * settings.timings.sweep_seconds)
+    row, is_my_turn = PeriodicJob.objects.ensure(JobKind.BUCKET, site_id, next_run_at=now + every, last_started_at=now)
+    if not is_my_turn:
+        # A time in the future was written by a clock that has been set back since.
+        due = Q(last_started_at__lte=now - every) | Q(last_started_at__gt=now) | Q(last_started_at__isnull=True)
+        mine = PeriodicJob.objects.filter(due, pk=row.pk)
+        is_my_turn = mine.update(last_started_at=now, next_run_at=now + every) == 1
+    if not is_my_turn:
         return True
     bucket = settings.bucket
     try:
@@ -53,16 +60,6 @@ def bucket_check(*, store: ObjectStore, now: datetime, site_id: UUID | None, set
 def bucket_answers(site_id: UUID | None) -> bool:
     """Whether the bucket answered when a process of this site last asked it."""
     return PeriodicJob.objects.of(JobKind.BUCKET, site_id).filter(last_ok=True).exists()
-
-
-def _take_turn(now: datetime, site_id: UUID | None, every: timedelta) -> bool:
-    row, created = PeriodicJob.objects.ensure(JobKind.BUCKET, site_id, next_run_at=now + every, last_started_at=now)
-    if created:
-        return True
-    # A time in the future was written by a clock that has been set back since.
-    due = Q(last_started_at__lte=now - every) | Q(last_started_at__gt=now) | Q(last_started_at__isnull=True)
-    mine = PeriodicJob.objects.filter(due, pk=row.pk)
-    return mine.update(last_started_at=now, next_run_at=now + every) == 1
 
 
 def _note(result: str, now: datetime, site_id: UUID | None, *, ok: bool) -> None:

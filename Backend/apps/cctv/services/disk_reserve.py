@@ -116,25 +116,28 @@ class Reserve:
     def _make(self) -> None:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            with suppress(BlockingIOError):  # another process makes it at this moment
+            try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                give_to_owner_of(self._home, descriptor)
-                self._allocate(descriptor)
+            except BlockingIOError:  # another process makes it at this moment
+                return
+            # A command that root runs must not leave a file that the worker's user cannot give up.
+            give_to_owner_of(self._home, descriptor)
+            before = os.fstat(descriptor).st_size
+            try:
+                os.ftruncate(descriptor, min(before, self.size_bytes))
+                os.posix_fallocate(descriptor, 0, self.size_bytes)
+                if _allocated_bytes(os.fstat(descriptor)) < self.size_bytes:
+                    # ZFS only promises the space. Random bytes, because its compression would make others smaller.
+                    for offset in range(0, self.size_bytes, _WRITE_BYTES):
+                        os.pwrite(descriptor, os.urandom(min(_WRITE_BYTES, self.size_bytes - offset)), offset)
+                os.fsync(descriptor)
+            except OSError:
+                # An allocation that failed half way has taken what room there was: it goes back to the disk.
+                with suppress(OSError):
+                    os.ftruncate(descriptor, before)
+                raise
         finally:
             os.close(descriptor)
-
-    def _allocate(self, descriptor: int) -> None:
-        before = os.fstat(descriptor).st_size
-        try:
-            os.ftruncate(descriptor, min(before, self.size_bytes))
-            os.posix_fallocate(descriptor, 0, self.size_bytes)
-            if _allocated_bytes(os.fstat(descriptor)) < self.size_bytes:
-                _write_all(descriptor, self.size_bytes)
-            os.fsync(descriptor)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(descriptor, before)
-            raise
 
 
 def free_bytes(folder: Path) -> int | None:
@@ -178,12 +181,6 @@ def _allocated_bytes(found: os.stat_result) -> int:
     return min(found.st_size, found.st_blocks * _BLOCK_BYTES)
 
 
-def _write_all(descriptor: int, size_bytes: int) -> None:
-    """For file systems that only promise space (ZFS): random bytes, which compression does not make smaller."""
-    for offset in range(0, size_bytes, _WRITE_BYTES):
-        os.pwrite(descriptor, os.urandom(min(_WRITE_BYTES, size_bytes - offset)), offset)
-
-
 def _hand_to_database(size_bytes: int) -> None:
     """Allocate those bytes behind the end of SQLite's write-ahead log, before a recorder takes them.
 
@@ -192,20 +189,15 @@ def _hand_to_database(size_bytes: int) -> None:
     database = sqlite_file(connection.settings_dict)
     if database is None or size_bytes <= 0:
         return
-    with suppress(OSError):
+    with suppress(AttributeError, OSError):  # only Linux has fallocate(2)
         log_file = os.open(f"{database}-wal", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            _allocate_behind_the_end(log_file, size_bytes)
+            # fallocate(2) itself, since os.posix_fallocate would change the size of the log.
+            libc = ctypes.CDLL(None, use_errno=True)
+            libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+            libc.fallocate(log_file, _KEEP_SIZE, os.fstat(log_file).st_size, size_bytes)
         finally:
             os.close(log_file)
-
-
-def _allocate_behind_the_end(descriptor: int, size_bytes: int) -> None:
-    """fallocate(2) without a change of the file's size; the standard library has no function for it."""
-    with suppress(AttributeError, OSError):  # on a system that is not Linux
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-        libc.fallocate(descriptor, _KEEP_SIZE, os.fstat(descriptor).st_size, size_bytes)
 
 
 # --- Errors of a full disk -----------------------------------------------------------------------------
@@ -213,7 +205,19 @@ def _allocate_behind_the_end(descriptor: int, size_bytes: int) -> None:
 
 def is_disk_full_error(error: BaseException) -> bool:
     """Whether a full disk caused the error, or an error before it: of a file, of SQLite, or of PostgreSQL's server."""
-    return any(_is_of_a_full_disk(one) for one in _causes(error))
+    for one in _causes(error):
+        if isinstance(one, OSError):
+            is_full = one.errno in _DISK_FULL
+        elif isinstance(one, sqlite3.Error):
+            code = getattr(one, "sqlite_errorcode", 0) & 0xFF  # the primary code: https://sqlite.org/rescode.html
+            database = sqlite_file(connection.settings_dict)
+            perhaps = code in _PERHAPS_FULL and database is not None and is_disk_full(database.parent)
+            is_full = code == sqlite3.SQLITE_FULL or perhaps
+        else:
+            is_full = getattr(one, "sqlstate", None) == _POSTGRESQL_DISK_FULL
+        if is_full:
+            return True
+    return False
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -223,17 +227,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(one))
         yield one
         one = one.__cause__ or one.__context__
-
-
-def _is_of_a_full_disk(error: BaseException) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in _DISK_FULL
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        database = sqlite_file(connection.settings_dict)
-        perhaps = code in _PERHAPS_FULL and database is not None and is_disk_full(database.parent)
-        return code == sqlite3.SQLITE_FULL or perhaps
-    return getattr(error, "sqlstate", None) == _POSTGRESQL_DISK_FULL
 
 
 # --- Making room --------------------------------------------------------------------------------------

@@ -50,12 +50,15 @@ def media_root_mark(*, root: MediaRoot, although_empty: bool) -> MarkReport:
     if root.has_marker():
         media_root_seen(root)
         return MarkReport(Marking.ALREADY, str(root.path))
-    local = Recording.objects.filter(storage_type=Recording.StorageType.LOCAL)
-    if not although_empty and _is_empty(root) and local.exists():
-        raise Conflict(
-            f"MEDIA_ROOT={str(root.path)!r} is empty although recordings should lie in it: its disk is probably not "
-            "mounted. If it is meant to be empty, say so with --yes."
-        )
+    if not although_empty:
+        with os.scandir(root.path) as entries:
+            # A freshly made ext4 has lost+found in it.
+            is_empty = all(entry.name.startswith(".") or entry.name == "lost+found" for entry in entries)
+        if is_empty and Recording.objects.filter(storage_type=Recording.StorageType.LOCAL).exists():
+            raise Conflict(
+                f"MEDIA_ROOT={str(root.path)!r} is empty although recordings should lie in it: its disk is probably "
+                "not mounted. If it is meant to be empty, say so with --yes."
+            )
     _write_marker(root)
     return MarkReport(Marking.MARKED, str(root.path))
 
@@ -112,9 +115,3 @@ def _write_marker(root: MediaRoot) -> None:
         raise MediaRootUnusable(f"MEDIA_ROOT={str(root.path)!r} cannot be written to: {problem.detail}") from problem
     media_root_seen(root)
     log.info("media_root_marked", path=str(root.path))
-
-
-def _is_empty(root: MediaRoot) -> bool:
-    # A freshly made ext4 has lost+found in it.
-    with os.scandir(root.path) as entries:
-        return all(entry.name.startswith(".") or entry.name == "lost+found" for entry in entries)

@@ -41,16 +41,15 @@ def right_doubts_end(kind: SubjectKind, buckets: Collection[str]) -> None:
 def right_doubts_drop_idle() -> None:
     """Remove doubts that no transfer waits for any more, so that the next 403 counts as the first one again."""
     for doubt in RightInDoubt.objects.exclude(subject_kind=SubjectKind.UNKNOWN):
-        if not _is_waited_for(doubt.subject):
+        rows = GCPVideoTransfer.objects.filter(gcp_bucket=doubt.subject.bucket)
+        if doubt.subject.kind is SubjectKind.HOLDS:
+            rows = rows.filter(transfer_status__in=UPLOADED)
+            waiting = rows.exclude(recording__hold_wanted=F("recording__hold_confirmed"))
+        else:
+            rows = rows.filter(transfer_status__in=[State.PENDING, State.UPLOADING])
+            waiting = rows.filter(error_code=Reason.PERMISSION_DENIED)
+        if not waiting.exists():
             doubt.delete()
-
-
-def _is_waited_for(subject: Subject) -> bool:
-    if subject.kind is SubjectKind.HOLDS:
-        rows = GCPVideoTransfer.objects.filter(transfer_status__in=UPLOADED, gcp_bucket=subject.bucket)
-        return rows.exclude(recording__hold_wanted=F("recording__hold_confirmed")).exists()
-    rows = GCPVideoTransfer.objects.filter(transfer_status__in=[State.PENDING, State.UPLOADING])
-    return rows.filter(gcp_bucket=subject.bucket, error_code=Reason.PERMISSION_DENIED).exists()
 
 
 def is_refused_alone(row: GCPVideoTransfer, now: datetime) -> bool:

@@ -24,7 +24,7 @@ from apps.cctv.services.rights_in_doubt import right_doubts_drop_idle
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.stalled_uploads import stalled_uploads_check
 from apps.cctv.tables.alarms import Subject, SubjectKind
-from apps.cctv.tables.moves import RowGuard, TransferQuerySet
+from apps.cctv.tables.moves import RowGuard
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot
@@ -132,16 +132,15 @@ def _drop_old_sessions(store: ObjectStore, now: datetime) -> int:
         transfer_status__in=[State.PENDING, State.FAILED], session_started_at__lte=now - SESSION_MAX_AGE
     ).exclude(session_uri="")
     found = old.order_by().only("pk", "session_uri")[:_SESSIONS_A_SWEEP]
-    return sum(_drop_session(old, store, row.pk, row.session_uri) for row in found)
-
-
-def _drop_session(old: TransferQuerySet, store: ObjectStore, transfer_id: UUID, uri: str) -> bool:
-    """The row first: a worker that claims it at this moment must not find a session that is about to end."""
     columns = {"session_uri": "", "session_started_at": None, "session_identity": "", "bytes_uploaded": 0}
-    if not old.change(RowGuard.of_row(transfer_id, ("session_uri", "=", uri)), **columns):
-        return False
-    try:
-        store.cancel_session(uri)
-    except OffloadError as error:  # it expires by itself
-        log.info("sweep.session_not_cancelled", transfer=str(transfer_id), reason=error.code)
-    return True
+    dropped = 0
+    for row in found:
+        # The row first: a worker that claims it at this moment must not find a session that is about to end.
+        if not old.change(RowGuard.of_row(row.pk, ("session_uri", "=", row.session_uri)), **columns):
+            continue
+        dropped += 1
+        try:
+            store.cancel_session(row.session_uri)
+        except OffloadError as error:  # it expires by itself
+            log.info("sweep.session_not_cancelled", transfer=str(row.pk), reason=error.code)
+    return dropped

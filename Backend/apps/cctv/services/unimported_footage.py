@@ -121,7 +121,12 @@ def _count(scan: FootageScan, found: Found, root: MediaRoot, known: set[tuple[st
     try:
         identity = root.stat(path)
     except FileProblem as problem:
-        _count_problem(scan, path, problem, now)
+        if problem.code is Reason.NAME_NOT_UTF8:
+            _count_unknown(scan, path, now)  # an import refuses it until it is renamed
+        elif problem.code is Reason.FILE_UNREADABLE:
+            scan.unreadable += 1
+        elif problem.code is not Reason.FILE_MISSING:  # gone since the walk found it
+            scan.passed_over += 1  # a link, a pipe, a device
         return
     if (path, identity.mtime_ns) in known or (path, None) in known:
         scan.registered += 1
@@ -133,15 +138,6 @@ def _count(scan: FootageScan, found: Found, root: MediaRoot, known: set[tuple[st
         scan.young += 1
         return
     _count_unknown(scan, path, datetime.fromtimestamp(touched_ns / 1e9, tz=UTC))
-
-
-def _count_problem(scan: FootageScan, path: str, problem: FileProblem, now: datetime) -> None:
-    if problem.code is Reason.NAME_NOT_UTF8:
-        _count_unknown(scan, path, now)  # an import refuses it until it is renamed
-    elif problem.code is Reason.FILE_UNREADABLE:
-        scan.unreadable += 1
-    elif problem.code is not Reason.FILE_MISSING:
-        scan.passed_over += 1  # a link, a pipe, a device
 
 
 def _count_unknown(scan: FootageScan, path: str, touched_at: datetime) -> None:

@@ -351,7 +351,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             wishes = select_many(recordings, ("id", "hold_wanted"), [("id", "IN", ids)], order_by="id", lock=Lock.WAIT)
             held = dict(wishes)
             moves = [_completing(one, hold_wanted=held[one.recording_id]) for one in uploads]
-            self.move_leased(moves, now=now, same=_uploaded_columns(now))
+            self.move_leased(moves, now=now, same={"upload_completed_at": now, **_AFTER_UPLOAD})
             update_many(
                 recordings,
                 [
@@ -423,17 +423,15 @@ def _completing(one: VerifiedUpload, *, hold_wanted: bool) -> LeasedMove:
     return LeasedMove(one.lease, move, one.actor, one.reason, {**one.columns, "cleanup_scheduled_at": cleanup_at})
 
 
-def _uploaded_columns(now: datetime) -> dict[str, Any]:
-    """The columns that every completed upload gets beside its proof: they clear earlier errors and the session."""
-    return {
-        "upload_completed_at": now,
-        "next_attempt_at": None,
-        "error_code": "",
-        "error_message": "",
-        "failures_in_row": 0,
-        "failing_since": None,
-        "passes_conflict": False,
-        "session_uri": "",
-        "session_started_at": None,
-        "session_identity": "",
-    }
+_AFTER_UPLOAD: dict[str, Any] = {
+    "next_attempt_at": None,
+    "error_code": "",
+    "error_message": "",
+    "failures_in_row": 0,
+    "failing_since": None,
+    "passes_conflict": False,
+    "session_uri": "",
+    "session_started_at": None,
+    "session_identity": "",
+}
+"""Columns that every completed upload gets beside its proof: they clear earlier errors and the session."""

@@ -9,9 +9,9 @@ Columns are named as Django's `attname`: `camera_id`, not `camera`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Literal, TypeVar
 
@@ -66,7 +66,12 @@ def insert_many(
     shared = [_prepared(field, getattr(template, field.attname)) for field in fields]
     varying = [(at, field) for at, field in enumerate(fields) if field.attname in rows[0]]
     conflict = OnConflict.IGNORE if ignore_conflicts else None
-    values = [_values(row, shared, varying) for row in rows]
+    values = []
+    for row in rows:
+        of_row = shared.copy()
+        for at, field in varying:
+            of_row[at] = _prepared(field, row[field.attname])
+        values.append(of_row)
     with connection.cursor() as cursor:
         if len(rows) * len(fields) <= _VALUES_AT_ONCE:
             cursor.execute(_statement(model, fields, len(rows), on_conflict=conflict), list(chain(*values)))
@@ -134,9 +139,11 @@ def select_many(
         text += lock.value
     with connection.cursor() as cursor:
         cursor.execute(text, _condition_values(tested, where))
-        rows = cursor.fetchall()
-    converters = _converters(connection.vendor, model, tuple(names))
-    return [_converted(row, converters) for row in rows]
+        rows = [list(row) for row in cursor.fetchall()]
+    for at, convert, column in _converters(connection.vendor, model, tuple(names)):
+        for row in rows:
+            row[at] = convert(row[at], column, connection)
+    return [tuple(row) for row in rows]
 
 
 def load_many(
@@ -194,31 +201,20 @@ def _by_row(fields: Sequence[Field[Any, Any]], wheres: Sequence[Where]) -> Itera
     return zip(*columns, strict=True)
 
 
-Converter = Callable[[Any], Any]
-"""Makes Django's value of a column from the database's."""
+Converter = Callable[[Any, Col, Any], Any]
+"""Makes Django's value of a column from the database's value, the column and the connection."""
 
 
 @lru_cache
-def _converters(vendor: str, model: type[Model], names: tuple[str, ...]) -> tuple[tuple[int, Converter], ...]:
-    """The converters of the columns that need one in this database, each with the column's position."""
+def _converters(vendor: str, model: type[Model], names: tuple[str, ...]) -> tuple[tuple[int, Converter, Col], ...]:
+    """The converters of the columns that need one in this database, each with the column and its position."""
     del vendor  # a part of the cache's key
-    found: list[tuple[int, Converter]] = []
+    found: list[tuple[int, Converter, Col]] = []
     for at, field in enumerate(_fields(model, names)):
         column = field.get_col(model._meta.db_table)  # noqa: SLF001 - as above
         converters = [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
-        found += [(at, partial(_convert, convert, column)) for convert in converters]
+        found += [(at, convert, column) for convert in converters]
     return tuple(found)
-
-
-def _convert(convert: Callable[[Any, Col, Any], Any], column: Col, value: Any) -> Any:
-    return convert(value, column, connection)
-
-
-def _converted(row: Sequence[Any], converters: Collection[tuple[int, Converter]]) -> tuple[Any, ...]:
-    values = list(row)
-    for at, convert in converters:
-        values[at] = convert(values[at])
-    return tuple(values)
 
 
 def _fields(model: type[Model], names: Iterable[str]) -> list[Field[Any, Any]]:
@@ -245,13 +241,6 @@ def _statement(
     insert = connection.ops.insert_statement(on_conflict=on_conflict)
     suffix = connection.ops.on_conflict_suffix_sql(fields, on_conflict, [], [])
     return f"{insert} {table} ({columns}) VALUES {places} {suffix or ''}"
-
-
-def _values(row: Mapping[str, Any], shared: list[Any], varying: Sequence[tuple[int, Field[Any, Any]]]) -> list[Any]:
-    values = shared.copy()
-    for at, field in varying:
-        values[at] = _prepared(field, row[field.attname])
-    return values
 
 
 def _prepared(field: Field[Any, Any], value: Any) -> Any:
