@@ -57,7 +57,7 @@ class OrphanedObject(models.Model):
             models.CheckConstraint(condition=Q(why__in=[why.value for why in WhyOrphaned]), name="orphan_why_known"),
             models.CheckConstraint(
                 condition=Q(deleted_at__isnull=True) | (~Q(deleted_by="") & Q(deletion_asked_at__isnull=False)),
-                name="orphan_deleted_by_somebody",
+                name="orphan_deletion_was_asked_for",
             ),
             models.UniqueConstraint(
                 fields=["transfer", "gcp_bucket", "gcp_storage_path", "object_generation"], name="orphan_once"

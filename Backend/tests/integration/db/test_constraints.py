@@ -54,9 +54,9 @@ OTHERS = [
     ("receipt_open_or_closed", DeletionReceipt, {"closed_at": None}),
     ("receipt_open_or_closed", DeletionReceipt, {"outcome": "deleting"}),
     ("orphan_why_known", OrphanedObject, {"why": "lost"}),
-    ("orphan_deleted_by_somebody", OrphanedObject, {"deleted_at": rows.NOW}),
-    ("orphan_deleted_by_somebody", OrphanedObject, {"deleted_at": rows.NOW, "deleted_by": "ada"}),
-    ("orphan_deleted_by_somebody", OrphanedObject, {"deleted_at": rows.NOW, "deletion_asked_at": rows.NOW}),
+    ("orphan_deletion_was_asked_for", OrphanedObject, {"deleted_at": rows.NOW}),
+    ("orphan_deletion_was_asked_for", OrphanedObject, {"deleted_at": rows.NOW, "deleted_by": "ada"}),
+    ("orphan_deletion_was_asked_for", OrphanedObject, {"deleted_at": rows.NOW, "deletion_asked_at": rows.NOW}),
 ]
 
 
