@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -119,8 +120,9 @@ def recording_stats(user: User) -> RecordingStats:
         sums[f"{kind}_count"] = Count("pk", filter=condition)
         sums[f"{kind}_bytes"] = Sum("file_size_bytes", filter=condition, default=0)
     rows = recordings_visible_to(user).order_by("camera__name", "camera_id").values("camera_id", "camera__name")
+    counted: Iterable[Mapping[str, Any]] = rows.annotate(**sums)
     cameras = []
-    for row in rows.annotate(**sums):
+    for row in counted:
         of_camera = {kind: StorageSum(row[f"{kind}_count"], row[f"{kind}_bytes"]) for kind in _KINDS}
         cameras.append(CameraStats(row["camera_id"], row["camera__name"], StorageSums(**of_camera)))
     total = sum((camera.sums for camera in cameras), StorageSums())

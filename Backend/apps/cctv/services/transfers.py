@@ -28,7 +28,7 @@ from apps.users.models import User
 from offload.errors import FileProblem, Reason
 from offload.naming import object_name, public_url
 from offload.reasons import MEANING
-from offload.source import MediaRoot, SourceIdentity
+from offload.source import MediaRoot
 from offload.states import Move, State
 
 log = structlog.get_logger("coldreel.transfer")
@@ -91,8 +91,7 @@ def transfer_request(
     so a request that starts nothing leaves no trace. Raises NotConfigured, Conflict.
     """
     request = _Request(batch_size=batch_size, user=user, now=now, root=root, bucket=_bucket(settings))
-    pages = _pages_of_ready() if recording_ids is None else request.pages_of(recording_ids)
-    for page in pages:
+    for page in request.pages(recording_ids):
         request.start(page)
     report = request.report
     log.info(
@@ -181,14 +180,6 @@ def _rows(**conditions: Any) -> list[_Row]:
     return [_Row(*values) for values in found[:PAGE_ROWS]]
 
 
-def _pages_of_ready() -> Iterator[list[_Row]]:
-    ready = {"storage_type": Recording.StorageType.LOCAL, "status": Recording.Status.READY}
-    page = _rows(**ready)
-    while page:
-        yield page
-        page = _rows(**ready, pk__gt=page[-1].pk) if len(page) == PAGE_ROWS else []
-
-
 class _Request:
     """One call of `transfer_request`: what it was asked with, and its report."""
 
@@ -201,9 +192,22 @@ class _Request:
         self._now = now
         self._root = root
 
-    def pages_of(self, recording_ids: Sequence[str | UUID]) -> Iterator[list[_Row]]:
-        """The recordings of those ids, each once; ids that lead nowhere become failures."""
-        ids = list(dict.fromkeys(filter(None, map(self._known_uuid, recording_ids))))
+    def pages(self, recording_ids: Sequence[str | UUID] | None) -> Iterator[list[_Row]]:
+        """The recordings of those ids, each once, or all that are ready. Ids that lead nowhere become failures."""
+        if recording_ids is None:
+            ready = {"storage_type": Recording.StorageType.LOCAL, "status": Recording.Status.READY}
+            page = _rows(**ready)
+            while page:
+                yield page
+                page = _rows(**ready, pk__gt=page[-1].pk) if len(page) == PAGE_ROWS else []
+            return
+        known: dict[UUID, None] = {}  # a dict keeps the order of the request, a set would not
+        for recording_id in recording_ids:
+            try:
+                known[recording_id if isinstance(recording_id, UUID) else UUID(recording_id)] = None
+            except ValueError:
+                self.report.fail(recording_id, Reason.RECORDING_NOT_FOUND)
+        ids = list(known)
         for start in range(0, len(ids), PAGE_ROWS):
             wanted = ids[start : start + PAGE_ROWS]
             page = _rows(pk__in=wanted)
@@ -213,63 +217,80 @@ class _Request:
             yield page
 
     def start(self, page: Iterable[_Row]) -> None:
-        """Start what can be started of a page, in one transaction."""
+        """Start what can be started of a page.
+
+        1. Look at the file of each recording, before any transaction: a disk may take long to answer.
+        2. In one transaction, insert the new transfers and start the failed ones again.
+        3. Count the recordings that another request started meanwhile, and log the others.
+        """
         ready = [found for row in page if (found := self._checked(row)) is not None]
         again = [found for found in ready if found.row.gcp_transfer__pk is not None]
         first = [found for found in ready if found.row.gcp_transfer__pk is None]
         if not ready:
             return
         with transaction.atomic():
-            self._store_batch()
+            TransferBatch.objects.get_or_create(
+                pk=self.report.batch_id,
+                defaults={"batch_size": self._batch_size, "created_by": self._user, "created_at": self._now},
+            )
             started = self._insert(first) | self._start_again(again)
             wake_workers(None)
         self.report.transfer_ids += started.values()
         self._count_overtaken([found.row for found in ready if found.row.pk not in started])
         for found in ready:
             if (transfer_id := started.get(found.row.pk)) is not None:
-                self._log_start(found, transfer_id)
-
-    def _known_uuid(self, recording_id: str | UUID) -> UUID | None:
-        try:
-            return recording_id if isinstance(recording_id, UUID) else UUID(recording_id)
-        except ValueError:
-            self.report.fail(recording_id, Reason.RECORDING_NOT_FOUND)
-            return None
+                log.info(
+                    "transfer_initiated",
+                    transfer=str(transfer_id),
+                    recording=str(found.row.pk),
+                    camera=str(found.row.camera_id),
+                    site=str(found.row.camera__site_id),
+                    batch=str(self.report.batch_id),
+                    actor=self._user.get_username(),
+                )
 
     def _checked(self, row: _Row) -> _Found | None:
         """The file of a recording that is to be started; what is not is counted in the report."""
-        if row.gcp_transfer__transfer_status not in {None, State.FAILED}:
+        is_new = row.gcp_transfer__pk is None
+        # What is in the bucket is not sent again, not even where no transfer tells how it got there.
+        if (is_new and row.storage_type != Recording.StorageType.LOCAL) or (
+            row.gcp_transfer__transfer_status not in {None, State.FAILED}
+        ):
             self.report.already_transferred += 1
             return None
-        if row.gcp_transfer__pk is None and row.storage_type != Recording.StorageType.LOCAL:
-            self.report.already_transferred += 1
+        if row.status != Recording.Status.READY:
+            self.report.fail(row.pk, Reason.RECORDING_NOT_READY)
             return None
         try:
-            return self._file_of(row)
+            path = self._root.relative(row.local_path)
+            size_bytes = self._root.stat(path).size_bytes
         except FileProblem as problem:
             self.report.fail(row.pk, problem.code)
             return None
-
-    def _file_of(self, row: _Row) -> _Found:
-        if row.status != Recording.Status.READY:
-            raise FileProblem("the recording is not ready", code=Reason.RECORDING_NOT_READY)
-        path = self._root.relative(row.local_path)
-        identity: SourceIdentity = self._root.stat(path)
-        if identity.size_bytes == 0:
-            raise FileProblem("the file is empty", code=Reason.FILE_EMPTY)
-        return _Found(row, path, identity.size_bytes)
-
-    def _store_batch(self) -> None:
-        TransferBatch.objects.get_or_create(
-            pk=self.report.batch_id,
-            defaults={"batch_size": self._batch_size, "created_by": self._user, "created_at": self._now},
-        )
+        if size_bytes == 0:
+            self.report.fail(row.pk, Reason.FILE_EMPTY)
+            return None
+        return _Found(row, path, size_bytes)
 
     def _insert(self, first: Sequence[_Found]) -> dict[UUID, UUID]:
         """Recording id to transfer id of the rows that are new."""
         if not first:
             return {}
-        rows = [self._new_row(found) for found in first]
+        rows: list[dict[str, Any]] = []
+        for found in first:
+            row = found.row
+            name = _object_name(row.camera_id, row.pk, found.path, name_version=0)
+            rows.append(
+                {
+                    "id": uuid4(),
+                    "recording_id": row.pk,
+                    "site_id": row.camera__site_id,
+                    "original_local_path": found.path,
+                    "gcp_storage_path": name,
+                    "gcp_public_url": public_url(self._bucket, name),
+                    "file_size_bytes": found.size_bytes,
+                }
+            )
         same = {
             "batch_id": self.report.batch_id,
             "initiated_by_id": self._user.pk,
@@ -280,19 +301,6 @@ class _Request:
         actor = self._user.get_username()
         new = GCPVideoTransfer.objects.request_many(rows, same=same, actor=actor, now=self._now)
         return {row["recording_id"]: row["id"] for row in rows if row["id"] in new}
-
-    def _new_row(self, found: _Found) -> dict[str, Any]:
-        row = found.row
-        name = _object_name(row.camera_id, row.pk, found.path, name_version=0)
-        return {
-            "id": uuid4(),
-            "recording_id": row.pk,
-            "site_id": row.camera__site_id,
-            "original_local_path": found.path,
-            "gcp_storage_path": name,
-            "gcp_public_url": public_url(self._bucket, name),
-            "file_size_bytes": found.size_bytes,
-        }
 
     def _start_again(self, again: Sequence[_Found]) -> dict[UUID, UUID]:
         """Those whose object and file are as before in one statement, the others one by one."""
@@ -338,17 +346,6 @@ class _Request:
         for row in rows:
             if row.pk not in known:  # a constraint refused it: said here rather than lost
                 self.report.fail(row.pk, Reason.INTERNAL_ERROR)
-
-    def _log_start(self, found: _Found, transfer_id: UUID) -> None:
-        log.info(
-            "transfer_initiated",
-            transfer=str(transfer_id),
-            recording=str(found.row.pk),
-            camera=str(found.row.camera_id),
-            site=str(found.row.camera__site_id),
-            batch=str(self.report.batch_id),
-            actor=self._user.get_username(),
-        )
 
 
 # --- Columns --------------------------------------------------------------------------------------
