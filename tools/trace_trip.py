@@ -29,7 +29,7 @@ BACKEND = Path(__file__).resolve().parents[1] / "Backend"
 TESTS = "tests/integration"
 TRIPS = {
     "upload": f"{TESTS}/work/test_one_upload.py::test_one_recording_is_uploaded_and_verified",
-    "cleanup": f"{TESTS}/cleanup/test_deletion.py::test_due_file_is_deleted_and_its_receipt_says_what_was_compared",
+    "cleanup": f"{TESTS}/cleanup/test_deletion.py::test_due_file_is_deleted_and_its_receipt_complete",
 }
 
 

@@ -59,7 +59,7 @@ BREAKAGES = (
         "apps/cctv/worker/periodic.py",
         "        if job.lease_owner in {None, self._worker.owner_id} or job",
         "        if job.lease_owner is None or job",
-        "tests/integration/work/test_periodic.py::test_job_of_which_this_process_has_a_lease_and_no_run_is_taken_again",
+        "tests/integration/work/test_periodic.py::test_leased_job_without_a_run_is_taken_again",
     ),
     Breakage(
         "P3",
@@ -73,6 +73,6 @@ BREAKAGES = (
         "apps/cctv/leasing/recovery.py",
         "        except OSError as error:  # another user's",
         "        except ZeroDivisionError as error:  # another user's",
-        "tests/integration/work/test_owners.py::test_lock_that_cannot_be_looked_at_keeps_no_other_from_being_freed",
+        "tests/integration/work/test_owners.py::test_unreadable_lock_keeps_no_other_from_being_freed",
     ),
 )

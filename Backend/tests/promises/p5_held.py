@@ -10,7 +10,7 @@ BREAKAGES = (
         "apps/cctv/services/retention.py",
         "MAY_GO_EARLY = Q(transfer_status=State.CLEANUP_PENDING, recording__hold_wanted=False)",
         "MAY_GO_EARLY = Q(transfer_status=State.CLEANUP_PENDING)",
-        "tests/integration/cleanup/test_between_steps.py::test_hold_set_between_any_two_steps_saves_the_file_or_says_that_it_is_too_late",
+        "tests/integration/cleanup/test_between_steps.py::test_hold_between_any_two_steps_saves_or_is_late",
     ),
     Breakage(
         "P5",
@@ -45,21 +45,21 @@ BREAKAGES = (
         "apps/cctv/services/holds.py",
         "        recording.hold_confirmed = False\n",
         "",
-        "tests/integration/cleanup/test_holds_killed.py::test_hold_that_was_released_before_a_kill_is_set_again_when_it_is_wanted_again",
+        "tests/integration/cleanup/test_holds_killed.py::test_hold_released_before_a_kill_is_set_again",
     ),
     Breakage(
         "P5",
         "apps/cctv/services/holds.py",
         "        pk=transfer.recording_id, hold_wanted=wanted, held_at=transfer.recording.held_at\n",
         "        pk=transfer.recording_id\n",
-        "tests/integration/cleanup/test_holds_killed.py::test_note_of_a_sweep_that_was_overtaken_confirms_no_hold",
+        "tests/integration/cleanup/test_holds_killed.py::test_note_of_an_overtaken_sweep_confirms_no_hold",
     ),
     Breakage(
         "P5",
         "apps/cctv/services/cleanup/one_file.py",
         "    _last_look(attempt, receipt)\n",
         "",
-        "tests/integration/cleanup/test_between_steps.py::test_hold_set_between_any_two_steps_saves_the_file_or_says_that_it_is_too_late",
+        "tests/integration/cleanup/test_between_steps.py::test_hold_between_any_two_steps_saves_or_is_late",
     ),
     Breakage(
         "P5",

@@ -45,7 +45,7 @@ BREAKAGES = (
         "apps/cctv/http/problems.py",
         "            with one_snapshot() if asks_database and request.method in READING else nullcontext():",
         "            with nullcontext():",
-        "tests/integration/db/test_snapshots.py::test_the_list_of_transfers_has_as_many_rows_as_it_counts",
+        "tests/integration/db/test_snapshots.py::test_transfer_list_has_as_many_rows_as_it_counts",
     ),
     Breakage(
         "P9",
@@ -87,13 +87,13 @@ BREAKAGES = (
         "apps/cctv/services/media_root.py",
         "    return _was_seen(root) or Recording.objects.exists()",
         "    return Recording.objects.exists()",
-        "tests/integration/cleanup/test_run_alarms.py::test_marker_that_a_run_saw_is_missed_by_the_next",
+        "tests/integration/cleanup/test_run_alarms.py::test_marker_seen_by_a_run_is_missed_next",
     ),
     Breakage(
         "P12",
         "apps/cctv/services/importing/run.py",
         "        if match.unclear:",
         "        if False:",
-        "tests/integration/importing/test_names_and_types.py::test_half_of_a_day_that_is_not_read_is_refused_and_not_misread",
+        "tests/integration/importing/test_names_and_types.py::test_unread_half_of_a_day_is_refused",
     ),
 )

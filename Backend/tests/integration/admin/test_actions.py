@@ -61,7 +61,7 @@ def test_who_only_views_may_do_nothing(action: str, state: State, bucket: str) -
 
 
 @pytest.mark.parametrize("action", ACTIONS[GCPVideoTransfer], ids=lambda action: action.name)
-def test_an_action_asks_its_permission_whichever_interface_calls_it(action: Action, bucket: str) -> None:
+def test_action_asks_its_permission_whichever_interface_calls_it(action: Action, bucket: str) -> None:
     row = rows.transfer(State.FAILED)
     with pytest.raises(NotPermitted):
         carry_out(action, [row], ActionRequest(rows.user(Role.DEV), timezone.now(), "x"))
@@ -81,7 +81,7 @@ def test_who_only_views_is_offered_nothing() -> None:
 
 
 @pytest.mark.parametrize("action", NAMES)
-def test_an_action_acts_on_no_get_and_on_no_post_that_was_not_asked(action: str, client: Client, bucket: str) -> None:
+def test_action_acts_on_no_get_and_no_unasked_post(action: str, client: Client, bucket: str) -> None:
     row = rows.transfer(State.FAILED)
     assert client.get(pages.action_of(row, action)).status_code == 200
     assert client.post(pages.action_of(row, action), {"reason": "x"}).status_code == 200
@@ -134,7 +134,7 @@ def test_a_failed_transfer_is_retried(client: Client, bucket: str) -> None:
     assert row.events.get().actor == "admin"
 
 
-def test_ticked_transfers_are_retried_and_the_others_told_why_not(client: Client, bucket: str) -> None:
+def test_ticked_transfers_are_retried_or_told_why_not(client: Client, bucket: str) -> None:
     failed = [rows.transfer(State.FAILED, gcp_bucket=bucket) for _ in range(2)]
     running = rows.transfer(State.UPLOADING)
     asking = tick(client, [*failed, running], "retry").content.decode()
@@ -167,7 +167,7 @@ def test_an_uploaded_transfer_is_not_cancelled(client: Client) -> None:
 
 # --- Hold -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("what", ["transfer", "recording"])
-def test_a_hold_is_set_with_its_reason_and_lifted(what: str, client: Client, admin_user: User) -> None:
+def test_hold_is_set_with_its_reason_and_lifted(what: str, client: Client, admin_user: User) -> None:
     row = rows.transfer(State.CLEANUP_PENDING)
     target: Any = row if what == "transfer" else row.recording
     act(client, target, "hold", reason="Case 4711")
@@ -188,7 +188,7 @@ def test_a_hold_is_set_with_its_reason_and_lifted(what: str, client: Client, adm
         ("a\0b", "Null characters"),
     ],
 )
-def test_a_hold_without_a_proper_reason_is_asked_for_one(reason: str, told: str, client: Client) -> None:
+def test_hold_without_a_proper_reason_is_asked_for_one(reason: str, told: str, client: Client) -> None:
     row = rows.transfer(State.COMPLETED)
     answer = act(client, row, "hold", reason=reason)
     assert told in answer.content.decode()
@@ -212,7 +212,7 @@ def test_ticked_recordings_are_transferred(client: Client, make_recording: MakeR
 
 
 # --- Clean up now ---------------------------------------------------------------------------------
-def test_a_proven_recording_is_cleaned_up_before_its_time_with_a_receipt(
+def test_proven_recording_is_cleaned_up_early_with_a_receipt(
     client: Client, uploaded: Uploaded, media_root: Path
 ) -> None:
     row = uploaded("clip.mp4")
@@ -223,7 +223,7 @@ def test_a_proven_recording_is_cleaned_up_before_its_time_with_a_receipt(
     assert status(row) == State.CLEANUP_COMPLETED
 
 
-def test_ticked_transfers_are_cleaned_up_each_by_its_own_proof(
+def test_ticked_transfers_are_cleaned_up_by_own_proof(
     client: Client, uploaded: Uploaded, media_root: Path, emulator: EmulatorProcess
 ) -> None:
     good, lost, held = uploaded("good.mp4"), uploaded("lost.mp4"), uploaded("held.mp4", hold_wanted=True)
@@ -260,7 +260,7 @@ def test_a_cleanup_without_a_bucket_says_so(client: Client) -> None:
     assert "not configured" in pages.told(act(client, row, "clean_up"))[0]
 
 
-def test_a_media_root_that_is_not_mounted_is_left_alone(client: Client, uploaded: Uploaded, media_root: Path) -> None:
+def test_media_root_that_is_not_mounted_is_left_alone(client: Client, uploaded: Uploaded, media_root: Path) -> None:
     row = uploaded("clip.mp4")
     (media_root / ".coldreel-media-root").unlink()
     assert "freed" not in pages.told(act(client, row, "clean_up"))[0]

@@ -46,9 +46,7 @@ def test_limit_is_set_by_who_manages(client: Client, site: Site) -> None:
         ("2 MB/s, sat 1 MB/s", "'sat 1 MB/s' never applies: '2 MB/s' before it is for all times. Put that one last."),
     ],
 )
-def test_limit_that_makes_no_sense_is_refused_with_a_sentence(
-    client: Client, site: Site, limit: str, sentence: str
-) -> None:
+def test_invalid_limit_is_refused_with_a_sentence(client: Client, site: Site, limit: str, sentence: str) -> None:
     page = saved(client, site, limit)
     assert site.bandwidth_limit == ""
     assert escape(sentence) in page
@@ -65,7 +63,7 @@ def test_front_page_says_nothing_of_sites_without_a_limit(client: Client, site: 
     assert "Bandwidth limits" not in client.get(pages.FRONT).content.decode()
 
 
-def test_front_page_shows_nobody_the_limit_of_a_hidden_site(site: Site, dev_user: User) -> None:
+def test_front_page_hides_the_limit_of_a_hidden_site(site: Site, dev_user: User) -> None:
     Site.objects.update(bandwidth_limit="2 MB/s")
     client = pages.signed_in(dev_user)
     assert "2 MB/s" not in client.get(pages.FRONT).content.decode()
@@ -73,7 +71,7 @@ def test_front_page_shows_nobody_the_limit_of_a_hidden_site(site: Site, dev_user
     assert "2 MB/s" in client.get(pages.FRONT).content.decode()
 
 
-def test_stored_nonsense_is_told_on_the_page_and_breaks_none(client: Client, site: Site) -> None:
+def test_invalid_stored_limit_is_told_and_breaks_no_page(client: Client, site: Site) -> None:
     Site.objects.update(bandwidth_limit="quick", time_zone="Middle/Earth")
     page = client.get(pages.page_of(site)).content.decode()
     assert "Nothing is limited" in page

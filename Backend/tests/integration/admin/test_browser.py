@@ -163,7 +163,7 @@ def test_the_front_page_follows_the_database_by_itself(operator: Operator) -> No
     page.wait_for_function("""document.querySelector('[data-status="failed"] b').innerText === '0'""")
 
 
-def test_the_front_page_of_who_was_signed_out_leads_to_the_login(operator: Operator) -> None:
+def test_front_page_of_a_signed_out_user_asks_for_login(operator: Operator) -> None:
     page = operator.page
     page.clock.install()
     operator.open(pages.FRONT)
@@ -186,7 +186,7 @@ def test_no_page_asks_for_what_the_policy_forbids(operator: Operator) -> None:
     page.wait_for_selector(".opblock")
 
 
-def test_inline_script_of_a_page_outside_the_admin_is_not_run(operator: Operator) -> None:
+def test_inline_script_outside_the_admin_is_not_run(operator: Operator) -> None:
     page = operator.page
     operator.open("/api/v0/docs")
     page.evaluate(

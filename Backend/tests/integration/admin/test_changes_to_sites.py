@@ -42,7 +42,7 @@ def history() -> list[tuple[str, str, str, str]]:
 
 
 # --- Sites ----------------------------------------------------------------------------------------
-def test_a_site_that_is_created_and_changed_leaves_two_events(by: dict[str, Any], now: datetime) -> None:
+def test_site_that_is_created_and_changed_leaves_two_events(by: dict[str, Any], now: datetime) -> None:
     site = site_create(name="Depot", **SITE, **by)
     changed = {"time_zone": "Europe/Berlin", "bandwidth_limit": " 2 MB/s ", "disk_high_water_percent": 90}
     site_update(site_id=site.pk, name="Harbour", **changed, **by)
@@ -57,7 +57,7 @@ def test_a_site_that_is_created_and_changed_leaves_two_events(by: dict[str, Any]
     assert {(event.actor, event.at, event.site) for event in PlaceEvent.objects.all()} == {("admin", now, site)}
 
 
-def test_a_site_that_is_saved_as_it_was_leaves_no_event(site: Site, by: dict[str, Any]) -> None:
+def test_site_that_is_saved_as_it_was_leaves_no_event(site: Site, by: dict[str, Any]) -> None:
     site_update(site_id=site.pk, name=site.name, **SITE, **by)
     assert history() == []
 
@@ -75,7 +75,7 @@ def test_a_site_that_is_saved_as_it_was_leaves_no_event(site: Site, by: dict[str
         {"name": "Harbour"},
     ],
 )
-def test_a_site_with_a_wrong_value_is_refused_and_leaves_no_event(
+def test_site_with_a_wrong_value_is_refused_and_leaves_no_event(
     wrong: dict[str, Any], site: Site, by: dict[str, Any]
 ) -> None:
     Site.objects.create(name="Harbour")
@@ -89,7 +89,7 @@ def test_a_site_with_a_wrong_value_is_refused_and_leaves_no_event(
     assert history() == []
 
 
-def test_a_site_that_is_not_there_is_not_changed(by: dict[str, Any]) -> None:
+def test_site_that_is_not_there_is_not_changed(by: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
         site_update(site_id=uuid4(), name="Depot", **SITE, **by)
     assert history() == []
@@ -159,7 +159,7 @@ def test_what_an_import_makes_leaves_an_event_of_its_own(now: datetime) -> None:
 
 
 # --- Grants ---------------------------------------------------------------------------------------
-def test_a_grant_that_is_given_and_ended_leaves_two_events(by: dict[str, Any], admin_user: User) -> None:
+def test_grant_that_is_given_and_ended_leaves_two_events(by: dict[str, Any], admin_user: User) -> None:
     vault, dev = rows.camera("Vault", is_private=True), rows.user(Role.DEV)
     for _ in range(2):
         grant_give(camera_id=vault.pk, person_id=dev.pk, **by)
@@ -173,7 +173,7 @@ def test_a_grant_that_is_given_and_ended_leaves_two_events(by: dict[str, Any], a
 @pytest.mark.parametrize(
     "person", [{"role": Role.VISITOR}, {"role": Role.ADMIN}, {"role": Role.DEV, "is_active": False}]
 )
-def test_a_grant_is_refused_to_those_whom_it_does_not_help(person: dict[str, Any], by: dict[str, Any]) -> None:
+def test_grant_is_refused_to_those_whom_it_does_not_help(person: dict[str, Any], by: dict[str, Any]) -> None:
     vault = rows.camera("Vault", is_private=True)
     grace = User.objects.create_user("grace", **person)
     with pytest.raises(Conflict):

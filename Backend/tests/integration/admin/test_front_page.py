@@ -87,7 +87,7 @@ def test_the_disk_of_the_media_root_is_told(client: Client, media_root: Path) ->
     assert f"free of {human_size(shutil.disk_usage(media_root).total)}" in page(client)
 
 
-def test_a_media_root_that_is_gone_is_the_worry(client: Client, settings: Any, tmp_path: Path) -> None:
+def test_media_root_that_is_gone_is_the_worry(client: Client, settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "gone"
     assert "The media root is not there" in page(client)
 
@@ -99,7 +99,7 @@ def test_all_is_well_when_it_is(client: Client) -> None:
     assert "All is well." in page(client)
 
 
-def test_a_worker_that_gives_no_sign_of_life_is_not_counted(client: Client, settings: Any) -> None:
+def test_worker_without_sign_of_life_is_not_counted(client: Client, settings: Any) -> None:
     late = timezone.now() - timedelta(seconds=settings.COLDREEL_LEASE_SECONDS + 5)
     alive(heartbeat_at=late)
     alive(pid=4712, stopped_at=timezone.now())
@@ -133,7 +133,7 @@ def test_open_alarms_are_named_and_cleared_ones_are_not(client: Client) -> None:
     assert "All is well." in page(client)
 
 
-def test_the_last_cleanup_and_the_oldest_pending_are_told(client: Client) -> None:
+def test_last_cleanup_and_the_oldest_pending_are_told(client: Client) -> None:
     now = timezone.now()
     PeriodicJob.objects.create(
         name="cleanup",
@@ -157,7 +157,7 @@ def test_uploads_that_are_switched_off_are_the_worry(client: Client, settings: A
     assert "GCP storage is not configured" in page(client)
 
 
-def test_recordings_that_were_never_asked_for_are_counted_and_are_the_worry(client: Client) -> None:
+def test_recordings_never_asked_for_are_counted_and_told(client: Client) -> None:
     alive()
     for name in ("one.mp4", "two.mp4"):
         rows.recording(name, file_size_bytes=1024**2)
@@ -168,7 +168,7 @@ def test_recordings_that_were_never_asked_for_are_counted_and_are_the_worry(clie
     assert "All is well." not in text
 
 
-def test_nothing_waits_is_not_said_of_what_was_never_asked_for(client: Client) -> None:
+def test_nothing_waits_is_not_said_of_unrequested_recordings(client: Client) -> None:
     alive()
     assert "No transfer is pending." in page(client)
     rows.recording("one.mp4")
@@ -177,12 +177,12 @@ def test_nothing_waits_is_not_said_of_what_was_never_asked_for(client: Client) -
     assert "1 recording waits for a request" in text
 
 
-def test_recordings_that_a_user_may_not_see_are_not_counted_for_him(dev_user: User) -> None:
+def test_recordings_hidden_from_a_user_are_not_counted(dev_user: User) -> None:
     rows.recording("secret.mp4", camera=rows.camera("Office", is_private=True))
     assert "for a request:" not in page(pages.signed_in(dev_user))
 
 
-def test_the_last_cleanup_is_the_newest_one_of_all_sites(client: Client) -> None:
+def test_last_cleanup_is_the_newest_one_of_all_sites(client: Client) -> None:
     now = timezone.now()
     depot = Site.objects.create(name="Depot")
     for site, hours, result in ((None, 5, "old run"), (depot, 1, "new run")):
@@ -211,7 +211,7 @@ def test_files_that_are_no_recording_are_the_worry(client: Client) -> None:
         {"whole": False},
     ],
 )
-def test_all_is_well_is_not_said_of_a_disk_that_was_not_looked_at(client: Client, look: dict[str, Any] | None) -> None:
+def test_all_is_well_needs_a_look_at_the_disk(client: Client, look: dict[str, Any] | None) -> None:
     alive()
     if look is not None:
         looked(**look)
@@ -220,7 +220,7 @@ def test_all_is_well_is_not_said_of_a_disk_that_was_not_looked_at(client: Client
     assert "not all of the disk was looked at" in text
 
 
-def test_all_is_well_is_said_only_when_every_site_with_cameras_was_looked_at(client: Client) -> None:
+def test_all_is_well_needs_a_look_at_every_site(client: Client) -> None:
     depot, yard = (Camera.objects.create(site=Site.objects.create(name=name), name=name).site for name in "AB")
     Site.objects.create(name="an office without cameras")
     alive()

@@ -51,7 +51,7 @@ def act(client: Client, row: Any) -> Any:
     return client.post(pages.action_of(row, "delete_orphan"), YES, follow=True)
 
 
-def test_page_of_a_transfer_shows_what_its_uploads_left_in_the_bucket(client: Client) -> None:
+def test_page_of_a_transfer_shows_its_orphans(client: Client) -> None:
     row = rows.transfer(State.COMPLETED)
     orphan = rows.orphan(row, object_generation=1795341600123456)
     shown = client.get(pages.page_of(row)).content.decode()
@@ -61,7 +61,7 @@ def test_page_of_a_transfer_shows_what_its_uploads_left_in_the_bucket(client: Cl
     assert pages.page_of(orphan) in shown
 
 
-def test_orphan_that_is_the_recording_s_own_object_by_now_is_none_on_its_page(client: Client) -> None:
+def test_orphan_that_became_the_object_is_not_shown(client: Client) -> None:
     row = rows.transfer(State.CLEANUP_COMPLETED)
     orphan = rows.orphan(row, gcp_storage_path=row.gcp_storage_path, object_generation=row.object_generation)
     assert "Orphaned object<" not in client.get(pages.page_of(row)).content.decode().replace(" <small", "<small")
@@ -82,7 +82,7 @@ def test_orphan_is_deleted_after_asking_and_its_row_stays(
     assert client.get(pages.page_of(orphan)).context["row_actions"] == []
 
 
-def test_orphan_of_a_held_recording_is_offered_no_deletion_and_stays(
+def test_orphan_of_a_held_recording_offers_no_deletion(
     client: Client, orphan: OrphanedObject, emulator: EmulatorProcess
 ) -> None:
     Recording.objects.update(hold_wanted=True)
@@ -91,7 +91,7 @@ def test_orphan_of_a_held_recording_is_offered_no_deletion_and_stays(
     assert orphan.gcp_storage_path in names(emulator)
 
 
-def test_orphan_stays_while_the_recording_s_own_object_is_not_proven(
+def test_orphan_stays_while_the_object_is_not_proven(
     client: Client, orphan: OrphanedObject, emulator: EmulatorProcess
 ) -> None:
     emulator.delete_object(orphan.gcp_bucket, orphan.transfer.gcp_storage_path)
@@ -108,7 +108,7 @@ def test_who_only_views_deletes_no_orphan(role: Role, orphan: OrphanedObject, em
     assert OrphanedObject.objects.get().deletion_asked_at is None
 
 
-def test_orphan_of_a_private_camera_is_not_there_for_who_may_not_see_it(orphan: OrphanedObject) -> None:
+def test_orphan_of_a_private_camera_is_hidden(orphan: OrphanedObject) -> None:
     type(orphan.transfer.recording.camera).objects.update(is_private=True)
     dev = pages.signed_in(rows.user(Role.DEV))
     assert pages.rows_shown(dev.get(pages.list_of(OrphanedObject))) == []

@@ -34,12 +34,12 @@ def test_each_role_that_views_signs_in(role: Role) -> None:
     assert client.get(pages.FRONT).status_code == 200
 
 
-def test_a_visitor_is_told_that_the_role_opens_nothing() -> None:
+def test_visitor_is_told_that_the_role_opens_nothing() -> None:
     rows.user(Role.VISITOR)
     assert "role does not open" in refusal(sign_in("visitor"))
 
 
-def test_a_wrong_password_an_unknown_name_and_an_inactive_user_are_told_the_same() -> None:
+def test_every_failed_sign_in_is_told_the_same() -> None:
     rows.user(Role.ADMIN)
     rows.user(Role.DEV, is_active=False)
     told = {
@@ -80,7 +80,7 @@ def test_only_a_superadmin_administers_people(role: Role) -> None:
     assert "Users" not in client.get(pages.FRONT).content.decode()
 
 
-def test_a_superadmin_adds_a_person_with_a_role_and_a_hashed_password(superadmin_user: User) -> None:
+def test_superadmin_adds_a_person_with_a_hashed_password(superadmin_user: User) -> None:
     client = pages.signed_in(superadmin_user)
     assert client.post(pages.add_of(User), NEW).status_code == 302
     grace = User.objects.get(username="grace")

@@ -90,7 +90,7 @@ def test_the_list_tells_status_sizes_progress_and_times(client: Client) -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_the_detail_page_tells_history_receipt_and_what_is_wrong(state: State, client: Client) -> None:
+def test_detail_page_tells_history_receipt_and_what_is_wrong(state: State, client: Client) -> None:
     row = scene.transfer(rows.recording(), state)
     text = client.get(pages.page_of(row)).content.decode()
     assert "requested" in text
@@ -130,7 +130,7 @@ def test_no_page_holds_or_even_reads_a_session_uri(client: Client, admin_user: U
 
 
 # --- Finding --------------------------------------------------------------------------------------
-def test_the_list_is_found_by_recording_camera_and_object_path(client: Client) -> None:
+def test_list_is_found_by_recording_camera_and_object_path(client: Client) -> None:
     dock = scene.transfer(rows.recording("dock.mp4", camera=rows.camera("Loading dock")), State.PENDING)
     yard = scene.transfer(rows.recording("yard.mp4", camera=rows.camera("Yard")), State.FAILED)
     assert found(client, q="dock.mp4") == [dock]
@@ -139,7 +139,7 @@ def test_the_list_is_found_by_recording_camera_and_object_path(client: Client) -
     assert found(client, q="nothing of the kind") == []
 
 
-def test_the_list_is_filtered_by_status_completion_hold_camera_and_site(client: Client, admin_user: User) -> None:
+def test_list_is_filtered_by_each_of_its_filters(client: Client, admin_user: User) -> None:
     made = {row.transfer_status: row for row in scene.transfers(6, by=admin_user)}
     assert found(client, transfer_status__exact="failed") == [made["failed"]]
     assert {row.transfer_status for row in found(client, upload="verified")} == set(UPLOADED)

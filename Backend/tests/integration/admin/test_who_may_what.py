@@ -33,7 +33,7 @@ def depot() -> list[Model]:
 
 
 @pytest.mark.parametrize("role", SEES)
-def test_each_role_that_views_opens_every_page_but_those_of_users(role: Role, depot: list[Model]) -> None:
+def test_each_viewing_role_opens_every_page_but_users(role: Role, depot: list[Model]) -> None:
     client = pages.signed_in(scene.person(role))
     assert client.get(pages.FRONT).status_code == 200
     for row in depot:
@@ -139,7 +139,7 @@ def private() -> Camera:
 
 
 @pytest.mark.parametrize("granted", [False, True])
-def test_a_private_camera_is_seen_with_a_grant_only(granted: bool, private: Camera) -> None:
+def test_private_camera_is_seen_with_a_grant_only(granted: bool, private: Camera) -> None:
     dev = scene.person(Role.DEV)
     if granted:
         CameraGrant.objects.create(camera=private, user=dev)
@@ -169,13 +169,13 @@ def test_the_numbers_count_what_may_be_seen(granted: bool, private: Camera) -> N
     assert depot.camera_count == (2 if granted else 1)
 
 
-def test_choosing_a_private_camera_by_hand_shows_nothing_of_it(private: Camera) -> None:
+def test_private_camera_chosen_by_hand_shows_nothing(private: Camera) -> None:
     client = pages.signed_in(scene.person(Role.DEV))
     shown = client.get(pages.list_of(Recording), {"camera": str(private.pk)})
     assert all(recording.camera_id != private.pk for recording in pages.rows_shown(shown))
 
 
-def test_a_grant_is_given_and_taken_back_on_the_camera_s_page(admin_user: User) -> None:
+def test_grant_is_given_and_taken_on_the_cameras_page(admin_user: User) -> None:
     vault, dev = rows.camera("Vault", is_private=True), scene.person(Role.DEV)
     client = pages.signed_in(admin_user)
     fields = {"site": str(vault.site_id), "name": "Vault", "is_private": "on"}
@@ -225,5 +225,5 @@ def no_grants(total: int = 0, initial: int = 0) -> dict[str, str]:
     }
 
 
-def test_the_pages_of_this_module_are_all_of_them() -> None:
+def test_pages_of_this_module_are_all_of_them() -> None:
     assert {Alarm, PeriodicJob, WorkerProcess, User} < set(pages.models())

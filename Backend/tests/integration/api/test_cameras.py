@@ -100,7 +100,7 @@ def test_changing_a_name_to_a_taken_one_is_409(admin, camera):
     assert other.name == "Yard"
 
 
-def test_a_camera_that_never_recorded_is_deleted_with_its_grants(admin, camera, dev_user):
+def test_camera_that_never_recorded_is_deleted_with_its_grants(admin, camera, dev_user):
     CameraGrant.objects.create(camera=camera, user=dev_user)
 
     answer = admin.delete(f"/cameras/{camera.pk}/")
@@ -125,7 +125,7 @@ def test_a_camera_with_recordings_is_archived_not_deleted(admin, camera, make_re
     assert admin.delete(f"{path}archive/").json()["archived_at"] is None
 
 
-def test_the_list_is_in_order_and_filtered_by_archived(admin, site, now):
+def test_list_is_in_order_and_filtered_by_archived(admin, site, now):
     Camera.objects.create(site=site, name="Yard")
     Camera.objects.create(site=site, name="Attic", archived_at=now)
 
@@ -137,7 +137,7 @@ def test_the_list_is_in_order_and_filtered_by_archived(admin, site, now):
     assert names(archived="false") == ["Yard"]
 
 
-def test_a_camera_that_does_not_exist_is_404_everywhere(admin):
+def test_camera_that_does_not_exist_is_404_everywhere(admin):
     path = f"/cameras/{uuid.uuid4()}/"
 
     for answer in (

@@ -63,7 +63,7 @@ def test_a_hold_calls_a_scheduled_cleanup_off(held_by, make_recording):
     assert (event.actor, event.reason, event.detail) == ("admin", Reason.HOLD_SET, "Case 7")
 
 
-def test_a_hold_takes_the_lease_of_a_cleanup_that_runs(held_by, make_recording, now):
+def test_hold_takes_the_lease_of_a_cleanup_that_runs(held_by, make_recording, now):
     transfer = rows.transfer(State.CLEANUP_PENDING, of=make_recording(), cleanup_scheduled_at=now)
     claim = claim_cleanup(owner_id=uuid.uuid4(), transfer_id=transfer.pk, now=now, lease_seconds=40)
     assert claim is not None
@@ -76,7 +76,7 @@ def test_a_hold_takes_the_lease_of_a_cleanup_that_runs(held_by, make_recording, 
         )
 
 
-def test_a_hold_after_the_receipt_says_that_only_the_cloud_copy_remains(held_by, make_recording):
+def test_hold_after_the_receipt_names_the_cloud_copy(held_by, make_recording):
     transfer = rows.transfer(State.CLEANUP_PENDING, of=make_recording())
     rows.receipt(transfer, outcome=DeletionReceipt.Outcome.DELETING, closed_at=None)
 
@@ -89,7 +89,7 @@ def test_a_hold_after_the_receipt_says_that_only_the_cloud_copy_remains(held_by,
     assert Recording.objects.get().hold_wanted
 
 
-def test_a_hold_after_a_cleanup_holds_the_cloud_copy(held_by, make_recording):
+def test_hold_after_a_cleanup_holds_the_cloud_copy(held_by, make_recording):
     transfer = rows.transfer(State.CLEANUP_COMPLETED, of=make_recording())
 
     report = held_by(transfer.recording)
@@ -100,7 +100,7 @@ def test_a_hold_after_a_cleanup_holds_the_cloud_copy(held_by, make_recording):
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.UPLOADING, State.FAILED])
-def test_a_hold_before_the_upload_leaves_the_transfer_as_it_is(held_by, make_recording, state):
+def test_hold_before_the_upload_changes_no_transfer(held_by, make_recording, state):
     transfer = rows.transfer(state, of=make_recording())
 
     report = held_by(transfer.recording)
@@ -110,7 +110,7 @@ def test_a_hold_before_the_upload_leaves_the_transfer_as_it_is(held_by, make_rec
     assert transfer.transfer_status == state
 
 
-def test_what_does_not_exist_or_is_not_visible_cannot_be_held(make_recording, now, bucket):
+def test_missing_or_hidden_recording_cannot_be_held(make_recording, now, bucket):
     recording = make_recording()
     visitor = User.objects.create_user("visitor", role=Role.VISITOR)
 
@@ -224,7 +224,7 @@ def confirmed(transfer) -> bool:
     return Recording.objects.get(pk=transfer.recording_id).hold_confirmed
 
 
-def test_a_wanted_hold_reaches_the_object_and_a_lifted_one_leaves_it(store, uploaded, admin_user, now):
+def test_hold_reaches_the_object_and_is_lifted_again(store, uploaded, admin_user, now):
     transfer = uploaded(hold_wanted=True)
 
     assert holds_reconcile(store=store, now=now) == 1
@@ -237,7 +237,7 @@ def test_a_wanted_hold_reaches_the_object_and_a_lifted_one_leaves_it(store, uplo
     assert holds_reconcile(store=store, now=now) == 0
 
 
-def test_a_hold_that_the_bucket_has_already_is_only_noted(store, uploaded, now):
+def test_hold_that_the_bucket_has_already_is_only_noted(store, uploaded, now):
     transfer = uploaded(held_there=True, hold_wanted=True)
     Recording.objects.update(hold_confirmed=False)
 
@@ -246,7 +246,7 @@ def test_a_hold_that_the_bucket_has_already_is_only_noted(store, uploaded, now):
     assert not store.calls_of("set_hold")
 
 
-def test_a_hold_lifted_while_the_bucket_is_told_is_lifted_by_the_next_round(store, uploaded, admin_user, now):
+def test_hold_lifted_meanwhile_is_lifted_by_the_next_round(store, uploaded, admin_user, now):
     transfer = uploaded(hold_wanted=True)
     store.fault(
         "set_hold",
@@ -282,7 +282,7 @@ def test_another_generation_is_never_touched(store, uploaded, now):
     assert Alarm.objects.get().code == Reason.OBJECT_MISSING
 
 
-def test_an_object_that_refuses_hinders_no_other_and_its_alarm_ends_with_it(store, uploaded, now):
+def test_refusing_object_hinders_no_other_and_alarms_until_mended(store, uploaded, now):
     for name in ("one.mp4", "two.mp4", "three.mp4"):
         uploaded(name, hold_wanted=True)
     store.fault("set_hold", ObjectProblem("refused", code=Reason.HOLD_NOT_RELEASED))
@@ -294,7 +294,7 @@ def test_an_object_that_refuses_hinders_no_other_and_its_alarm_ends_with_it(stor
     assert not Alarm.objects.filter(cleared_at=None).exists()
 
 
-def test_an_object_that_changed_in_the_meantime_is_left_to_the_next_round(store, uploaded, now):
+def test_object_changed_meanwhile_is_left_to_the_next_round(store, uploaded, now):
     transfer = uploaded(hold_wanted=True)
     store.fault("set_hold", PreconditionFailed("changed"))
 
@@ -303,7 +303,7 @@ def test_an_object_that_changed_in_the_meantime_is_left_to_the_next_round(store,
     assert not Alarm.objects.exists()
 
 
-def test_a_line_that_is_down_ends_the_round_and_raises_no_alarm(store, uploaded, now):
+def test_unreachable_bucket_ends_the_round_without_an_alarm(store, uploaded, now):
     for name in ("one.mp4", "two.mp4"):
         uploaded(name, hold_wanted=True)
     store.fault("get", LineDown("no answer"))

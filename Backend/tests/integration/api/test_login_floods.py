@@ -61,7 +61,7 @@ def pass_by(**how_long: float) -> None:
 
 
 # --- Guesses at once ------------------------------------------------------------------------------
-def test_guesses_at_once_are_no_quicker_than_one_after_another(checks: Counted) -> None:
+def test_guesses_at_once_are_no_quicker_than_in_turn(checks: Counted) -> None:
     in_turn = [sign_in() for _ in range(40)]
     checked_in_turn = checks.runs
     LoginFailures.objects.all().delete()
@@ -74,7 +74,7 @@ def test_guesses_at_once_are_no_quicker_than_one_after_another(checks: Counted) 
     assert sign_in(password=PASSWORD) == 429
 
 
-def test_guesses_at_once_at_many_names_end_at_the_limit_of_the_address(checks: Counted) -> None:
+def test_guesses_at_many_names_end_at_the_address_limit(checks: Counted) -> None:
     for _ in range(4):
         at_once(30, lambda number: sign_in(f"name-{threading.get_ident()}-{number}"))
 
@@ -126,7 +126,7 @@ def test_another_browser_is_no_way_round_the_lock_out(checks: Counted) -> None:
 
 
 # --- A flood of names -----------------------------------------------------------------------------
-def test_flood_of_names_from_one_address_costs_no_passwords_and_no_rows(checks: Counted) -> None:
+def test_flood_of_names_costs_no_passwords_and_no_rows(checks: Counted) -> None:
     statuses = [sign_in(f"name-{number}") for number in range(200)]
 
     assert statuses == [401] * (ADDRESS_LIMIT - 1) + [429] * (201 - ADDRESS_LIMIT)
@@ -143,7 +143,7 @@ def test_all_addresses_of_an_ipv6_network_are_one(checks: Counted) -> None:
     assert checks.runs == ADDRESS_LIMIT
 
 
-def test_lock_out_of_an_address_ends_however_it_goes_on(checks: Counted) -> None:
+def test_lock_out_of_an_address_ends_during_a_flood(checks: Counted) -> None:
     for number in range(ADDRESS_LIMIT + 10):
         sign_in(f"name-{number}")
     pass_by(minutes=8)
@@ -153,7 +153,7 @@ def test_lock_out_of_an_address_ends_however_it_goes_on(checks: Counted) -> None
     assert sign_in(password=PASSWORD) == 200
 
 
-def test_sign_in_of_ones_own_does_not_wipe_the_count_of_the_address(checks: Counted) -> None:
+def test_own_sign_in_keeps_the_count_of_the_address(checks: Counted) -> None:
     User.objects.create(username="mallory", password=make_password(PASSWORD), role=Role.VISITOR)
     checks.runs = 0
     for number in range(ADDRESS_LIMIT + 10):

@@ -54,7 +54,7 @@ def headers(admin_user) -> dict[str, str]:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_no_input_meets_a_fault_or_an_answer_that_is_not_declared(case, ids, headers):
+def test_no_input_meets_a_fault_or_undeclared_answer(case, ids, headers):
     # A query parameter that nobody knows is ignored, and a made-up cursor is refused.
     excluded = [negative_data_rejection, *([positive_data_acceptance] if "cursor" in (case.query or {}) else [])]
     case.call_and_validate(headers=headers, excluded_checks=excluded)
@@ -77,7 +77,7 @@ def operations() -> list[tuple[str, dict]]:
 
 
 @pytest.mark.parametrize(("route", "operation"), operations())
-def test_an_operation_says_what_it_does_and_all_its_answers(route, operation):
+def test_operation_says_what_it_does_and_all_its_answers(route, operation):
     assert operation["summary"]
     assert re.fullmatch(r"[a-z_]+", operation["operationId"])
     answers = operation["responses"]

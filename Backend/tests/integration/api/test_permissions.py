@@ -61,7 +61,7 @@ ROUTES_OF_ACTIONS = {
 SECURED = [route for route, wanted in ROUTES.items() if wanted != OPEN]
 
 
-def test_the_table_above_names_every_route_of_the_document():
+def test_table_above_names_every_route_of_the_document():
     paths = api.get_openapi_schema()["paths"]
     found = {(method.upper(), path.removeprefix("/api/v0")) for path, item in paths.items() for method in item}
 
@@ -150,12 +150,12 @@ ALL = {"cameras": 2, "recordings": 2, "transfers": 2, "total_count": 2, "stats":
 SOME = dict.fromkeys(ALL, 1)
 
 
-def test_a_private_camera_does_not_exist_for_dev_without_a_grant(private, dev, admin):
+def test_private_camera_is_hidden_from_dev_without_grant(private, dev, admin):
     assert seen_by(dev, private) == SOME | {"camera": 404, "recording": 404, "transfer": 404}
     assert seen_by(admin, private) == ALL | {"camera": 200, "recording": 200, "transfer": 200}
 
 
-def test_a_grant_shows_a_private_camera_to_that_dev_only(private, dev, dev_user):
+def test_grant_shows_a_private_camera_to_that_dev_only(private, dev, dev_user):
     other = User.objects.create_user(username="other", role=Role.DEV)
     CameraGrant.objects.create(camera=private.recording.camera, user=dev_user)
 

@@ -12,7 +12,7 @@ from apps.cctv.services import transfers
     "path", ["/", "/nothing/", "/recordings", "/recordings/a/b/c/", "/..%2f..%2fetc%2fpasswd", "/%00"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_a_path_that_nobody_knows_is_404_in_json(nobody, method, path):
+def test_path_that_nobody_knows_is_404_in_json(nobody, method, path):
     answer = nobody(method, path)
 
     assert answer.status_code == 404
@@ -25,7 +25,7 @@ def test_a_missing_slash_is_said_so(nobody):
 
 
 @pytest.mark.parametrize("settings_debug", [True, False])
-def test_a_method_that_the_path_does_not_know_is_405_in_json(admin, settings, settings_debug):
+def test_unknown_method_of_a_path_is_405_in_json(admin, settings, settings_debug):
     settings.DEBUG = settings_debug
 
     answer = admin("PATCH", "/recordings/")
@@ -100,7 +100,7 @@ def test_every_exception_of_the_services_has_an_answer():
         (b"{", "The body is not valid JSON.", 1),
     ],
 )
-def test_malformed_body_is_told_in_a_sentence_with_the_fields_beside_it(admin, bucket, body, detail, errors):
+def test_malformed_body_is_told_with_its_fields(admin, bucket, body, detail, errors):
     answer = admin.post("/recordings/transfer-to-gcp/", body)
 
     assert answer.status_code == 422

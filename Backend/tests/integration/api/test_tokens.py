@@ -43,7 +43,7 @@ def test_a_login_answers_with_tokens_and_the_user(nobody, admin_user):
     assert Api(token=body["access"]).get(PROTECTED).status_code == 200
 
 
-def test_a_login_sets_no_cookie_and_notes_its_time(nobody, admin_user):
+def test_login_sets_no_cookie_and_notes_its_time(nobody, admin_user):
     answer = log_in(nobody)
 
     assert not answer.cookies
@@ -52,7 +52,7 @@ def test_a_login_sets_no_cookie_and_notes_its_time(nobody, admin_user):
 
 
 @pytest.mark.parametrize(("username", "password"), [("admin", "wrong"), ("unknown", PASSWORD), ("ADMIN", PASSWORD)])
-def test_a_wrong_name_or_password_is_refused_in_the_same_words(nobody, admin_user, username, password):
+def test_wrong_name_and_wrong_password_are_told_alike(nobody, admin_user, username, password):
     answer = log_in(nobody, username, password)
 
     assert answer.status_code == 401
@@ -81,7 +81,7 @@ def test_an_inactive_user_cannot_log_in(nobody, admin_user):
         None,
     ],
 )
-def test_a_malformed_login_is_422_and_repeats_nothing_that_was_sent(nobody, body):
+def test_malformed_login_is_422_and_repeats_nothing(nobody, body):
     answer = nobody.post("/token/", body)
 
     assert answer.status_code == 422
@@ -106,7 +106,7 @@ def test_failures_are_slowed_more_and_more_then_locked_out(nobody, admin_user):
     assert log_in(nobody).status_code == 200
 
 
-def test_an_attempt_that_comes_too_early_is_not_even_tried(nobody, admin_user):
+def test_attempt_that_comes_too_early_is_not_even_tried(nobody, admin_user):
     for _ in range(2):
         assert log_in(nobody, password="wrong").status_code == 401
 
@@ -164,7 +164,7 @@ def test_a_refused_password_is_stored_and_logged_nowhere(client, admin_user, cap
     assert "secret" not in caplog.text
 
 
-def test_a_password_in_a_multipart_body_is_not_even_read(client, admin_user, caplog):
+def test_password_in_a_multipart_body_is_not_even_read(client, admin_user, caplog):
     answer = client.generic("POST", "/api/v0/token/", b"my secret", content_type="multipart/form-data; boundary=x")
 
     assert answer.status_code == 415
@@ -186,7 +186,7 @@ def test_a_refresh_token_gives_a_new_pair_once(nobody, admin_user):
     assert second.json() == {"detail": "The token is invalid or expired."}
 
 
-def test_refresh_token_used_twice_ends_its_family_and_no_other(nobody, admin_user):
+def test_refresh_token_used_twice_ends_only_its_family(nobody, admin_user):
     stolen, elsewhere = tokens_issue(admin_user), tokens_issue(admin_user)
     thief = nobody.post("/token/refresh/", {"refresh": stolen.refresh}).json()
     thief = nobody.post("/token/refresh/", {"refresh": thief["refresh"]}).json()
@@ -197,7 +197,7 @@ def test_refresh_token_used_twice_ends_its_family_and_no_other(nobody, admin_use
     assert nobody.post("/token/refresh/", {"refresh": elsewhere.refresh}).status_code == 200
 
 
-def test_logging_out_with_a_token_of_before_ends_what_came_of_it(nobody, admin_user):
+def test_logging_out_with_an_old_token_ends_its_successors(nobody, admin_user):
     first = tokens_issue(admin_user)
     later = nobody.post("/token/refresh/", {"refresh": first.refresh}).json()
 
@@ -205,7 +205,7 @@ def test_logging_out_with_a_token_of_before_ends_what_came_of_it(nobody, admin_u
     assert nobody.post("/token/refresh/", {"refresh": later["refresh"]}).status_code == 401
 
 
-def test_refreshing_leaves_one_row_for_each_sign_in_and_none_of_those_that_ran_out(nobody, admin_user):
+def test_refreshing_leaves_one_row_for_each_sign_in(nobody, admin_user):
     pair = {"refresh": tokens_issue(admin_user).refresh}
     for _ in range(5):
         pair = nobody.post("/token/refresh/", {"refresh": pair["refresh"]}).json()
@@ -217,7 +217,7 @@ def test_refreshing_leaves_one_row_for_each_sign_in_and_none_of_those_that_ran_o
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_uses_of_a_refresh_token_at_once_one_wins(admin_user):
+def test_of_two_uses_of_a_refresh_token_one_wins(admin_user):
     pair = tokens_issue(admin_user)
 
     statuses = all_at_once(4, lambda: Api().post("/token/refresh/", {"refresh": pair.refresh}).status_code)
@@ -233,7 +233,7 @@ def test_logging_out_ends_the_refresh_token(nobody, admin_user):
     assert nobody.post("/token/logout/", {"refresh": pair.refresh}).status_code == 401
 
 
-def test_an_access_token_is_no_refresh_token_and_the_other_way_round(nobody, admin_user):
+def test_access_and_refresh_tokens_do_not_replace_each_other(nobody, admin_user):
     pair = tokens_issue(admin_user)
 
     assert nobody.post("/token/refresh/", {"refresh": pair.access}).status_code == 401

@@ -83,7 +83,7 @@ def test_a_request_appends_one_event_a_transfer(ask, make_recording):
     assert event.reason == Reason.REQUESTED
 
 
-def test_without_ids_every_ready_local_recording_is_considered_and_no_other(ask, make_recording):
+def test_request_without_ids_takes_ready_local_recordings_only(ask, make_recording):
     make_recording("ready.mp4")
     make_recording("unfinished.mp4", status=Recording.Status.RECORDING)
     make_recording("damaged.mp4", status=Recording.Status.DAMAGED)
@@ -95,7 +95,7 @@ def test_without_ids_every_ready_local_recording_is_considered_and_no_other(ask,
     assert GCPVideoTransfer.objects.get().original_local_path == "ready.mp4"
 
 
-def test_a_recording_asked_for_twice_in_one_list_counts_once(ask, make_recording):
+def test_recording_asked_for_twice_in_one_list_counts_once(ask, make_recording):
     recording = make_recording()
 
     report = ask([str(recording.pk), str(recording.pk).upper(), recording.pk])
@@ -123,7 +123,7 @@ def test_a_request_that_starts_nothing_leaves_no_batch(ask, make_recording):
 
 
 @pytest.mark.parametrize("status", [state for state in State if state is not State.FAILED])
-def test_what_is_under_way_or_uploaded_counts_as_already_transferred(ask, make_recording, status, now):
+def test_running_or_uploaded_counts_as_already_transferred(ask, make_recording, status, now):
     recording = make_recording()
     rows.transfer(State(status), of=recording)
 
@@ -133,13 +133,13 @@ def test_what_is_under_way_or_uploaded_counts_as_already_transferred(ask, make_r
     assert GCPVideoTransfer.objects.get().transfer_status == status
 
 
-def test_a_recording_in_the_bucket_without_a_transfer_counts_as_already_transferred(ask, make_recording):
+def test_recording_in_the_bucket_counts_as_already_transferred(ask, make_recording):
     recording = make_recording(storage_type=Recording.StorageType.GCP)
 
     assert ask([recording.pk]).already_transferred == 1
 
 
-def test_bad_recordings_are_failures_with_a_reason_and_stop_no_other(ask, make_recording, media_root, tmp_path):
+def test_bad_recordings_fail_with_a_reason_and_alone(ask, make_recording, media_root, tmp_path):
     outside = tmp_path / "outside.mp4"
     outside.write_bytes(b"not ours")
     (media_root / "link.mp4").symlink_to(outside)
@@ -205,7 +205,7 @@ def test_a_strange_file_name_starts_like_any_other(ask, make_recording, name, ca
     assert transfer.gcp_public_url.isascii()
 
 
-def test_an_absolute_path_below_the_media_root_is_stored_relative(ask, make_recording, media_root):
+def test_absolute_path_below_the_media_root_is_stored_relative(ask, make_recording, media_root):
     make_recording("gate/one.mp4", local_path=str(media_root / "gate/one.mp4"))
 
     ask()
@@ -213,14 +213,14 @@ def test_an_absolute_path_below_the_media_root_is_stored_relative(ask, make_reco
     assert GCPVideoTransfer.objects.get().original_local_path == "gate/one.mp4"
 
 
-def test_a_media_root_that_is_not_there_fails_each_recording_with_that_reason(ask, make_recording, media_root):
+def test_missing_media_root_fails_each_recording_with_that_reason(ask, make_recording, media_root):
     recording = make_recording()
     media_root.rename(media_root.with_name("unmounted"))
 
     assert reasons_of(ask()) == {str(recording.pk): Reason.MEDIA_ROOT_NOT_MOUNTED}
 
 
-def test_a_failed_transfer_is_started_again_in_this_batch(ask, make_recording, now):
+def test_failed_transfer_is_started_again_in_this_batch(ask, make_recording, now):
     make_recording()
     ask()
     first = GCPVideoTransfer.objects.get()
@@ -253,7 +253,7 @@ def test_a_failed_transfer_is_started_again_in_this_batch(ask, make_recording, n
     ("code", "known"),
     [("object_conflict", True), ("object_differs", True), ("object_exists", True), ("object_missing", False)],
 )
-def test_a_retry_after_a_conflict_keeps_the_name_and_knows_of_the_other_object(ask, make_recording, code, known):
+def test_retry_after_a_conflict_remembers_the_other_object(ask, make_recording, code, known):
     """P2: what lies there may have the same bytes by now. The attempt compares them before it takes the next name."""
     make_recording("one.mp4")
     ask()
@@ -267,7 +267,7 @@ def test_a_retry_after_a_conflict_keeps_the_name_and_knows_of_the_other_object(a
     assert again.passes_conflict is known
 
 
-def test_a_retry_in_another_bucket_knows_of_no_object_there(ask, make_recording, settings):
+def test_retry_in_another_bucket_knows_of_no_object_there(ask, make_recording, settings):
     make_recording()
     ask()
     GCPVideoTransfer.objects.update(transfer_status=State.FAILED, error_code="object_conflict")
@@ -278,7 +278,7 @@ def test_a_retry_in_another_bucket_knows_of_no_object_there(ask, make_recording,
     assert GCPVideoTransfer.objects.get().passes_conflict is False
 
 
-def test_a_retry_after_the_bucket_setting_changed_goes_to_the_new_bucket(ask, make_recording, settings):
+def test_retry_after_a_bucket_change_uses_the_new_bucket(ask, make_recording, settings):
     make_recording()
     ask()
     GCPVideoTransfer.objects.update(transfer_status=State.FAILED, error_code="cancelled", session_uri="old")
@@ -291,7 +291,7 @@ def test_a_retry_after_the_bucket_setting_changed_goes_to_the_new_bucket(ask, ma
     assert "/another/" in transfer.gcp_public_url
 
 
-def test_a_retry_of_a_file_that_grew_has_its_new_size_and_no_session(ask, make_recording, media_root):
+def test_retry_of_a_grown_file_has_its_new_size(ask, make_recording, media_root):
     make_recording("one.mp4", size_bytes=100)
     ask()
     GCPVideoTransfer.objects.update(
@@ -313,9 +313,7 @@ def test_a_request_without_a_bucket_is_refused(ask, make_recording, settings):
         ask()
 
 
-def test_a_request_on_an_installation_without_its_id_is_refused_without_naming_a_path(
-    ask, make_recording, settings, tmp_path
-):
+def test_request_without_installation_id_is_refused_without_a_path(ask, make_recording, settings, tmp_path):
     make_recording()
     ask()
     settings.COLDREEL_INSTALLATION_ID = ""
@@ -363,7 +361,7 @@ class RowsOfTransactions:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_2500_recordings_take_three_transactions_of_at_most_1000_rows(ask, camera, media_root, now):
+def test_2500_recordings_take_three_transactions_of_1000_rows(ask, camera, media_root, now):
     make_many(camera, media_root, 2500, now)
     seen = RowsOfTransactions()
 
@@ -408,7 +406,7 @@ def test_1500_failed_transfers_are_started_again_in_few_statements(ask, camera, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_requests_at_the_same_moment_start_each_recording_once(ask, camera, media_root, now):
+def test_two_requests_at_once_start_each_recording_once(ask, camera, media_root, now):
     make_many(camera, media_root, 300, now)
 
     reports = all_at_once(2, ask)
@@ -419,9 +417,7 @@ def test_two_requests_at_the_same_moment_start_each_recording_once(ask, camera, 
     assert GCPVideoTransfer.objects.count() == TransferEvent.objects.count() == 300
 
 
-def test_a_recording_that_another_request_started_after_it_was_read_is_not_started_again(
-    ask, make_recording, media_root
-):
+def test_recording_started_by_another_request_is_not_started_again(ask, make_recording, media_root):
     """The other request commits between this one's read and its insert."""
     make_recording()
     inner: list[RequestReport] = []
@@ -446,7 +442,7 @@ def transfer(ask, make_recording) -> GCPVideoTransfer:
     return GCPVideoTransfer.objects.get()
 
 
-def test_a_cancelled_transfer_has_failed_with_that_reason_and_no_session(transfer, admin_user, now):
+def test_cancelled_transfer_fails_with_that_reason_and_no_session(transfer, admin_user, now):
     GCPVideoTransfer.objects.update(session_uri="https://secret", bytes_uploaded=10)
 
     cancelled = transfer_cancel(transfer_id=transfer.pk, user=admin_user, now=now)
@@ -469,7 +465,7 @@ def test_cancelling_an_upload_takes_the_workers_lease_away(transfer, admin_user,
     assert transfer.transfer_status == State.FAILED
 
 
-def test_a_cancelled_transfer_can_be_retried_in_a_batch_of_its_own(transfer, admin_user, now):
+def test_cancelled_transfer_can_be_retried_in_its_own_batch(transfer, admin_user, now):
     transfer_cancel(transfer_id=transfer.pk, user=admin_user, now=now)
 
     retried = transfer_retry(transfer_id=transfer.pk, user=admin_user, now=now, settings=service_settings())
@@ -479,7 +475,7 @@ def test_a_cancelled_transfer_can_be_retried_in_a_batch_of_its_own(transfer, adm
     assert [event.move for event in retried.events.all()] == ["request", "cancel", "retry"]
 
 
-def test_a_transfer_whose_object_went_missing_starts_without_the_old_proof(transfer, admin_user, now):
+def test_transfer_of_a_missing_object_starts_without_old_proof(transfer, admin_user, now):
     GCPVideoTransfer.objects.update(
         transfer_status=State.FAILED,
         error_code="object_missing",
@@ -514,13 +510,13 @@ def test_a_pending_transfer_cannot_be_retried(transfer, admin_user, now):
         transfer_retry(transfer_id=transfer.pk, user=admin_user, now=now, settings=service_settings())
 
 
-def test_a_transfer_that_does_not_exist_is_not_found(admin_user, now, bucket):
+def test_transfer_that_does_not_exist_is_not_found(admin_user, now, bucket):
     for move in (transfer_cancel, partial(transfer_retry, settings=service_settings())):
         with pytest.raises(NotFound):
             move(transfer_id=uuid.uuid4(), user=admin_user, now=now)
 
 
-def test_the_log_names_the_transfer_and_never_its_session(transfer, admin_user, now, caplog):
+def test_log_names_the_transfer_and_never_its_session(transfer, admin_user, now, caplog):
     GCPVideoTransfer.objects.update(session_uri="https://storage/upload?upload_id=SECRET")
 
     with caplog.at_level(logging.INFO, "coldreel.transfer"):

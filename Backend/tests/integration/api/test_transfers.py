@@ -19,7 +19,7 @@ START = "/recordings/transfer-to-gcp/"
 
 
 # --- Starting -------------------------------------------------------------------------------------
-def test_starting_answers_with_what_was_started_and_what_was_not(admin, make_recording, bucket):
+def test_starting_tells_what_was_started_and_what_not(admin, make_recording, bucket):
     good = make_recording("good.mp4")
     gone = make_recording("gone.mp4", write_file=False)
     rows.transfer(State.UPLOADING, of=make_recording("busy.mp4"))
@@ -59,7 +59,7 @@ def test_an_empty_list_asks_for_nothing(admin, make_recording, bucket):
 
 
 @pytest.mark.parametrize("body", [{}, {"recording_ids": []}])
-def test_when_all_is_done_the_message_says_so_and_counts_no_zeros(admin, make_recording, bucket, body):
+def test_finished_transfers_are_told_without_zeros(admin, make_recording, bucket, body):
     rows.transfer(State.CLEANUP_PENDING, of=make_recording(storage_type="gcp"))
 
     message = admin.post(START, body).json()["message"]
@@ -135,7 +135,7 @@ def test_more_than_20_000_ids_are_refused(admin, bucket, count):
     assert "20000" in answer.text
 
 
-def test_body_of_very_many_values_is_refused_before_it_is_taken_apart(nobody):
+def test_body_of_very_many_values_is_refused_early(nobody):
     """On the way to where nobody has signed in yet."""
     answer = nobody.post("/token/", b"[" + b"{}," * 300_000 + b"{}]")
 
@@ -166,7 +166,7 @@ def one_of_each(make_recording, bucket):
     return {state: rows.transfer(state, of=make_recording(f"{state}.mp4")) for state in State}
 
 
-def test_a_row_of_the_list_has_every_field_of_the_contract(admin, admin_user, make_recording, now):
+def test_row_of_the_list_has_every_contract_field(admin, admin_user, make_recording, now):
     recording = make_recording("gate.mp4")
     transfer = rows.transfer(
         State.UPLOADING,
@@ -210,7 +210,7 @@ def test_a_row_of_the_list_has_every_field_of_the_contract(admin, admin_user, ma
     }
 
 
-def test_a_transfer_shows_what_its_uploads_left_in_the_bucket(admin, make_recording):
+def test_transfer_shows_what_its_uploads_left_in_the_bucket(admin, make_recording):
     transfer = rows.transfer(State.COMPLETED, of=make_recording("gate.mp4"))
     rows.orphan(transfer, gcp_storage_path="former", object_generation=2**53 + 1, size_bytes=7, orphaned_at=rows.NOW)
     rows.orphan(transfer, gcp_storage_path=transfer.gcp_storage_path, object_generation=transfer.object_generation)
@@ -230,7 +230,7 @@ def test_a_transfer_shows_what_its_uploads_left_in_the_bucket(admin, make_record
     }
 
 
-def test_counts_cover_every_transfer_whatever_the_filters_and_the_page(admin, one_of_each):
+def test_counts_cover_all_transfers_whatever_filter_and_page(admin, one_of_each):
     expected = {
         "total_count": 6,
         "pending_count": 1,
@@ -354,7 +354,7 @@ def test_pages_show_every_transfer_once_newest_first(admin, make_recording, now)
         assert all(len(page) == limit for page in found[:-1])
 
 
-def test_a_transfer_that_arrives_between_two_pages_hides_and_repeats_none(admin, make_recording, now):
+def test_transfer_arriving_between_pages_hides_and_repeats_none(admin, make_recording, now):
     for number in range(4):
         rows.transfer(of=make_recording(f"{number}.mp4"), created_at=now + timedelta(minutes=number))
     first = admin.get(LIST, limit=2).json()
@@ -370,7 +370,7 @@ def test_a_transfer_that_arrives_between_two_pages_hides_and_repeats_none(admin,
     ]
 
 
-def test_a_cursor_that_was_tampered_with_or_is_another_lists_is_refused(admin, make_recording):
+def test_foreign_or_changed_cursor_is_refused(admin, make_recording):
     for number in range(3):
         rows.transfer(of=make_recording(f"{number}.mp4"))
     cursor = admin.get(LIST, limit=1).json()["next_cursor"]
@@ -382,7 +382,7 @@ def test_a_cursor_that_was_tampered_with_or_is_another_lists_is_refused(admin, m
     assert admin.get("/recordings/", cursor=cursor).status_code == 422
 
 
-def test_a_list_takes_the_same_number_of_queries_for_one_row_and_for_thirty(admin, admin_user, make_recording, now):
+def test_list_needs_as_many_queries_for_thirty_rows(admin, admin_user, make_recording, now):
     other = User.objects.create_user("other")
 
     def queries_of_list() -> int:
@@ -488,7 +488,7 @@ def test_retrying_without_a_bucket_is_400(admin, make_recording, settings):
     assert admin.post(f"{LIST}{transfer.pk}/retry/").status_code == 400
 
 
-def test_a_recording_whose_transfer_failed_is_started_again_over_http(admin, make_recording, bucket):
+def test_recording_whose_transfer_failed_is_started_again_over_http(admin, make_recording, bucket):
     recording: Recording = make_recording()
     transfer = rows.transfer(State.FAILED, of=recording)
 

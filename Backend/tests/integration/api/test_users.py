@@ -37,7 +37,7 @@ def test_the_flags_follow_the_role(db, role, is_superuser, is_staff):
     assert (user.is_superuser, user.is_staff) == (is_superuser, is_staff)
 
 
-def test_a_demoted_superadmin_loses_the_flags_also_when_only_the_role_is_saved(superadmin_user):
+def test_demoted_superadmin_loses_the_flags_by_any_save(superadmin_user):
     superadmin_user.role = Role.VISITOR
     superadmin_user.save(update_fields=["role"])
 

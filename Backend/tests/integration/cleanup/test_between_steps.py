@@ -57,9 +57,7 @@ def hold(site: UploadedSite, footage: Footage) -> HoldReport:
 
 
 @force_or_not
-def test_hold_set_between_any_two_steps_saves_the_file_or_says_that_it_is_too_late(
-    live_site: UploadedSite, force: bool
-) -> None:
+def test_hold_between_any_two_steps_saves_or_is_late(live_site: UploadedSite, force: bool) -> None:
     site = live_site
     reports: dict[Any, HoldReport] = {}
 
@@ -115,7 +113,7 @@ def bytes_remain(site: UploadedSite, footage: Footage) -> bool:
 
 
 @pytest.mark.parametrize("swept", [False, True], ids=["next_run", "sweep_then_next_run"])
-def test_death_at_any_step_is_finished_by_the_next_run(live_site: UploadedSite, swept: bool) -> None:
+def test_death_at_any_step_is_finished_next_run(live_site: UploadedSite, swept: bool) -> None:
     site = live_site
 
     def run(case: Case) -> None:
@@ -138,7 +136,7 @@ def test_death_at_any_step_is_finished_by_the_next_run(live_site: UploadedSite, 
     assert len(every_step(site, crash, run)) > 20
 
 
-def test_death_at_any_step_then_a_hold_keeps_what_is_still_there(live_site: UploadedSite) -> None:
+def test_death_then_a_hold_keeps_what_remains(live_site: UploadedSite) -> None:
     site = live_site
 
     def run(case: Case) -> None:
@@ -158,7 +156,7 @@ def test_death_at_any_step_then_a_hold_keeps_what_is_still_there(live_site: Uplo
     every_step(site, crash, run)
 
 
-def test_death_at_any_step_then_a_lost_object_keeps_the_file(live_site: UploadedSite) -> None:
+def test_death_then_a_lost_object_keeps_the_file(live_site: UploadedSite) -> None:
     site = live_site
 
     def run(case: Case) -> None:
@@ -184,7 +182,7 @@ def test_death_at_any_step_then_a_lost_object_keeps_the_file(live_site: Uploaded
     every_step(site, crash, run)
 
 
-def test_death_while_a_refused_file_is_put_back_is_finished_too(live_site: UploadedSite) -> None:
+def test_death_while_putting_back_a_refused_file_is_finished(live_site: UploadedSite) -> None:
     """The hold comes after the receipt, and the process dies at any step of putting the file back."""
     site = live_site
 
@@ -212,7 +210,7 @@ def test_death_while_a_refused_file_is_put_back_is_finished_too(live_site: Uploa
     every_step(site, crash, run)
 
 
-def test_file_under_both_names_after_a_death_in_mid_put_back_is_one_file_again(live_site: UploadedSite) -> None:
+def test_file_under_both_names_becomes_one_file_again(live_site: UploadedSite) -> None:
     site = live_site
     footage = site.add()
     steps = Steps(0, lambda: None)
@@ -231,7 +229,7 @@ def test_file_under_both_names_after_a_death_in_mid_put_back_is_one_file_again(l
     assert footage.path.stat().st_nlink == 1
 
 
-def test_receipt_of_a_file_that_was_put_back_before_a_remount_is_closed_as_put_back(live_site: UploadedSite) -> None:
+def test_receipt_of_a_put_back_survives_a_remount(live_site: UploadedSite) -> None:
     """Network shares and FUSE number devices and files anew: the file at the path is no new one for that."""
     site = live_site
     footage = site.add()
@@ -253,7 +251,7 @@ def test_receipt_of_a_file_that_was_put_back_before_a_remount_is_closed_as_put_b
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_put_back_that_died_behind_its_placeholder_is_finished_and_not_the_deletion(live_site: UploadedSite) -> None:
+def test_put_back_that_died_behind_its_placeholder_is_finished(live_site: UploadedSite) -> None:
     """A disk without hard links and without a rename that replaces nothing."""
     site = live_site
     footage = site.add()

@@ -143,7 +143,7 @@ def test_json_is_one_document_on_standard_output(station: Station, waiting: list
     assert "cleanup.summary" in done.stderr
 
 
-def test_media_root_that_is_not_mounted_ends_with_1_and_a_document(station: Station) -> None:
+def test_unmounted_media_root_ends_with_1_and_a_document(station: Station) -> None:
     done = station.clean("--json", MEDIA_ROOT="/nonexistent/media")
     assert done.returncode == 1
     assert json.loads(done.stdout)["stopped"] == "media_root_not_mounted"
@@ -162,9 +162,7 @@ def test_failed_file_ends_with_3_and_the_others_go(station: Station, waiting: li
     assert not (station.media / good["path"]).exists()
 
 
-def test_bucket_that_no_setting_names_ends_with_3_and_says_which_setting(
-    station: Station, waiting: list[dict[str, str]]
-) -> None:
+def test_bucket_without_a_setting_ends_with_3_named(station: Station, waiting: list[dict[str, str]]) -> None:
     done = station.clean("--json", GCP_STORAGE_BUCKET_NAME="another-bucket")
     found = json.loads(done.stdout)
     assert found["skipped"] == {"bucket_setting_changed": len(waiting)}
@@ -175,7 +173,7 @@ def test_bucket_that_no_setting_names_ends_with_3_and_says_which_setting(
     assert done.returncode == 0, done.stderr
 
 
-def test_changed_file_ends_with_3_once_and_waits_for_a_person(station: Station, waiting: list[dict[str, str]]) -> None:
+def test_changed_file_ends_with_3_and_waits_for_a_person(station: Station, waiting: list[dict[str, str]]) -> None:
     with (station.media / waiting[0]["path"]).open("ab") as file:
         file.write(b"more")
     done = station.clean("--transfer-id", waiting[0]["id"])
@@ -227,9 +225,7 @@ def test_terminate_finishes_the_file_and_ends_with_143(station: Station, waiting
     assert station.trash() == []
 
 
-def test_lease_of_a_killed_command_is_free_for_the_next_one_at_once(
-    station: Station, waiting: list[dict[str, str]]
-) -> None:
+def test_lease_of_a_killed_command_is_free_at_once(station: Station, waiting: list[dict[str, str]]) -> None:
     """It would run for ten minutes more, and no worker is there to sweep."""
     long = {"COLDREEL_LEASE_SECONDS": "600", "COLDREEL_HEARTBEAT_SECONDS": "10"}
     file = waiting[0]

@@ -20,7 +20,7 @@ Receipt = DeletionReceipt.Outcome
 Compared = DeletionReceipt.Compared
 
 
-def test_due_file_is_deleted_and_its_receipt_says_what_was_compared(site: UploadedSite) -> None:
+def test_due_file_is_deleted_and_its_receipt_complete(site: UploadedSite) -> None:
     footage = site.add()
     run = site.clean()
     assert run.report.cleaned == 1
@@ -51,7 +51,7 @@ def test_file_that_is_not_due_stays_until_it_is(site: UploadedSite) -> None:
     assert site.clean().report.cleaned == 1
 
 
-def test_force_waives_the_waiting_period_and_the_receipt_says_so(site: UploadedSite) -> None:
+def test_force_waives_the_waiting_period_and_is_noted(site: UploadedSite) -> None:
     footage = site.add(hours_ago=0)
     assert site.clean(force=True).report.cleaned == 1
     assert footage.receipts[0].forced is True
@@ -105,7 +105,7 @@ def test_dry_run_changes_nothing_and_tells_what_would_happen(site: UploadedSite)
     assert site.alarms() == set()
 
 
-def test_dry_run_asks_the_bucket_what_a_real_run_asks(site: UploadedSite) -> None:
+def test_dry_run_asks_the_bucket_like_a_real_run(site: UploadedSite) -> None:
     site.many(3)
     site.clean(dry_run=True)
     asked = [call.kind for call in site.store.calls]
@@ -114,14 +114,14 @@ def test_dry_run_asks_the_bucket_what_a_real_run_asks(site: UploadedSite) -> Non
     assert asked == [call.kind for call in site.store.calls]
 
 
-def test_touched_file_with_the_same_bytes_goes_after_a_fresh_checksum(site: UploadedSite) -> None:
+def test_touched_file_goes_after_a_fresh_checksum(site: UploadedSite) -> None:
     footage = site.add()
     os.utime(footage.path)
     assert site.clean().report.cleaned == 1
     assert footage.receipts[0].compared == Compared.CRC32C
 
 
-def test_file_that_was_copied_to_another_disk_goes_after_a_fresh_checksum(site: UploadedSite) -> None:
+def test_file_copied_to_another_disk_needs_a_checksum(site: UploadedSite) -> None:
     footage = site.add()
     footage.path.unlink()
     footage.path.write_bytes(footage.content)
@@ -129,7 +129,7 @@ def test_file_that_was_copied_to_another_disk_goes_after_a_fresh_checksum(site: 
     assert footage.receipts[0].compared == Compared.CRC32C
 
 
-def test_missing_file_is_closed_with_a_receipt_that_claims_no_deletion(site: UploadedSite) -> None:
+def test_missing_file_is_closed_without_a_claimed_deletion(site: UploadedSite) -> None:
     footage = site.add()
     footage.path.unlink()
     run = site.clean()
@@ -140,21 +140,21 @@ def test_missing_file_is_closed_with_a_receipt_that_claims_no_deletion(site: Upl
     assert footage.status == State.CLEANUP_COMPLETED
 
 
-def test_names_with_spaces_quotes_newlines_and_unicode_are_deleted_like_others(site: UploadedSite) -> None:
+def test_odd_file_names_are_deleted_like_others(site: UploadedSite) -> None:
     names = ["a b.mp4", 'it\'s "x".mp4', "line\nbreak.mp4", "überwachung-監視.mp4", "n" * 251 + ".mp4"]
     for name in names:
         site.add(name)
     assert site.clean().report.cleaned == len(names)
 
 
-def test_cleaned_camera_is_read_by_one_listing_where_that_is_cheaper(site: UploadedSite) -> None:
+def test_cleaned_camera_is_read_by_one_cheap_listing(site: UploadedSite) -> None:
     site.many(20)
     assert site.clean().report.cleaned == 20
     assert len(site.store.calls_of("list_prefix")) == 1
     assert site.store.calls_of("get") == []
 
 
-def test_few_files_of_a_camera_are_read_one_by_one(site: UploadedSite) -> None:
+def test_few_files_of_a_camera_are_read_singly(site: UploadedSite) -> None:
     site.many(10)
     assert site.clean().report.cleaned == 10
     assert site.store.calls_of("list_prefix") == []
@@ -185,9 +185,7 @@ def test_interrupted_run_finishes_the_file_it_is_at(site: UploadedSite) -> None:
     assert site.trash_files() == []
 
 
-def test_another_bucket_that_is_still_trusted_is_cleaned_by_the_rows_own_bucket(
-    site: UploadedSite, settings: Any
-) -> None:
+def test_former_bucket_is_cleaned_by_the_rows_own_bucket(site: UploadedSite, settings: Any) -> None:
     footage = site.add()
     settings.GCP_STORAGE_BUCKET_NAME = "new-bucket"
     settings.GCP_STORAGE_FORMER_BUCKETS = [site.bucket]
@@ -196,7 +194,7 @@ def test_another_bucket_that_is_still_trusted_is_cleaned_by_the_rows_own_bucket(
     assert footage.receipts[0].gcp_bucket == site.bucket
 
 
-def test_identity_that_is_not_trusted_alone_is_not_enough_and_a_fresh_sum_decides(site: UploadedSite) -> None:
+def test_untrusted_identity_needs_a_fresh_checksum(site: UploadedSite) -> None:
     """Taken too near to the file's own times, on a disk that keeps whole seconds: a later change may not show."""
     same, changed = site.add("same.mp4"), site.add("changed.mp4")
     changed.path.write_bytes(b"?" * len(changed.content))

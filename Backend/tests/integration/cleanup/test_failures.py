@@ -70,7 +70,7 @@ def test_disk_that_fails_at_any_step_loses_no_byte(site: UploadedSite, number: i
 
 
 @every_errno
-def test_unlink_whose_fsync_failed_is_finished_by_the_next_run(site: UploadedSite, number: int) -> None:
+def test_unlink_whose_fsync_failed_is_finished_next_run(site: UploadedSite, number: int) -> None:
     footage = site.add()
     run = site.clean(trash=FailingTrash(site, "unlink", number, after=True))
     assert run.report.cleaned == 0
@@ -83,7 +83,7 @@ def test_unlink_whose_fsync_failed_is_finished_by_the_next_run(site: UploadedSit
 
 
 @pytest.mark.parametrize("skip", [0, 1])
-def test_bucket_with_a_fault_of_its_own_postpones_the_file(site: UploadedSite, skip: int) -> None:
+def test_bucket_fault_of_its_own_postpones_the_file(site: UploadedSite, skip: int) -> None:
     """Also when the fault comes after the rename, where an old proof has to be renewed."""
     footage = site.add()
     site.store.fault("get", TryAgain("503", retry_after_seconds=900), times=3, skip=skip)
@@ -95,7 +95,7 @@ def test_bucket_with_a_fault_of_its_own_postpones_the_file(site: UploadedSite, s
 
 
 @pytest.mark.parametrize("error", [LineDown("reset"), StopAndTell("403")], ids=["line_down", "permission_denied"])
-def test_bucket_that_refuses_everybody_ends_the_run_after_one_file(site: UploadedSite, error: Any) -> None:
+def test_bucket_that_refuses_all_ends_the_run_early(site: UploadedSite, error: Any) -> None:
     footage = site.many(3)
     site.store.fault("get", error, skip=3, times=10)
     told: list[Any] = []
@@ -112,9 +112,7 @@ def test_bucket_that_refuses_everybody_ends_the_run_after_one_file(site: Uploade
     assert site.alarms() == {(error.code.value, "cleanup")}
 
 
-def test_postponed_file_waits_longer_each_time_then_a_day_and_asks_for_attention(
-    site: UploadedSite, settings: Any
-) -> None:
+def test_postponed_file_waits_longer_then_asks_for_attention(site: UploadedSite, settings: Any) -> None:
     settings.GCP_CLEANUP_MAX_RETRIES = 3
     footage = site.add()
     waits, flags = [], []
@@ -133,7 +131,7 @@ def test_postponed_file_waits_longer_each_time_then_a_day_and_asks_for_attention
     assert site.alarms() == set()
 
 
-def test_file_in_backoff_is_tried_when_a_person_asks_for_it(site: UploadedSite) -> None:
+def test_file_in_backoff_is_tried_on_request(site: UploadedSite) -> None:
     footage = site.add(next_attempt_at=site.clock.now() + timedelta(hours=20))
     assert site.clean(force=True).files == []
     assert site.clean(transfer_id=footage.transfer_id).report.cleaned == 1
@@ -168,7 +166,7 @@ def test_file_swapped_between_check_and_rename_is_not_deleted(site: UploadedSite
     assert footage.status == State.COMPLETED
 
 
-def test_file_that_is_written_to_in_the_trash_goes_back(site: UploadedSite) -> None:
+def test_file_written_to_in_the_trash_goes_back(site: UploadedSite) -> None:
     """By a recorder that opened it before and closes it after."""
 
     class Written(Trash):
@@ -217,7 +215,7 @@ class FailsOnce:
     [('INSERT INTO "cctv_deletionreceipt"', []), ('UPDATE "cctv_deletionreceipt"', ["put_back"])],
     ids=["before_the_receipt", "after_the_receipt"],
 )
-def test_database_that_fails_for_a_moment_after_the_rename_leaves_the_file_in_its_place(
+def test_failing_database_after_the_rename_restores_the_file(
     live_site: UploadedSite, beginning: str, receipts: list[str]
 ) -> None:
     site = live_site

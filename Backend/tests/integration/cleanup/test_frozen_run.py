@@ -56,9 +56,7 @@ def in_trash(site: UploadedSite, footage: Footage) -> bool:
 @pytest.mark.parametrize(
     "other", [another_run, another_run_that_quarantines, hold_and_another_run, sweep_alone, nobody]
 )
-def test_run_that_wakes_without_its_lease_leaves_no_receipt_open_over_a_file_in_its_place(
-    live_site: UploadedSite, settings: Any, other: Other
-) -> None:
+def test_run_without_its_lease_leaves_no_false_receipt(live_site: UploadedSite, settings: Any, other: Other) -> None:
     """It stands still at every one of its steps in turn, until its lease has run out."""
     site = live_site
     for at in range(1, MOST_STEPS):
@@ -90,9 +88,7 @@ def test_run_that_wakes_without_its_lease_leaves_no_receipt_open_over_a_file_in_
         assert not in_trash(site, footage), where
 
 
-def test_hold_is_told_of_the_file_in_its_place_though_a_receipt_was_left_open(
-    site: UploadedSite, settings: Any
-) -> None:
+def test_hold_tells_of_the_file_despite_an_open_receipt(site: UploadedSite, settings: Any) -> None:
     """As an earlier version left it: the row out of the line, the file at its path, the receipt `deleting`."""
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
     footage = site.add()
@@ -104,7 +100,7 @@ def test_hold_is_told_of_the_file_in_its_place_though_a_receipt_was_left_open(
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_receipt_of_a_file_that_lies_nowhere_is_not_closed_as_put_back(site: UploadedSite, settings: Any) -> None:
+def test_receipt_of_a_vanished_file_is_not_put_back(site: UploadedSite, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
     footage = site.add()
     site.clean()
@@ -114,9 +110,7 @@ def test_receipt_of_a_file_that_lies_nowhere_is_not_closed_as_put_back(site: Upl
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
 
 
-def test_file_that_another_put_back_before_a_hold_called_it_off_has_its_receipt_closed(
-    site: UploadedSite, settings: Any
-) -> None:
+def test_file_put_back_by_another_has_its_receipt_closed(site: UploadedSite, settings: Any) -> None:
     """Two put it back; the second, which leaves the line, finds it in its place."""
 
     class PutBackByAnother(Trash):
@@ -137,7 +131,7 @@ def test_file_that_another_put_back_before_a_hold_called_it_off_has_its_receipt_
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_file_that_vanished_from_the_trash_is_no_reason_to_leave_the_line(site: UploadedSite, settings: Any) -> None:
+def test_file_vanished_from_the_trash_stays_due(site: UploadedSite, settings: Any) -> None:
     """Neither in the trash nor at its path: the receipt is no `put_back`, and the next run closes it."""
 
     class Vanishes(Trash):
@@ -160,7 +154,7 @@ def test_file_that_vanished_from_the_trash_is_no_reason_to_leave_the_line(site: 
     assert [receipt.outcome for receipt in footage.receipts] == ["deleted"]
 
 
-def test_lease_lost_while_a_file_is_put_back_closes_no_receipt(site: UploadedSite, settings: Any) -> None:
+def test_lease_lost_during_a_put_back_closes_no_receipt(site: UploadedSite, settings: Any) -> None:
     """The receipt belongs to the run that has the lease now, which finds the file in its place and closes it."""
 
     class LosesTheLease(Trash):
@@ -183,7 +177,7 @@ def test_lease_lost_while_a_file_is_put_back_closes_no_receipt(site: UploadedSit
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_lease_lost_while_a_put_back_is_finished_closes_no_receipt(site: UploadedSite, settings: Any) -> None:
+def test_lease_lost_finishing_a_put_back_closes_no_receipt(site: UploadedSite, settings: Any) -> None:
     """An interrupted put-back left the file under both names; the run that finishes it loses its lease there."""
 
     class LosesTheLease(Trash):
@@ -201,7 +195,7 @@ def test_lease_lost_while_a_put_back_is_finished_closes_no_receipt(site: Uploade
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]
 
 
-def test_file_of_a_run_whose_lease_ran_out_is_back_at_once_where_nobody_took_it_over(site: UploadedSite) -> None:
+def test_file_of_an_expired_run_is_back_at_once(site: UploadedSite) -> None:
     """Without a worker that sweeps, the next command may be an hour away."""
 
     class Slow(Trash):
@@ -217,7 +211,7 @@ def test_file_of_a_run_whose_lease_ran_out_is_back_at_once_where_nobody_took_it_
     assert footage.row.lease_owner is None
 
 
-def test_file_that_another_put_back_before_the_unlink_is_tried_again_without_an_open_receipt(
+def test_file_put_back_by_another_is_tried_without_receipt(
     site: UploadedSite,
 ) -> None:
     class PutBackByAnother(Trash):

@@ -38,13 +38,13 @@ def test_unmounted_media_root_stops_everything(site: UploadedSite, options: dict
     assert site.store.calls == []
 
 
-def test_unmounted_media_root_stops_a_run_that_has_nothing_to_do(site: UploadedSite) -> None:
+def test_unmounted_media_root_stops_an_idle_run(site: UploadedSite) -> None:
     site.clean()
     site.unmount()
     assert site.clean().report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
 
 
-def test_disk_that_is_unmounted_during_the_run_makes_no_file_count_as_gone(site: UploadedSite) -> None:
+def test_disk_unmounted_during_the_run_counts_none_as_gone(site: UploadedSite) -> None:
     """The mount point below is empty then, like after `umount`."""
     footage = site.many(3)
 
@@ -59,7 +59,7 @@ def test_disk_that_is_unmounted_during_the_run_makes_no_file_count_as_gone(site:
 
 
 @ways_to_ask
-def test_more_than_half_of_the_files_missing_stops_the_run(site: UploadedSite, options: dict[str, Any]) -> None:
+def test_more_than_half_missing_locally_stops_the_run(site: UploadedSite, options: dict[str, Any]) -> None:
     footage = site.many(20)
     remove_files(footage[:11])
     run = site.clean(**options)
@@ -69,7 +69,7 @@ def test_more_than_half_of_the_files_missing_stops_the_run(site: UploadedSite, o
     assert {each.status for each in footage} == {State.CLEANUP_PENDING}
 
 
-def test_half_of_the_files_missing_is_told_file_by_file(site: UploadedSite) -> None:
+def test_half_of_the_files_missing_is_told_singly(site: UploadedSite) -> None:
     footage = site.many(20)
     remove_files(footage[:10])
     run = site.clean()
@@ -81,7 +81,7 @@ def test_nine_missing_files_stop_nothing(site: UploadedSite) -> None:
     assert site.clean().report.already_missing == 9
 
 
-def test_one_transfer_asked_for_is_guarded_by_all_that_are_due(site: UploadedSite) -> None:
+def test_single_transfer_is_guarded_by_all_due_ones(site: UploadedSite) -> None:
     footage = site.many(20)
     remove_files(footage[:11])
     run = site.clean(transfer_id=footage[15].transfer_id, force=True)
@@ -90,7 +90,7 @@ def test_one_transfer_asked_for_is_guarded_by_all_that_are_due(site: UploadedSit
 
 
 @ways_to_ask
-def test_more_than_a_tenth_of_the_objects_missing_stops_the_run(site: UploadedSite, options: dict[str, Any]) -> None:
+def test_more_than_a_tenth_missing_remotely_stops_the_run(site: UploadedSite, options: dict[str, Any]) -> None:
     footage = site.many(40)
     remove_objects(site, footage[30:])
     run = site.clean(**options)
@@ -108,7 +108,7 @@ def test_nine_missing_objects_are_told_file_by_file(site: UploadedSite) -> None:
     assert all(each.is_whole for each in footage[:9])
 
 
-def test_objects_missing_later_in_a_long_line_stop_the_run_as_well(site: UploadedSite) -> None:
+def test_objects_missing_later_also_stop_a_long_run(site: UploadedSite) -> None:
     footage = [site.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(90)]
     remove_objects(site, footage[60:])
     run = site.clean(batch_size=10)
@@ -136,9 +136,7 @@ def test_bucket_that_is_gone_is_no_missing_object(site: UploadedSite) -> None:
 
 @pytest.mark.parametrize("seconds", [-301, 301, 24 * 3600, -24 * 3600])
 @pytest.mark.parametrize("force", [False, True])
-def test_clocks_that_differ_by_more_than_five_minutes_stop_the_run(
-    site: UploadedSite, seconds: int, force: bool
-) -> None:
+def test_clocks_five_minutes_apart_stop_the_run(site: UploadedSite, seconds: int, force: bool) -> None:
     footage = site.add()
     site.store.bucket_offset_seconds = seconds
     run = site.clean(force=force)
@@ -165,7 +163,7 @@ def test_clocks_that_differ_by_less_do_not(site: UploadedSite) -> None:
     [LineDown("no route"), TryAgain("503"), StopAndTell("403"), StopAndTell("401", code=Reason.CREDENTIALS_REFUSED)],
     ids=lambda error: error.code.value,
 )
-def test_bucket_that_does_not_answer_stops_the_run_and_blames_no_file(site: UploadedSite, error: Any) -> None:
+def test_silent_bucket_stops_the_run_and_blames_no_file(site: UploadedSite, error: Any) -> None:
     footage = site.add()
     site.store.fault("bucket_time", error)
     run = site.clean()
@@ -184,7 +182,7 @@ def test_unknown_installation_stops_the_run(site: UploadedSite, settings: Any, t
     assert footage.is_whole
 
 
-def test_files_under_a_receipt_or_in_the_trash_do_not_count_as_missing(site: UploadedSite, settings: Any) -> None:
+def test_files_in_the_trash_do_not_count_as_missing(site: UploadedSite, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
     site.many(12)
     assert set(site.clean().reasons) == {"quarantined"}
@@ -213,7 +211,7 @@ def test_proof_from_a_slow_answer_counts_from_the_question(site: UploadedSite, s
     assert footage.is_whole
 
 
-def test_batch_is_read_back_before_any_of_it_is_touched(site: UploadedSite) -> None:
+def test_batch_is_read_back_before_it_is_touched(site: UploadedSite) -> None:
     """Thirty objects of the last batch are gone: not one of its rows is failed before the run stops."""
     footage = [site.add(f"{n:03}.mp4", hours_ago=200 - n) for n in range(90)]
     remove_objects(site, footage[60:])
@@ -223,7 +221,7 @@ def test_batch_is_read_back_before_any_of_it_is_touched(site: UploadedSite) -> N
     assert {each.status for each in footage[60:]} == {State.CLEANUP_PENDING}
 
 
-def test_objects_that_vanish_after_their_batch_was_read_back_stop_the_run_as_well(site: UploadedSite) -> None:
+def test_objects_vanishing_after_the_read_back_stop_the_run(site: UploadedSite) -> None:
     footage = site.many(20)
 
     def emptied(count: int) -> None:

@@ -40,7 +40,7 @@ def killed_before_its_note(site: UploadedSite) -> None:
         reconcile(site)
 
 
-def test_hold_that_was_set_before_a_kill_is_released_when_it_is_lifted(site: UploadedSite) -> None:
+def test_hold_set_before_a_kill_is_released_when_lifted(site: UploadedSite) -> None:
     footage = site.add()
     hold(site, footage)
     killed_before_its_note(site)
@@ -53,7 +53,7 @@ def test_hold_that_was_set_before_a_kill_is_released_when_it_is_lifted(site: Upl
     assert site.clean().report.cleaned == 1
 
 
-def test_hold_that_was_released_before_a_kill_is_set_again_when_it_is_wanted_again(site: UploadedSite) -> None:
+def test_hold_released_before_a_kill_is_set_again(site: UploadedSite) -> None:
     footage = site.add()
     hold(site, footage)
     reconcile(site)
@@ -66,7 +66,7 @@ def test_hold_that_was_released_before_a_kill_is_set_again_when_it_is_wanted_aga
     assert footage.recording.hold_confirmed is True
 
 
-def test_cleanup_before_the_bucket_was_asked_again_waits_and_raises_no_alarm(site: UploadedSite) -> None:
+def test_cleanup_before_the_bucket_answers_waits_without_alarm(site: UploadedSite) -> None:
     footage = site.add()
     hold(site, footage)
     killed_before_its_note(site)
@@ -76,7 +76,7 @@ def test_cleanup_before_the_bucket_was_asked_again_waits_and_raises_no_alarm(sit
     assert site.alarms() == set()
 
 
-def test_hold_lifted_before_the_upload_says_nothing_of_the_bucket(site: UploadedSite) -> None:
+def test_hold_lifted_before_the_upload_assumes_no_bucket_state(site: UploadedSite) -> None:
     footage = site.add(uploaded=False)
     hold(site, footage)
     lift(site, footage)
@@ -84,7 +84,7 @@ def test_hold_lifted_before_the_upload_says_nothing_of_the_bucket(site: Uploaded
     assert reconcile(site) == 0
 
 
-def test_note_of_a_sweep_that_was_overtaken_confirms_no_hold(site: UploadedSite) -> None:
+def test_note_of_an_overtaken_sweep_confirms_no_hold(site: UploadedSite) -> None:
     """It asks the bucket; a person lifts the hold, another sweep releases it, a person sets it again; then it notes."""
     footage = site.add()
     hold(site, footage)
@@ -114,7 +114,7 @@ def test_object_that_cannot_be_asked_hinders_no_other(site: UploadedSite, error:
     assert sum(is_held_in_bucket(site, each) for each in footage) == 11
 
 
-def test_bucket_that_refuses_every_hold_is_asked_a_few_times_only(site: UploadedSite) -> None:
+def test_bucket_that_refuses_holds_is_asked_seldom(site: UploadedSite) -> None:
     for each in site.many(12):
         hold(site, each)
     site.store.fault("get", StopAndTell("403"), times=100)

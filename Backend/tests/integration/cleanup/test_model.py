@@ -181,7 +181,7 @@ class UndoneError(Exception):
 
 @given(st.lists(actions, min_size=3, max_size=14), st.sampled_from([0, 24]))
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
-def test_last_copy_is_never_lost_and_a_held_one_never_deleted(
+def test_last_copy_is_never_lost_nor_a_held_one(
     db: None, folder: Path, history: list[tuple[Any, ...]], quarantine_hours: int
 ) -> None:
     here = Path(tempfile.mkdtemp(dir=folder))

@@ -76,7 +76,7 @@ def name_of(footage: Footage) -> str:
 @each_oddity
 @pytest.mark.parametrize("batch_size", [1, 50])
 @pytest.mark.parametrize("at", [0, 2], ids=["oldest", "in_the_middle"])
-def test_odd_object_stops_nothing_and_is_named_postponed_and_flagged(
+def test_odd_object_is_flagged_and_stops_nothing(
     site: UploadedSite, odd: OddStore, error: OffloadError, batch_size: int, at: int
 ) -> None:
     footage = [site.add(f"{n:03}.mp4", hours_ago=100 - n) for n in range(5)]
@@ -98,9 +98,7 @@ def test_odd_object_stops_nothing_and_is_named_postponed_and_flagged(
 
 
 @each_oddity
-def test_odd_object_alone_in_the_line_is_no_reason_to_blame_the_bucket(
-    site: UploadedSite, odd: OddStore, error: OffloadError
-) -> None:
+def test_odd_object_alone_does_not_blame_the_bucket(site: UploadedSite, odd: OddStore, error: OffloadError) -> None:
     footage = site.add()
     odd.odd[name_of(footage)] = error
     run = site.clean(store=odd)
@@ -108,7 +106,7 @@ def test_odd_object_alone_in_the_line_is_no_reason_to_blame_the_bucket(
     assert footage.row.needs_attention is True
 
 
-def test_odd_object_that_is_mended_goes_and_its_alarm_too(site: UploadedSite, odd: OddStore) -> None:
+def test_mended_odd_object_goes_and_its_alarm_too(site: UploadedSite, odd: OddStore) -> None:
     bad, _ = site.many(2)
     odd.odd[name_of(bad)] = ODD[0]
     site.clean(store=odd)
@@ -129,7 +127,7 @@ def test_most_objects_odd_still_lets_the_others_go(site: UploadedSite, odd: OddS
     assert (run.report.cleaned, run.report.failed) == (10, 60)
 
 
-def test_odd_object_that_turns_up_after_the_rename_brings_its_file_back(site: UploadedSite, odd: OddStore) -> None:
+def test_odd_object_after_the_rename_brings_its_file_back(site: UploadedSite, odd: OddStore) -> None:
     """Its proof was good at first and has to be renewed before the unlink."""
     footage = [site.add(f"{n:03}.mp4", hours_ago=100 - n) for n in range(3)]
 
@@ -156,9 +154,7 @@ def test_listing_that_breaks_off_is_replaced_by_single_reads(
 
 
 @pytest.mark.parametrize("error", [StopAndTell("403"), LineDown("reset")], ids=["refuses", "line_down"])
-def test_bucket_that_refuses_every_object_stops_the_run_and_flags_nothing(
-    site: UploadedSite, odd: OddStore, error: OffloadError
-) -> None:
+def test_bucket_refusing_every_object_stops_the_run(site: UploadedSite, odd: OddStore, error: OffloadError) -> None:
     footage = site.many(30)
     odd.refuses = odd.lists = error
     odd.listed = 0
@@ -170,7 +166,7 @@ def test_bucket_that_refuses_every_object_stops_the_run_and_flags_nothing(
     assert len(odd.asked) <= 12
 
 
-def test_missing_right_to_read_stops_the_run_of_a_single_file(site: UploadedSite, odd: OddStore) -> None:
+def test_missing_right_to_read_stops_a_single_file(site: UploadedSite, odd: OddStore) -> None:
     footage = site.add()
     site.store.report = BucketReport(exists=True, missing_permissions=("storage.objects.get",))
     odd.refuses = StopAndTell("403")
@@ -188,7 +184,7 @@ def test_reset_connection_of_one_object_postpones_it_without_alarm(site: Uploade
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])
-def test_former_bucket_that_is_gone_keeps_its_own_files_and_no_others(
+def test_former_bucket_that_is_gone_keeps_its_files_only(
     site: UploadedSite, odd: OddStore, settings: Any, from_the_start: bool
 ) -> None:
     settings.GCP_STORAGE_FORMER_BUCKETS = ["a-former-bucket"]
@@ -208,7 +204,7 @@ def test_former_bucket_that_is_gone_keeps_its_own_files_and_no_others(
     assert site.alarms() == {("bucket_not_found", "cleanup")}
 
 
-def test_dry_run_names_the_odd_object_and_raises_no_alarm(site: UploadedSite, odd: OddStore) -> None:
+def test_dry_run_names_the_odd_object_without_an_alarm(site: UploadedSite, odd: OddStore) -> None:
     bad, *_ = site.many(3)
     odd.odd[name_of(bad)] = ODD[2]
     run = site.clean(store=odd, dry_run=True)

@@ -15,7 +15,7 @@ def proofs(site: UploadedSite) -> Proofs:
 
 
 @pytest.mark.parametrize("seconds", [60, 61, -60, -61, 24 * 3600])
-def test_proof_is_read_again_after_the_wall_clock_was_set(site: UploadedSite, proofs: Proofs, seconds: int) -> None:
+def test_proof_is_read_again_after_a_clock_change(site: UploadedSite, proofs: Proofs, seconds: int) -> None:
     """The monotonic clock stands still while a machine sleeps; only the wall clock knows of that hour."""
     row = site.add().row
     before = proofs.of(row)
@@ -34,7 +34,7 @@ def test_small_step_of_the_wall_clock_costs_no_read(site: UploadedSite, proofs: 
     assert len(site.store.calls_of("get")) == 1
 
 
-def test_proof_is_good_for_less_than_a_minute_of_either_clock(site: UploadedSite, proofs: Proofs) -> None:
+def test_proof_is_good_for_a_minute_by_either_clock(site: UploadedSite, proofs: Proofs) -> None:
     proof = proofs.of(site.add().row)
     site.clock.advance(59)
     assert proofs.is_fresh(proof)
@@ -52,7 +52,7 @@ def test_margin_makes_a_proof_old_earlier(site: UploadedSite, proofs: Proofs) ->
     assert proofs.of(row, margin_seconds=30).read_at == site.clock.now()
 
 
-def test_listing_proves_from_the_moment_before_it_was_asked_for(site: UploadedSite, proofs: Proofs) -> None:
+def test_listing_proves_from_the_moment_before_the_question(site: UploadedSite, proofs: Proofs) -> None:
     rows = [each.row for each in site.many(20)]
     began = site.clock.now()
     site.store.fault("list_prefix", action=lambda: site.clock.advance(20))
@@ -63,7 +63,7 @@ def test_listing_proves_from_the_moment_before_it_was_asked_for(site: UploadedSi
     assert proofs.of(rows[0]).read_at == site.clock.now()
 
 
-def test_object_that_a_listing_does_not_show_is_read_by_itself(site: UploadedSite, proofs: Proofs) -> None:
+def test_object_missing_in_a_listing_is_read_itself(site: UploadedSite, proofs: Proofs) -> None:
     footage = site.many(20)
     site.store.remove(site.bucket, footage[7].row.gcp_storage_path)
     proofs.load([each.row for each in footage])
@@ -71,7 +71,7 @@ def test_object_that_a_listing_does_not_show_is_read_by_itself(site: UploadedSit
     assert [call.name for call in site.store.calls_of("get")] == [footage[7].row.gcp_storage_path]
 
 
-def test_sleep_of_the_machine_between_proof_and_deletion_asks_the_bucket_again(site: UploadedSite) -> None:
+def test_sleep_between_proof_and_deletion_asks_again(site: UploadedSite) -> None:
     """An hour asleep: somebody deleted the object meanwhile."""
     footage = site.add()
 

@@ -10,21 +10,21 @@ from offload.errors import LineDown, Reason
 from tests.integration.cleanup.uploaded_site import UploadedSite
 
 
-def test_new_installation_raises_no_alarm_and_its_run_is_not_stopped(site: UploadedSite) -> None:
+def test_new_installation_raises_no_alarm_and_runs(site: UploadedSite) -> None:
     site.unmount()
     run = site.clean()
     assert (run.report.stopped, run.report.due) == (None, 0)
     assert site.alarms() == set()
 
 
-def test_marker_that_was_there_once_is_missed_though_there_is_no_recording(site: UploadedSite) -> None:
+def test_marker_once_seen_is_missed_without_any_recording(site: UploadedSite) -> None:
     media_root_mark(root=site.root, although_empty=False)
     site.unmount()
     assert site.clean().report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
     assert site.alarms() == {("media_root_not_mounted", "cleanup")}
 
 
-def test_marker_that_a_run_saw_is_missed_by_the_next(site: UploadedSite) -> None:
+def test_marker_seen_by_a_run_is_missed_next(site: UploadedSite) -> None:
     site.clean()
     assert SeenMediaRoot.objects.get().path == str(site.folder)
     site.unmount()
@@ -44,7 +44,7 @@ def test_dry_run_remembers_nothing(site: UploadedSite) -> None:
     assert not PeriodicJob.objects.exists()
 
 
-def test_run_of_a_command_is_noted_where_the_overview_reads(site: UploadedSite) -> None:
+def test_run_of_a_command_is_noted_for_the_overview(site: UploadedSite) -> None:
     site.add()
     site.clean()
     job = PeriodicJob.objects.get()
@@ -58,7 +58,7 @@ def test_run_of_one_site_is_noted_as_that_sites(site: UploadedSite) -> None:
     assert PeriodicJob.objects.get().name == f"cleanup@{site.camera.site_id}"
 
 
-def test_run_that_was_stopped_is_noted_too_and_puts_no_later_run_off(site: UploadedSite) -> None:
+def test_stopped_run_is_noted_and_delays_no_later_one(site: UploadedSite) -> None:
     site.add()
     due = site.clock.now() - timedelta(minutes=1)
     PeriodicJob.objects.create(name="cleanup", next_run_at=due)
@@ -84,7 +84,7 @@ def test_cleanup_of_one_transfer_is_no_run(site: UploadedSite) -> None:
     assert not PeriodicJob.objects.exists()
 
 
-def test_run_over_all_sites_ends_the_alarm_of_a_stopped_run_of_one(site: UploadedSite) -> None:
+def test_run_over_all_sites_ends_a_sites_alarm(site: UploadedSite) -> None:
     site.add()
     site.store.fault("bucket_time", LineDown("no answer"))
     site.clean(site_id=site.camera.site_id)
@@ -93,7 +93,7 @@ def test_run_over_all_sites_ends_the_alarm_of_a_stopped_run_of_one(site: Uploade
     assert site.alarms() == set()
 
 
-def test_run_of_the_only_site_ends_the_alarm_of_a_stopped_run_over_all(site: UploadedSite) -> None:
+def test_run_of_the_only_site_ends_the_general_alarm(site: UploadedSite) -> None:
     site.add()
     site.store.fault("bucket_time", LineDown("no answer"))
     site.clean()
@@ -101,7 +101,7 @@ def test_run_of_the_only_site_ends_the_alarm_of_a_stopped_run_over_all(site: Upl
     assert site.alarms() == set()
 
 
-def test_run_of_one_site_of_several_leaves_the_alarm_of_a_run_over_all(site: UploadedSite) -> None:
+def test_run_of_one_site_leaves_the_general_alarm(site: UploadedSite) -> None:
     site.add()
     dock = site.new_camera("Dock", site="Harbour")
     site.store.fault("bucket_time", LineDown("no answer"))

@@ -49,7 +49,7 @@ def test_quarantine_lies_on_the_disk_of_the_file(site: UploadedSite, disk: Path,
     assert list((disk / TRASH).iterdir()) == []
 
 
-def test_sweep_puts_back_what_a_crash_left_on_the_other_disk(site: UploadedSite, disk: Path) -> None:
+def test_sweep_puts_back_files_on_the_other_disk(site: UploadedSite, disk: Path) -> None:
     footage = added(site, disk, hours_ago=1)
     path = footage.row.original_local_path
     site.trash.take(path, str(footage.transfer_id), expected=site.root.stat(path))
@@ -71,9 +71,7 @@ def taken_away(disk: Path) -> Iterator[None]:
         subprocess.run(["umount", str(aside)], check=True)
 
 
-def test_receipt_of_a_file_on_a_disk_that_is_not_mounted_stays_open(
-    site: UploadedSite, disk: Path, settings: Any
-) -> None:
+def test_receipt_of_a_file_on_an_unmounted_disk_stays_open(site: UploadedSite, disk: Path, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
     footage = added(site, disk)
     site.clean()
@@ -87,7 +85,7 @@ def test_receipt_of_a_file_on_a_disk_that_is_not_mounted_stays_open(
     assert list((disk / TRASH).iterdir()) == []
 
 
-def test_file_on_a_disk_that_is_not_mounted_is_not_called_missing(site: UploadedSite, disk: Path) -> None:
+def test_file_on_an_unmounted_disk_is_not_missing(site: UploadedSite, disk: Path) -> None:
     added(site, disk, hours_ago=30)
     site.clean()
     footage = site.add("later.mp4", camera=Camera.objects.get(name=disk.name))

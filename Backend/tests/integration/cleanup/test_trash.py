@@ -58,7 +58,7 @@ def test_hold_during_the_quarantine_brings_the_file_back(site: UploadedSite, qua
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_cleanup_switched_off_during_the_quarantine_brings_the_file_back(
+def test_cleanup_switched_off_in_quarantine_restores_the_file(
     site: UploadedSite, quarantine: None, settings: Any
 ) -> None:
     footage = site.add()
@@ -70,9 +70,7 @@ def test_cleanup_switched_off_during_the_quarantine_brings_the_file_back(
 
 
 @pytest.mark.parametrize("damage", ["content", "object"])
-def test_what_is_not_the_same_after_the_quarantine_comes_back(
-    site: UploadedSite, quarantine: None, damage: str
-) -> None:
+def test_file_changed_in_quarantine_comes_back(site: UploadedSite, quarantine: None, damage: str) -> None:
     footage = site.add()
     site.clean()
     if damage == "content":
@@ -86,9 +84,7 @@ def test_what_is_not_the_same_after_the_quarantine_comes_back(
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_touched_file_goes_after_the_quarantine_when_its_checksum_is_the_same(
-    site: UploadedSite, quarantine: None
-) -> None:
+def test_touched_file_leaves_quarantine_by_an_equal_checksum(site: UploadedSite, quarantine: None) -> None:
     footage = site.add()
     site.clean()
     (site.folder / TRASH / str(footage.transfer_id)).touch()
@@ -96,9 +92,7 @@ def test_touched_file_goes_after_the_quarantine_when_its_checksum_is_the_same(
     assert site.clean().report.cleaned == 1
 
 
-def test_bucket_that_does_not_answer_after_the_quarantine_leaves_the_file_in_it(
-    site: UploadedSite, quarantine: None
-) -> None:
+def test_silent_bucket_leaves_the_file_in_quarantine(site: UploadedSite, quarantine: None) -> None:
     footage = site.add()
     site.clean()
     site.clock.advance(24 * 3600)
@@ -125,9 +119,7 @@ def test_sweep_puts_back_a_file_without_a_receipt(site: UploadedSite) -> None:
     assert footage.row.lease_owner is None
 
 
-def test_sweep_puts_back_a_file_whose_transfer_left_the_line_and_closes_its_receipt(
-    site: UploadedSite, quarantine: None
-) -> None:
+def test_sweep_puts_back_a_file_no_longer_due(site: UploadedSite, quarantine: None) -> None:
     footage = site.add()
     site.clean()
     footage.set(transfer_status=State.COMPLETED, cleanup_scheduled_at=None)
@@ -136,7 +128,7 @@ def test_sweep_puts_back_a_file_whose_transfer_left_the_line_and_closes_its_rece
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_sweep_tells_of_a_file_whose_place_is_taken_and_keeps_both(site: UploadedSite) -> None:
+def test_sweep_tells_of_a_taken_place_and_keeps_both(site: UploadedSite) -> None:
     footage = site.add()
     take(site, footage)
     footage.path.write_bytes(b"a new recording")
@@ -179,7 +171,7 @@ def test_quarantined_files_cost_the_sweep_no_query_each(
 
 
 @pytest.mark.parametrize("status", [State.CLEANUP_PENDING, State.COMPLETED], ids=["in_line", "left_the_line"])
-def test_copy_of_an_installation_undoes_no_quarantine_of_the_real_one(
+def test_copy_of_an_installation_undoes_no_quarantine(
     site: UploadedSite, quarantine: None, settings: Any, status: State
 ) -> None:
     """A staging machine with the same share, and a database from before the receipt."""
@@ -194,9 +186,7 @@ def test_copy_of_an_installation_undoes_no_quarantine_of_the_real_one(
     assert ("other_installation", f"trash, transfer {footage.transfer_id} of Gate") in site.alarms()
 
 
-def test_installation_that_does_not_know_its_own_id_puts_nothing_back(
-    site: UploadedSite, settings: Any, tmp_path: Any
-) -> None:
+def test_installation_without_its_id_puts_nothing_back(site: UploadedSite, settings: Any, tmp_path: Any) -> None:
     footage = site.add()
     take(site, footage)
     settings.COLDREEL_INSTALLATION_ID = ""
@@ -205,7 +195,7 @@ def test_installation_that_does_not_know_its_own_id_puts_nothing_back(
     assert in_trash(site, footage)
 
 
-def test_sweep_leaves_a_file_alone_that_a_run_took_while_it_swept(site: UploadedSite, quarantine: None) -> None:
+def test_sweep_leaves_a_file_taken_by_a_run_meanwhile(site: UploadedSite, quarantine: None) -> None:
     """It found two files without a receipt; before it comes to the second, a cleanup puts that one under a receipt."""
     one, two = sorted(site.many(2), key=lambda each: str(each.transfer_id))
     for footage in (one, two):
@@ -223,7 +213,7 @@ def test_sweep_leaves_a_file_alone_that_a_run_took_while_it_swept(site: Uploaded
     assert [receipt.outcome for receipt in two.receipts] == ["deleting"]
 
 
-def test_copy_of_the_database_leaves_a_quarantined_file_in_the_trash_of_the_real_one(
+def test_copy_of_the_database_leaves_quarantined_files_alone(
     site: UploadedSite, quarantine: None, settings: Any
 ) -> None:
     footage = site.add()

@@ -50,7 +50,7 @@ def loses_its_lease(site: UploadedSite, footage: Footage) -> None:
     claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=site.clock.now(), lease_seconds=40)
 
 
-def test_run_that_lost_its_lease_before_the_receipt_leaves_the_file_to_the_other(site: UploadedSite) -> None:
+def test_lease_lost_before_the_receipt_leaves_the_file(site: UploadedSite) -> None:
     class Slow(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
             taken = super().take(relative_path, key, expected=expected)
@@ -66,7 +66,7 @@ def test_run_that_lost_its_lease_before_the_receipt_leaves_the_file_to_the_other
     assert footage.is_whole
 
 
-def test_run_that_lost_its_lease_after_the_receipt_leaves_the_file_to_the_other(site: UploadedSite) -> None:
+def test_lease_lost_after_the_receipt_leaves_the_file(site: UploadedSite) -> None:
     class Slow(Trash):
         def find(self, key: str) -> SourceIdentity | None:
             if footage.receipts and not lost:
@@ -100,7 +100,7 @@ def test_long_checksum_keeps_its_lease(site: UploadedSite, settings: Any) -> Non
     assert footage.receipts[0].compared == "crc32c"
 
 
-def test_sweep_leaves_a_file_alone_that_a_run_is_at(site: UploadedSite) -> None:
+def test_sweep_leaves_a_file_of_a_live_run(site: UploadedSite) -> None:
     swept: list[int] = []
 
     class Swept(Trash):
@@ -121,7 +121,7 @@ def home(settings: Any, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_leases_of_a_command_that_runs_are_not_taken_for_a_dead_ones(site: UploadedSite, home: Path) -> None:
+def test_leases_of_a_live_command_are_not_freed(site: UploadedSite, home: Path) -> None:
     freed: list[int] = []
 
     class Swept(Trash):
@@ -142,7 +142,7 @@ def test_home_that_takes_no_lock_file_stops_no_cleanup(site: UploadedSite, home:
     assert site.clean().report.cleaned == 1
 
 
-def test_leases_of_a_run_that_ended_with_an_error_are_free_for_the_next_one(site: UploadedSite, home: Path) -> None:
+def test_leases_of_a_failed_run_are_free(site: UploadedSite, home: Path) -> None:
     class Breaks(Trash):
         def find(self, key: str) -> SourceIdentity | None:
             raise MemoryError

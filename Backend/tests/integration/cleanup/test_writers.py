@@ -49,7 +49,7 @@ class BeforeTheUnlink(Trash):
         super().unlink(key, expected=expected)
 
 
-def test_file_that_a_program_has_open_for_writing_is_not_even_moved(site: UploadedSite) -> None:
+def test_file_open_for_writing_is_not_even_moved(site: UploadedSite) -> None:
     footage = site.add()
     with another_process(APPENDING, footage.path):
         assert site.clean(dry_run=True).reasons == ["file_in_use"]
@@ -63,7 +63,7 @@ def test_file_that_a_program_has_open_for_writing_is_not_even_moved(site: Upload
     assert site.clean().report.cleaned == 1
 
 
-def test_file_that_is_opened_after_the_receipt_goes_back_to_its_place(site: UploadedSite) -> None:
+def test_file_opened_after_the_receipt_goes_back(site: UploadedSite) -> None:
     footage = site.add()
     with ExitStack() as writers:
         run = site.clean(
@@ -79,7 +79,7 @@ def test_file_that_is_opened_after_the_receipt_goes_back_to_its_place(site: Uplo
     assert site.clean().report.cleaned == 1
 
 
-def test_bytes_written_between_the_last_questions_and_the_unlink_are_kept(site: UploadedSite) -> None:
+def test_bytes_written_just_before_the_unlink_are_kept(site: UploadedSite) -> None:
     def write(path: Path) -> None:
         with path.open("r+b") as file:
             file.write(b"evidence")
@@ -97,7 +97,7 @@ def opened_in_quarantine(site: UploadedSite, footage: Footage) -> Path:
     return site.folder / ".coldreel-trash" / str(footage.transfer_id)
 
 
-def test_writer_is_asked_for_again_when_a_quarantine_is_over(site: UploadedSite, settings: Any) -> None:
+def test_writer_is_looked_for_after_the_quarantine(site: UploadedSite, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
     footage = site.add()
     with another_process(APPENDING, opened_in_quarantine(site, footage)):
@@ -106,7 +106,7 @@ def test_writer_is_asked_for_again_when_a_quarantine_is_over(site: UploadedSite,
         assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
 
-def test_bytes_written_at_the_end_of_a_quarantine_are_kept(site: UploadedSite, settings: Any) -> None:
+def test_bytes_written_late_in_the_quarantine_are_kept(site: UploadedSite, settings: Any) -> None:
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
     footage = site.add()
     opened_in_quarantine(site, footage)

@@ -112,7 +112,7 @@ def test_one_recording_has_one_transfer() -> None:
         rows.transfer(of=first.recording)
 
 
-def test_one_file_is_registered_once_and_a_rewritten_one_again() -> None:
+def test_file_is_registered_once_and_again_when_rewritten() -> None:
     rows.recording("a.mp4", file_mtime_ns=5)
     rows.recording("a.mp4", file_mtime_ns=6)
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -132,7 +132,7 @@ def test_a_user_has_a_grant_once() -> None:
         CameraGrant.objects.create(camera=gate, user=dev)
 
 
-def test_a_transfer_has_one_open_receipt_and_any_number_of_closed_ones() -> None:
+def test_transfer_has_one_open_receipt_and_many_closed() -> None:
     row = rows.transfer(State.CLEANUP_PENDING)
     opened = {"outcome": DeletionReceipt.Outcome.DELETING, "closed_at": None}
     rows.receipt(row)
@@ -142,7 +142,7 @@ def test_a_transfer_has_one_open_receipt_and_any_number_of_closed_ones() -> None
         rows.receipt(row, **opened)
 
 
-def test_an_alarm_is_open_once_and_may_come_back_after_it_was_cleared() -> None:
+def test_alarm_is_open_once_and_may_return() -> None:
     facts = {
         "code": "line_down",
         "subject_kind": "bucket",

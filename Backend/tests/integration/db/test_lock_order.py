@@ -84,7 +84,7 @@ def newest_last(state: State, **columns: object) -> list[UUID]:
     return ids
 
 
-def test_many_moved_together_are_locked_in_the_order_of_their_keys() -> None:
+def test_rows_moved_together_are_locked_in_key_order() -> None:
     ids = newest_last(State.FAILED)
 
     def move() -> set[UUID]:
@@ -95,7 +95,7 @@ def test_many_moved_together_are_locked_in_the_order_of_their_keys() -> None:
     assert beside_one_who_locks_in_order(ids, move) == [set(ids)]
 
 
-def test_leases_that_end_together_are_locked_in_the_order_of_their_keys() -> None:
+def test_leases_ending_together_are_locked_in_key_order() -> None:
     past = rows.NOW - timedelta(days=1)
     ids = [UUID(int=number) for number in (1, 2, 3)]
     for pk in reversed(ids):  # as they lie in the table
@@ -103,7 +103,7 @@ def test_leases_that_end_together_are_locked_in_the_order_of_their_keys() -> Non
     assert beside_one_who_locks_in_order(ids, lambda: expire_leases(now=rows.NOW)) == [3]
 
 
-def test_failed_ones_that_are_asked_for_again_are_locked_in_the_order_of_their_keys(
+def test_failed_rows_asked_again_are_locked_in_key_order(
     make_recording: MakeRecording, media_root: Path, bucket: str
 ) -> None:
     """One has another file by now, and is started again by a statement of its own."""

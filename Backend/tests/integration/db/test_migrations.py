@@ -80,7 +80,7 @@ def test_all_steps_run_backwards_to_nothing_and_forwards_again(to: Callable[[str
     assert tables() == before
 
 
-def test_recordings_of_before_the_storage_type_become_local_and_keep_their_path(
+def test_old_recordings_become_local_and_keep_their_path(
     to: Callable[[str | None], Apps],
 ) -> None:
     apps = to("0006_recording_hold")
@@ -90,7 +90,7 @@ def test_recordings_of_before_the_storage_type_become_local_and_keep_their_path(
     assert sorted(found) == [("local", path, path) for path in ("Gate/1.mp4", "Gate/2.mp4", "Gate/naïve \n'quote'.mp4")]
 
 
-def test_going_back_before_the_storage_type_gives_the_local_path_again(to: Callable[[str | None], Apps]) -> None:
+def test_reversed_migration_restores_the_local_path(to: Callable[[str | None], Apps]) -> None:
     apps = to("0007_recording_storage_type")
     row = one_recording(apps, "Gate/1.mp4")
     type(row).objects.filter(pk=row.pk).update(storage_type="gcp", local_path="Gate/1.mp4", file_path="recordings/x")

@@ -47,7 +47,7 @@ def everything(row: GCPVideoTransfer) -> tuple[object, object]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("move", "source"), ALLOWED)
-def test_each_move_of_the_table_leads_where_it_says_and_is_written_down(move: Move, source: State) -> None:
+def test_each_move_leads_where_the_table_says(move: Move, source: State) -> None:
     row = rows.transfer(source)
     make(move, row, rows.lease(row) if MOVES[move].needs_lease else None)
     row.refresh_from_db()
@@ -70,7 +70,7 @@ def test_a_move_from_any_other_state_changes_nothing(move: Move, source: State) 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("move", [move for move, rule in MOVES.items() if rule.needs_lease])
-def test_a_move_that_needs_a_lease_is_refused_without_one(move: Move) -> None:
+def test_move_that_needs_a_lease_is_refused_without_one(move: Move) -> None:
     row = rows.transfer(min(MOVES[move].sources))
     before = everything(row)
     with pytest.raises(LeaseLost):
@@ -124,7 +124,7 @@ def test_guard_asks_the_same_in_both_of_its_forms(form: str, lost: str) -> None:
 
 
 @pytest.mark.django_db
-def test_guard_with_a_condition_of_another_table_is_for_one_row() -> None:
+def test_guard_with_a_joined_condition_is_for_one_row() -> None:
     row = rows.transfer(State.CLEANUP_PENDING)
     guard = RowGuard.of_row(row.pk, only_if=Q(recording__hold_wanted=False))
     with pytest.raises(ValueError, match="only_if"):
@@ -134,7 +134,7 @@ def test_guard_with_a_condition_of_another_table_is_for_one_row() -> None:
 
 
 @pytest.mark.django_db
-def test_a_lease_ends_with_the_move_that_it_made() -> None:
+def test_lease_ends_with_the_move_that_it_made() -> None:
     row = rows.transfer(State.UPLOADING)
     make(Move.COMPLETE, row, rows.lease(row))
     row.refresh_from_db()
@@ -142,7 +142,7 @@ def test_a_lease_ends_with_the_move_that_it_made() -> None:
 
 
 @pytest.mark.django_db
-def test_a_condition_that_does_not_hold_refuses_the_move() -> None:
+def test_condition_that_does_not_hold_refuses_the_move() -> None:
     row = rows.transfer(State.CLEANUP_PENDING, of=rows.recording(hold_wanted=True))
     before = everything(row)
     with pytest.raises(MoveRefused):
@@ -159,7 +159,7 @@ def test_a_transfer_that_is_gone_cannot_move() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_move_whose_event_cannot_be_written_is_not_made() -> None:
+def test_move_whose_event_cannot_be_written_is_not_made() -> None:
     row = rows.transfer(State.FAILED)
     before = everything(row)
     with pytest.raises(IntegrityError):

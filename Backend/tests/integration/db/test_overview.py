@@ -47,7 +47,7 @@ def test_each_worry_is_a_code_with_its_number(overview: Any, admin_user: User, n
     ]
 
 
-def test_a_worker_is_alive_for_the_length_of_a_lease(overview: Any, admin_user: User, now: datetime) -> None:
+def test_worker_is_alive_for_the_length_of_a_lease(overview: Any, admin_user: User, now: datetime) -> None:
     sign = now - timedelta(seconds=30)
     WorkerProcess.objects.create(host="nvr", pid=1, installation_id="one", heartbeat_at=sign)
     assert overview(admin_user, lease_seconds=40.0).worries() == []
@@ -55,7 +55,7 @@ def test_a_worker_is_alive_for_the_length_of_a_lease(overview: Any, admin_user: 
 
 
 @pytest.mark.parametrize(("free_bytes", "is_tight"), [(49, True), (51, False), (0, True), (1000, False)])
-def test_a_disk_is_tight_with_less_than_a_twentieth_free(free_bytes: int, is_tight: bool) -> None:
+def test_disk_is_tight_with_less_than_a_twentieth_free(free_bytes: int, is_tight: bool) -> None:
     assert DiskSpace(free_bytes, 1000).is_tight is is_tight
 
 

@@ -54,7 +54,7 @@ def test_the_database_refuses_it_as_well(cleaned: GCPVideoTransfer, table: str) 
         delete_past_django(table)
 
 
-def test_every_foreign_key_between_the_tables_of_the_app_is_protect() -> None:
+def test_every_foreign_key_of_the_app_is_protect() -> None:
     keys: list[models.ForeignKey[Any, Any]] = [
         field
         for model in apps.get_app_config("cctv").get_models()

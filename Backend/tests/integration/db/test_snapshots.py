@@ -82,7 +82,7 @@ def read(address: str) -> tuple[Any, int]:
     return answer, between.writes
 
 
-def test_the_list_of_transfers_has_as_many_rows_as_it_counts() -> None:
+def test_transfer_list_has_as_many_rows_as_it_counts() -> None:
     more_footage()
     answer, writes = read(f"{API}/recordings/gcp-transfers/?limit=1000")
 
@@ -93,7 +93,7 @@ def test_the_list_of_transfers_has_as_many_rows_as_it_counts() -> None:
     assert body["uploading_count"] == statuses.count("uploading")
 
 
-def test_sums_of_recordings_and_what_waits_for_cleanup_are_of_one_moment() -> None:
+def test_sums_and_cleanup_counts_are_of_one_moment() -> None:
     more_footage()
     body = read(f"{API}/recordings/stats/")[0].json()
 
@@ -101,7 +101,7 @@ def test_sums_of_recordings_and_what_waits_for_cleanup_are_of_one_moment() -> No
     assert body["waiting_for_cleanup_bytes"] == 1000
 
 
-def test_a_transfer_and_its_history_are_of_one_moment() -> None:
+def test_transfer_and_its_history_are_of_one_moment() -> None:
     more_footage()
     row = GCPVideoTransfer.objects.order_by("pk")[0]
 
@@ -129,7 +129,7 @@ def test_all_of_the_front_page_is_of_one_moment(media_root: Any) -> None:
     assert all(re.search(r">\s*1\s*<", badge) for badge in badges if ">" in badge.removeprefix("notifications</span>"))
 
 
-def test_a_page_of_the_admin_has_as_many_rows_as_it_counts() -> None:
+def test_admin_page_has_as_many_rows_as_it_counts() -> None:
     more_footage()
     answer, writes = read("/admin/cctv/gcpvideotransfer/")
 
@@ -138,7 +138,7 @@ def test_a_page_of_the_admin_has_as_many_rows_as_it_counts() -> None:
     assert found.result_count == len(found.result_list) == len(State)
 
 
-def test_a_session_that_has_ended_is_told_so_and_no_fault() -> None:
+def test_ended_session_is_told_so_without_a_fault() -> None:
     """Django ends the session of a changed password while it looks who asks: that is a write."""
     client = Client()
     user = scene.person(Role.ADMIN)
@@ -158,7 +158,7 @@ def test_what_writes_afterwards_still_takes_the_lock_at_once() -> None:
     assert GCPVideoTransfer.objects.count() == len(State)
 
 
-def test_an_error_inside_leaves_the_connection_as_it_was() -> None:
+def test_error_inside_leaves_the_connection_as_it_was() -> None:
     with pytest.raises(FieldError), one_snapshot():
         GCPVideoTransfer.objects.filter(no_such_column=1)
 

@@ -94,7 +94,7 @@ def test_lock_does_not_change_what_is_found(lock: Lock) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's row locks")
 @pytest.mark.parametrize(("lock", "left"), [(Lock.NONE, True), (Lock.WAIT, False), (Lock.SKIP_LOCKED, False)])
-def test_locked_row_is_passed_over_by_others_until_the_transaction_ends(lock: Lock, left: bool) -> None:
+def test_locked_row_is_passed_over_until_it_is_free(lock: Lock, left: bool) -> None:
     one = rows.transfer()
     seen: list[int] = []
 

@@ -70,7 +70,7 @@ def test_progress_is_whole_only_when_the_upload_is_verified() -> None:
 
 
 @pytest.mark.django_db
-def test_cleanup_is_due_only_when_scheduled_passed_and_not_held() -> None:
+def test_cleanup_is_due_when_scheduled_passed_and_unheld() -> None:
     past = rows.NOW - timedelta(days=1000)
     assert rows.transfer(State.CLEANUP_PENDING, cleanup_scheduled_at=past).is_cleanup_due
     assert not rows.transfer(State.COMPLETED, cleanup_scheduled_at=past).is_cleanup_due
@@ -116,7 +116,7 @@ def test_no_upload_is_marked_completed_without_generation_and_checksum(proof: di
 
 
 @pytest.mark.django_db
-def test_a_verified_upload_is_recorded_with_its_proof_and_its_session_forgotten() -> None:
+def test_verified_upload_is_recorded_with_its_proof() -> None:
     row, lease, _ = row_in(State.UPLOADING)
     GCPVideoTransfer.objects.filter(pk=row.pk).update(session_uri="a key", error_code="line_down", failures_in_row=3)
     cleanup_at = rows.NOW + timedelta(hours=24)
@@ -129,7 +129,7 @@ def test_a_verified_upload_is_recorded_with_its_proof_and_its_session_forgotten(
 
 
 @pytest.mark.django_db
-def test_a_completed_upload_moves_its_recording_to_the_bucket() -> None:
+def test_completed_upload_moves_its_recording_to_the_bucket() -> None:
     row, lease, _ = row_in(State.UPLOADING)
     local_path = row.original_local_path
     row.mark_upload_completed(lease=lease, generation=11, crc32c="AAAAAA==", now=rows.NOW)
@@ -139,7 +139,7 @@ def test_a_completed_upload_moves_its_recording_to_the_bucket() -> None:
 
 
 @pytest.mark.django_db
-def test_an_upload_that_cannot_be_marked_completed_leaves_its_recording_local() -> None:
+def test_upload_that_cannot_complete_leaves_its_recording_local() -> None:
     row, _, lost = row_in(State.UPLOADING)
     with pytest.raises(LeaseLost):
         row.mark_upload_completed(lease=lost, generation=11, crc32c="AAAAAA==", now=rows.NOW)
@@ -157,14 +157,14 @@ def test_no_cleanup_is_scheduled_for_a_held_recording() -> None:
 
 
 @pytest.mark.django_db
-def test_an_upload_that_is_to_stay_on_disk_is_completed_without_a_schedule() -> None:
+def test_upload_that_stays_on_disk_has_no_schedule() -> None:
     row, lease, _ = row_in(State.UPLOADING)
     row.mark_upload_completed(lease=lease, generation=11, crc32c="AAAAAA==", now=rows.NOW)
     assert (row.transfer_status, row.cleanup_scheduled_at) == (State.COMPLETED, None)
 
 
 @pytest.mark.django_db
-def test_an_upload_is_failed_by_the_holder_of_its_lease_only_and_with_a_reason() -> None:
+def test_only_the_lease_holder_fails_an_upload_with_reason() -> None:
     row, lease, lost = row_in(State.UPLOADING)
     for wrong in (None, lost):
         with pytest.raises(LeaseLost):
@@ -200,6 +200,6 @@ def test_no_cleanup_is_marked_completed_without_the_current_lease() -> None:
     assert (row.transfer_status, row.cleanup_completed_at) == (State.CLEANUP_COMPLETED, rows.NOW)
 
 
-def test_a_transfer_s_text_and_repr_hold_no_session_uri() -> None:
+def test_transfer_s_text_and_repr_hold_no_session_uri() -> None:
     row = GCPVideoTransfer(recording=Recording(name="a"), session_uri="https://key.example/?upload_id=secret")
     assert "secret" not in f"{row} {row!r}"

@@ -150,7 +150,7 @@ def make_transfer(camera: Camera, now: datetime, bucket: str) -> Callable[..., G
     return make
 
 
-def test_a_healthy_installation_has_no_problem_and_every_part_is_named(
+def test_healthy_installation_names_every_part_without_a_problem(
     look: Diagnose, worker: WorkerProcess, media_root: Path
 ) -> None:
     found = look()
@@ -174,7 +174,7 @@ def test_a_healthy_installation_has_no_problem_and_every_part_is_named(
     assert all(finding.advice for finding in found if finding.level is not Level.OK)
 
 
-def test_every_finding_is_one_line_and_every_bad_one_says_what_to_do(look: Diagnose, store: MemoryStore) -> None:
+def test_every_bad_finding_says_what_to_do(look: Diagnose, store: MemoryStore) -> None:
     store.report = BucketReport(
         exists=True,
         missing_permissions=("storage.objects.create", "storage.objects.delete"),
@@ -191,7 +191,7 @@ def test_every_finding_is_one_line_and_every_bad_one_says_what_to_do(look: Diagn
 
 
 # --- settings -------------------------------------------------------------------------------------
-def test_without_a_bucket_it_says_so_and_looks_at_the_rest(look: Diagnose, settings: Any) -> None:
+def test_missing_bucket_is_told_and_the_rest_examined(look: Diagnose, settings: Any) -> None:
     settings.GCP_STORAGE_USE_GCS = False
 
     found = look(store=None)
@@ -221,7 +221,7 @@ def test_settings_that_would_surprise_are_warned_of(
     assert look().of(check).level is Level.WARNING
 
 
-def test_a_key_that_others_can_read_is_warned_of(look: Diagnose, settings: Any, tmp_path: Path) -> None:
+def test_key_that_others_can_read_is_warned_of(look: Diagnose, settings: Any, tmp_path: Path) -> None:
     key = tmp_path / "key.json"
     key.write_text("secret text")
     key.chmod(0o644)
@@ -252,7 +252,7 @@ def test_missing_migrations_are_named_and_stop_what_needs_tables(look: Diagnose)
     assert not {"worker", "transfers"} & {finding.check for finding in found}
 
 
-def test_a_lost_installation_id_is_a_problem_once_there_are_transfers(
+def test_lost_installation_id_is_a_problem_after_the_first_transfer(
     look: Diagnose, settings: Any, make_transfer: Callable[..., GCPVideoTransfer]
 ) -> None:
     settings.COLDREEL_INSTALLATION_ID = ""
@@ -275,7 +275,7 @@ def test_transfers_of_another_installation_are_warned_of(
     assert "Transfers of another installation: 1." in found.detail
 
 
-def test_a_history_of_migrations_that_cannot_be_is_a_problem(look: Diagnose) -> None:
+def test_history_of_migrations_that_cannot_be_is_a_problem(look: Diagnose) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'cctv' AND name LIKE '0008%%'")
 
@@ -283,18 +283,18 @@ def test_a_history_of_migrations_that_cannot_be_is_a_problem(look: Diagnose) -> 
 
 
 # --- disks ----------------------------------------------------------------------------------------
-def test_a_home_that_cannot_be_written_to_is_a_problem(look: Diagnose, tmp_path: Path) -> None:
+def test_home_that_cannot_be_written_to_is_a_problem(look: Diagnose, tmp_path: Path) -> None:
     assert look(home=tmp_path / "nowhere").of("home").level is Level.PROBLEM
 
 
-def test_a_media_root_that_is_not_there_is_a_problem(look: Diagnose, tmp_path: Path) -> None:
+def test_media_root_that_is_not_there_is_a_problem(look: Diagnose, tmp_path: Path) -> None:
     found = look(root=MediaRoot(tmp_path / "nowhere")).of("media root")
 
     assert found.level is Level.PROBLEM
     assert str(tmp_path / "nowhere") in found.detail
 
 
-def test_a_missing_marker_is_a_warning_before_the_first_recording_and_a_problem_after(
+def test_missing_marker_is_a_problem_after_the_first_recording(
     look: Diagnose, media_root: Path, make_recording: Callable[..., Recording]
 ) -> None:
     (media_root / ".coldreel-media-root").unlink()
@@ -315,7 +315,7 @@ def test_a_full_disk_is_told_in_time(free: int, level: Level) -> None:
 
 
 @pytest.mark.parametrize(("usable", "level"), [(True, Level.OK), (False, Level.PROBLEM)])
-def test_a_disk_mounted_below_the_media_root_is_told_and_wants_to_be_written_to(
+def test_disk_below_the_media_root_is_told_and_tested(
     look: Diagnose, media_root: Path, mounts: Path, usable: bool, level: Level
 ) -> None:
     if usable:
@@ -335,9 +335,7 @@ def test_a_disk_mounted_below_the_media_root_is_told_and_wants_to_be_written_to(
     assert f"{media_root}/Gate 1 is another file system" in found.detail
 
 
-def test_a_disk_that_recordings_were_taken_from_and_is_away_is_a_problem(
-    look: Diagnose, media_root: Path, mounts: Path
-) -> None:
+def test_absent_disk_with_recordings_is_a_problem(look: Diagnose, media_root: Path, mounts: Path) -> None:
     Places(MediaRoot(media_root), mounts=mounts).remember(("Gate 1",))
 
     found = look().of("file system")
@@ -346,7 +344,7 @@ def test_a_disk_that_recordings_were_taken_from_and_is_away_is_a_problem(
     assert f"{media_root}/Gate 1 is not mounted" in found.detail
 
 
-def test_a_share_whose_clock_cannot_be_asked_is_told(
+def test_share_whose_clock_cannot_be_asked_is_told(
     look: Diagnose, media_root: Path, mounts: Path, tmp_path: Path
 ) -> None:
     with mounted("exfat", tmp_path / "share", tmp_path) as share:
@@ -363,7 +361,7 @@ def test_a_share_whose_clock_cannot_be_asked_is_told(
 
 
 # --- bucket ---------------------------------------------------------------------------------------
-def test_a_bucket_that_does_not_exist_is_a_problem(look: Diagnose, store: MemoryStore) -> None:
+def test_bucket_that_does_not_exist_is_a_problem(look: Diagnose, store: MemoryStore) -> None:
     store.report = BucketReport(exists=False, missing_permissions=())
 
     found = look().of("bucket")
@@ -379,7 +377,7 @@ def test_a_bucket_that_does_not_exist_is_a_problem(look: Diagnose, store: Memory
         (StopAndTell("the key is refused", code=Reason.CREDENTIALS_REFUSED), Reason.CREDENTIALS_REFUSED),
     ],
 )
-def test_a_bucket_that_cannot_be_asked_is_a_problem_with_its_reason(
+def test_unreachable_bucket_is_a_problem_with_its_reason(
     look: Diagnose, store: MemoryStore, error: Any, code: Reason
 ) -> None:
     store.fault("bucket_report", error)
@@ -392,7 +390,7 @@ def test_a_bucket_that_cannot_be_asked_is_a_problem_with_its_reason(
     assert found.of("database").level is Level.OK
 
 
-def test_a_store_that_cannot_be_made_is_a_problem(look: Diagnose) -> None:
+def test_store_that_cannot_be_made_is_a_problem(look: Diagnose) -> None:
     found = look(store=None, store_problem="credentials_refused: no JSON key").of("bucket")
 
     assert found.level is Level.PROBLEM
@@ -440,7 +438,7 @@ def test_a_clock_that_is_off_is_told(look: Diagnose, store: MemoryStore, seconds
     assert look().of("clock").level is level
 
 
-def test_a_clock_that_cannot_be_asked_is_a_problem(look: Diagnose, store: MemoryStore) -> None:
+def test_clock_that_cannot_be_asked_is_a_problem(look: Diagnose, store: MemoryStore) -> None:
     store.fault("bucket_time", LineDown("no answer"))
 
     assert look().of("clock").level is Level.PROBLEM
@@ -467,7 +465,7 @@ def test_settings_of_the_bucket_that_would_surprise_are_told(
     assert "bucket settings" not in {finding.check for finding in found}
 
 
-def test_settings_of_the_bucket_that_may_not_be_read_are_said_to_be_unknown(look: Diagnose, store: MemoryStore) -> None:
+def test_unreadable_bucket_settings_are_said_to_be_unknown(look: Diagnose, store: MemoryStore) -> None:
     store.report = BucketReport(exists=True, missing_permissions=())
 
     found = look().of("bucket settings")
@@ -477,7 +475,7 @@ def test_settings_of_the_bucket_that_may_not_be_read_are_said_to_be_unknown(look
 
 
 # --- workers --------------------------------------------------------------------------------------
-def test_no_worker_is_a_problem_only_while_something_waits_for_one(
+def test_missing_worker_is_a_problem_while_work_waits(
     look: Diagnose, make_transfer: Callable[..., GCPVideoTransfer]
 ) -> None:
     assert look().of("worker").level is Level.WARNING
@@ -485,9 +483,7 @@ def test_no_worker_is_a_problem_only_while_something_waits_for_one(
     assert look().of("worker").level is Level.PROBLEM
 
 
-def test_a_worker_that_holds_its_lock_is_alive_and_one_that_does_not_is_dead(
-    look: Diagnose, worker: WorkerProcess, home: Path, now: datetime
-) -> None:
+def test_worker_lives_while_it_holds_its_lock(look: Diagnose, worker: WorkerProcess, home: Path, now: datetime) -> None:
     assert look().of("worker").level is Level.OK
 
     WorkerProcess.objects.all().delete()
@@ -507,9 +503,7 @@ def test_a_worker_elsewhere_is_judged_by_its_heartbeat(look: Diagnose, now: date
     assert "No worker runs" in look().of("worker").detail
 
 
-def test_a_worker_that_lives_but_does_not_beat_is_warned_of(
-    look: Diagnose, worker: WorkerProcess, now: datetime
-) -> None:
+def test_live_worker_without_heartbeat_is_a_warning(look: Diagnose, worker: WorkerProcess, now: datetime) -> None:
     WorkerProcess.objects.update(heartbeat_at=now - timedelta(minutes=5))
 
     found = look().of("worker")
@@ -526,7 +520,7 @@ def test_a_worker_that_was_stopped_does_not_count(look: Diagnose, now: datetime)
     assert "No worker runs" in look().of("worker").detail
 
 
-def test_a_periodic_job_that_nobody_runs_is_warned_of(look: Diagnose, worker: WorkerProcess, now: datetime) -> None:
+def test_periodic_job_that_nobody_runs_is_warned_of(look: Diagnose, worker: WorkerProcess, now: datetime) -> None:
     PeriodicJob.objects.create(name="cleanup", kind="cleanup", next_run_at=now - timedelta(minutes=30))
     assert "periodic jobs" not in look().worse()
 
@@ -537,7 +531,7 @@ def test_a_periodic_job_that_nobody_runs_is_warned_of(look: Diagnose, worker: Wo
     assert "should have ended a run 5 h ago; a worker is at it" in look().of("periodic jobs").detail
 
 
-def test_a_periodic_job_is_judged_by_when_it_last_ended(look: Diagnose, worker: WorkerProcess, now: datetime) -> None:
+def test_periodic_job_is_judged_by_when_it_last_ended(look: Diagnose, worker: WorkerProcess, now: datetime) -> None:
     """Not by a lease that a heartbeat renews for ever, nor by a time for its next run that a wrong clock wrote."""
     PeriodicJob.objects.create(
         name="sweep",
@@ -556,7 +550,7 @@ def test_a_periodic_job_is_judged_by_when_it_last_ended(look: Diagnose, worker: 
 
 
 # --- transfers ------------------------------------------------------------------------------------
-def test_an_open_alarm_is_a_problem_until_it_is_cleared(look: Diagnose, now: datetime) -> None:
+def test_open_alarm_is_a_problem_until_it_is_cleared(look: Diagnose, now: datetime) -> None:
     alarm = Alarm.objects.create(
         code=Reason.OBJECT_LOST,
         subject_kind="other",
@@ -603,7 +597,7 @@ def test_silence_is_told_though_nothing_failed(
         assert f"the first for {hours} h" in found.detail
 
 
-def test_an_upload_a_moment_ago_breaks_the_silence_and_one_last_week_does_not(
+def test_recent_upload_breaks_the_silence_an_old_one_not(
     look: Diagnose, worker: WorkerProcess, make_transfer: Callable[..., GCPVideoTransfer], now: datetime
 ) -> None:
     make_transfer(created_at=now - timedelta(days=7))
@@ -614,7 +608,7 @@ def test_an_upload_a_moment_ago_breaks_the_silence_and_one_last_week_does_not(
     assert look().of("silence").level is Level.PROBLEM
 
 
-def test_failed_transfers_and_those_that_wait_for_a_person_are_counted_by_reason(
+def test_transfers_that_need_a_person_are_counted_by_reason(
     look: Diagnose, worker: WorkerProcess, make_transfer: Callable[..., GCPVideoTransfer]
 ) -> None:
     for _ in range(3):
@@ -650,7 +644,7 @@ def test_orphaned_objects_are_told_until_they_are_deleted(
     assert "orphaned objects" not in look().worse()
 
 
-def test_recordings_in_a_bucket_that_the_settings_forgot_are_a_problem(
+def test_recordings_in_a_forgotten_bucket_are_a_problem(
     look: Diagnose, settings: Any, worker: WorkerProcess, make_transfer: Callable[..., GCPVideoTransfer]
 ) -> None:
     make_transfer("cleanup_pending", gcp_bucket="older")
@@ -673,7 +667,7 @@ def test_times_are_told_in_utc(look: Diagnose, site: Site, now: datetime) -> Non
 
 
 # --- the reserve ------------------------------------------------------------------------------------
-def test_a_reserve_that_was_given_up_is_told_until_it_is_whole(look: Diagnose, home: Path) -> None:
+def test_spent_reserve_is_told_until_it_is_whole(look: Diagnose, home: Path) -> None:
     assert look().of("reserve").level is Level.OK
 
     Reserve(home, 4096).give_up(for_cleanup=True)
@@ -681,7 +675,7 @@ def test_a_reserve_that_was_given_up_is_told_until_it_is_whole(look: Diagnose, h
     assert look().of("reserve").level is Level.WARNING
 
 
-def test_an_installation_without_a_reserve_is_told_what_that_means(look: Diagnose, settings: Any) -> None:
+def test_installation_without_a_reserve_is_told_what_that_means(look: Diagnose, settings: Any) -> None:
     settings.COLDREEL_RESERVE_BYTES = 0
 
     assert "nothing is cleaned up" in look().of("reserve").detail

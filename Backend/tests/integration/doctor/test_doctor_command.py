@@ -86,7 +86,7 @@ def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> Result:
 Capture = pytest.CaptureFixture[str]
 
 
-def test_a_fresh_installation_has_warnings_and_no_problem_once_it_is_migrated(place: dict[str, str]) -> None:
+def test_fresh_migrated_installation_has_warnings_and_no_problem(place: dict[str, str]) -> None:
     early = manage(place, "doctor", "--json")
     assert early.returncode == 1
     assert "manage.py migrate" in found(early.stdout)["database"]["advice"]
@@ -117,9 +117,7 @@ def test_missing_rights_are_named_and_end_with_status_1(
     assert output.strip().splitlines()[-1].startswith("Problems: 1, ")
 
 
-def test_a_clock_that_is_off_by_an_hour_ends_with_status_1(
-    configured: None, emulator: EmulatorProcess, capsys: Capture
-) -> None:
+def test_clock_off_by_an_hour_ends_with_status_1(configured: None, emulator: EmulatorProcess, capsys: Capture) -> None:
     emulator.set_clock(3600)
 
     status, output = doctor(capsys, "--json")
@@ -128,7 +126,7 @@ def test_a_clock_that_is_off_by_an_hour_ends_with_status_1(
     assert found(output)["clock"]["level"] == "problem"
 
 
-def test_a_bucket_that_does_not_exist_ends_with_status_1(configured: None, settings: Any, capsys: Capture) -> None:
+def test_bucket_that_does_not_exist_ends_with_status_1(configured: None, settings: Any, capsys: Capture) -> None:
     settings.GCP_STORAGE_BUCKET_NAME = "coldreel-nowhere"
 
     status, output = doctor(capsys, "--json")
@@ -137,9 +135,7 @@ def test_a_bucket_that_does_not_exist_ends_with_status_1(configured: None, setti
     assert found(output)["bucket"]["level"] == "problem"
 
 
-def test_a_bucket_that_does_not_answer_is_told_and_the_rest_is_looked_at(
-    configured: None, settings: Any, capsys: Capture
-) -> None:
+def test_silent_bucket_is_told_and_the_rest_examined(configured: None, settings: Any, capsys: Capture) -> None:
     settings.STORAGE_EMULATOR_HOST = "http://127.0.0.1:9"
 
     status, output = doctor(capsys, "--json")
@@ -149,9 +145,7 @@ def test_a_bucket_that_does_not_answer_is_told_and_the_rest_is_looked_at(
     assert found(output)["database"]["level"] == "ok"
 
 
-def test_without_a_bucket_set_it_says_so_and_ends_with_status_0(
-    configured: None, settings: Any, capsys: Capture
-) -> None:
+def test_no_bucket_configured_ends_with_status_0(configured: None, settings: Any, capsys: Capture) -> None:
     settings.GCP_STORAGE_USE_GCS = False
 
     status, output = doctor(capsys, "--json")
@@ -160,7 +154,7 @@ def test_without_a_bucket_set_it_says_so_and_ends_with_status_0(
     assert "not configured" in found(output)["settings"]["detail"]
 
 
-def test_a_key_that_is_none_is_told_and_never_shown(
+def test_key_that_is_none_is_told_and_never_shown(
     configured: None, settings: Any, tmp_path: Path, capsys: Capture
 ) -> None:
     key = tmp_path / "key.json"
@@ -175,7 +169,7 @@ def test_a_key_that_is_none_is_told_and_never_shown(
     assert "very secret" not in output
 
 
-def test_a_database_server_that_is_away_is_told_without_its_password(place: dict[str, str]) -> None:
+def test_absent_database_server_is_told_without_its_password(place: dict[str, str]) -> None:
     result = manage(
         {**place, "DATABASE_URL": "postgresql://someone:topsecret@127.0.0.1:9/coldreel"}, "doctor", "--json"
     )

@@ -49,7 +49,7 @@ def look(media_root: Path) -> Callable[..., FootageScan]:
     return lambda **bounds: footage_scan(root=MediaRoot(media_root), clock=SystemClock(), **bounds)
 
 
-def test_a_disk_whose_files_are_all_registered_is_said_to_have_been_looked_at(
+def test_disk_with_all_files_registered_counts_as_examined(
     finding: Callable[[], Finding], make_recording: MakeRecording, media_root: Path
 ) -> None:
     make_recording("Gate/one.mp4")
@@ -62,7 +62,7 @@ def test_a_disk_whose_files_are_all_registered_is_said_to_have_been_looked_at(
 
 
 @pytest.mark.parametrize(("age_seconds", "level"), [(2 * HOUR, Level.WARNING), (2 * DAY, Level.PROBLEM)])
-def test_files_that_were_never_imported_are_told_by_folder_with_a_sample(
+def test_files_never_imported_are_told_by_folder(
     finding: Callable[[], Finding], media_root: Path, make_recording: MakeRecording, age_seconds: float, level: Level
 ) -> None:
     make_recording("Gate/known.mp4")
@@ -76,7 +76,7 @@ def test_files_that_were_never_imported_are_told_by_folder_with_a_sample(
     assert "import_recordings" in found.advice
 
 
-def test_a_young_file_is_no_warning_but_is_told(finding: Callable[[], Finding], media_root: Path) -> None:
+def test_young_file_is_no_warning_but_is_told(finding: Callable[[], Finding], media_root: Path) -> None:
     make_clip(media_root / "Gate/new.mp4", age_seconds=60)
     found = finding()
     assert found.level is Level.OK
@@ -91,15 +91,13 @@ def test_another_file_under_a_known_path_was_never_imported(
     assert look().unknown == {"Gate": 1}
 
 
-def test_a_name_that_is_no_text_was_never_imported(look: Callable[..., FootageScan], media_root: Path) -> None:
+def test_name_that_is_no_text_was_never_imported(look: Callable[..., FootageScan], media_root: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(media_root) + b"/\xff.mp4"))
     path.touch()
     assert look().unknown_count == 1
 
 
-def test_a_file_of_a_clock_that_ran_ahead_is_judged_by_the_kernels_time(
-    look: Callable[..., FootageScan], media_root: Path
-) -> None:
+def test_file_of_a_fast_clock_is_judged_by_the_kernel(look: Callable[..., FootageScan], media_root: Path) -> None:
     make_clip(media_root / "Gate/ahead.mp4", age_seconds=-10 * DAY)
     assert (look().young, look().unknown_count) == (1, 0)
 
@@ -115,11 +113,11 @@ def test_a_look_that_was_cut_short_says_so(
     assert str(found).endswith("not all of the disk was looked at")
 
 
-def test_a_folder_that_cannot_be_read_is_not_said_to_have_been_looked_at() -> None:
+def test_unreadable_folder_does_not_count_as_examined() -> None:
     assert not FootageScan(unreadable=1).is_whole
 
 
-def test_a_media_root_that_is_not_there_is_not_said_to_have_been_looked_at(tmp_path: Path) -> None:
+def test_missing_media_root_does_not_count_as_examined(tmp_path: Path) -> None:
     (found,) = footage_findings(root=MediaRoot(tmp_path / "nowhere"), clock=SystemClock())
     assert found.level is Level.WARNING
     assert "was not looked at" in found.detail
@@ -150,7 +148,7 @@ def test_nothing_is_said_where_every_recording_was_asked_for() -> None:
     assert list(request_findings(now=timezone.now())) == []
 
 
-def test_a_look_of_an_hour_ago_is_not_late(worker_is_alive: Path) -> None:
+def test_look_of_an_hour_ago_is_not_late(worker_is_alive: Path) -> None:
     now = timezone.now()
     footage_scan_note(FootageScan(), site_id=None, now=now - timedelta(minutes=90), next_in_seconds=3600)
     assert [found.level for found in worker_findings(home=worker_is_alive, now=now, settings=service_settings())] == [

@@ -26,13 +26,13 @@ def look(home: Path, media_root: Path, database: Path | None = None) -> list[Fin
     return list(private_findings(home=home, media_root=media_root, database=database or home / "coldreel.sqlite3"))
 
 
-def test_a_home_for_its_owner_alone_is_as_it_should_be(home, tmp_path):
+def test_home_for_its_owner_alone_is_right(home, tmp_path):
     (found,) = look(home, tmp_path / "footage")
 
     assert found.level is Level.OK
 
 
-def test_a_home_that_others_can_list_is_a_problem(home, tmp_path):
+def test_home_that_others_can_list_is_a_problem(home, tmp_path):
     home.chmod(0o755)
 
     (found,) = look(home, tmp_path / "footage")
@@ -42,7 +42,7 @@ def test_a_home_that_others_can_list_is_a_problem(home, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["coldreel.sqlite3", "coldreel.sqlite3-wal", "secret-key", "worker.log"])
-def test_a_file_that_others_can_read_is_a_problem_and_named(home, tmp_path, name):
+def test_file_readable_by_others_is_a_named_problem(home, tmp_path, name):
     home.chmod(0o711)
     (home / name).chmod(0o644)
 
@@ -63,7 +63,7 @@ def test_a_database_elsewhere_is_looked_at_as_well(home, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to another user")
-def test_a_home_that_a_recorder_has_to_pass_is_a_warning(home):
+def test_home_that_a_recorder_must_pass_is_a_warning(home):
     media = home / "media"
     media.mkdir()
     os.chown(media, ANOTHER_USER, ANOTHER_USER)

@@ -19,7 +19,7 @@ def make_small(folder: Path, heard: list[Path] | None = None) -> list[Path]:
     )
 
 
-def test_clips_are_h264_of_the_promised_length_and_size_and_each_is_told(tmp_path: Path) -> None:
+def test_clips_are_h264_of_promised_length_and_size(tmp_path: Path) -> None:
     heard: list[Path] = []
 
     paths = make_small(tmp_path, heard)
@@ -37,7 +37,7 @@ def test_clips_are_h264_of_the_promised_length_and_size_and_each_is_told(tmp_pat
             assert len(list(container.decode(video=0))) == 5
 
 
-def test_clips_that_are_there_are_kept_and_a_missing_one_is_made_as_it_was(tmp_path: Path) -> None:
+def test_present_clips_are_kept_and_missing_ones_remade(tmp_path: Path) -> None:
     first, second = make_small(tmp_path)
     before = first.stat()
     content = second.read_bytes()
@@ -52,7 +52,7 @@ def test_clips_that_are_there_are_kept_and_a_missing_one_is_made_as_it_was(tmp_p
     assert heard == [first, second]
 
 
-def test_every_camera_name_and_clock_can_be_written_with_the_font() -> None:
+def test_font_can_write_every_camera_name_and_clock() -> None:
     needed = set("0123456789-: ") | {letter for number in range(8) for letter in camera_name(number).upper()}
 
     assert needed <= set(FONT)

@@ -26,7 +26,7 @@ def last_line(outcome: Outcome) -> str:
     return outcome.out.strip().splitlines()[-1]
 
 
-def test_all_registered_is_status_0_and_the_last_line_says_how_many(media_root: Path, command: Command) -> None:
+def test_all_registered_is_status_0_with_a_count(media_root: Path, command: Command) -> None:
     clip = make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
     size = human_size(clip.stat().st_size)
 
@@ -107,7 +107,7 @@ def test_a_folder_outside_is_refused_naming_media_root(media_root: Path, tmp_pat
         assert f"is not inside MEDIA_ROOT='{media_root}'" in outcome.out
 
 
-def test_the_folder_may_be_given_from_here_or_from_the_root_or_through_a_link(
+def test_folder_may_be_relative_absolute_or_a_link(
     media_root: Path, tmp_path: Path, camera: Camera, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_clip(media_root / "nvr" / "a.mp4")
@@ -134,7 +134,7 @@ def test_what_keeps_it_from_running_is_status_1(media_root: Path, site: Site, co
     assert not Camera.objects.exists()
 
 
-def test_a_missing_marker_is_status_1_and_asks_for_the_disk(media_root: Path, camera: Camera, command: Command) -> None:
+def test_missing_marker_is_status_1_and_asks_for_the_disk(media_root: Path, camera: Camera, command: Command) -> None:
     make_clip(media_root / "a.mp4")
     assert command("import_recordings", media_root, "--camera", "Gate").status == 0
     (media_root / ".coldreel-media-root").unlink()
@@ -166,7 +166,7 @@ def test_a_long_run_says_how_far_it_is(media_root: Path, camera: Camera, command
     assert "1000 files looked at" in outcome.out
 
 
-def test_a_database_without_tables_is_status_1_and_says_what_to_do(media_root: Path, command: Command) -> None:
+def test_database_without_tables_is_status_1_with_advice(media_root: Path, command: Command) -> None:
     make_clip(media_root / "a.mp4")
     before = transaction.savepoint()
     with connection.cursor() as cursor:
@@ -198,7 +198,7 @@ def test_a_missing_media_root_is_not_marked(media_root: Path, settings: object, 
     assert "is no folder" in outcome.out
 
 
-def test_an_empty_media_root_of_known_recordings_is_marked_only_when_asked_twice(
+def test_empty_known_media_root_is_marked_when_asked_twice(
     media_root: Path, make_recording: Callable[..., Recording], command: Command
 ) -> None:
     make_recording(write_file=False)
@@ -257,7 +257,7 @@ def test_two_processes_at_once_register_each_file_once(tmp_path: Path, shell: di
 
 
 @pytest.mark.acceptance
-def test_a_terminal_gets_a_bar_and_then_the_summary(tmp_path: Path, shell: dict[str, str]) -> None:
+def test_terminal_gets_a_bar_and_then_the_summary(tmp_path: Path, shell: dict[str, str]) -> None:
     make_clip(tmp_path / "footage/a.mp4")
     environment = {**shell, "TERM": "xterm", "COLUMNS": "100"}
     command = ("import_recordings", shell["MEDIA_ROOT"], "--camera", "Gate", "--create-cameras")

@@ -33,12 +33,12 @@ def test_a_clock_is_read_in_its_own_zone(shown: str, meant: str) -> None:
     assert utc_of(local(shown), BERLIN) == utc(meant)
 
 
-def test_an_hour_that_never_was_is_read_as_by_a_clock_that_was_not_put_forward() -> None:
+def test_skipped_hour_is_read_as_by_an_unchanged_clock() -> None:
     assert utc_of(local("2026-03-29 02:30"), BERLIN) == utc("2026-03-29 01:30")
     assert utc_of(local("2026-03-29 02:30"), BERLIN, evidence=utc("2026-03-29 00:30")) == utc("2026-03-29 01:30")
 
 
-def test_the_hour_that_came_twice_is_told_apart_by_the_file_itself() -> None:
+def test_repeated_hour_is_told_apart_by_the_file() -> None:
     shown = local("2026-10-25 02:30")
 
     assert utc_of(shown, BERLIN, evidence=utc("2026-10-25 00:30:04")) == utc("2026-10-25 00:30")
@@ -46,11 +46,11 @@ def test_the_hour_that_came_twice_is_told_apart_by_the_file_itself() -> None:
 
 
 @pytest.mark.parametrize("evidence", [None, utc("2026-11-20 08:00"), utc("2020-01-01 00:00")])
-def test_the_hour_that_came_twice_is_the_first_where_the_file_cannot_tell(evidence: datetime | None) -> None:
+def test_repeated_hour_is_the_first_without_a_clue(evidence: datetime | None) -> None:
     assert utc_of(local("2026-10-25 02:30"), BERLIN, evidence=evidence) == utc("2026-10-25 00:30")
 
 
-def test_recordings_of_the_night_that_clocks_change_keep_their_order() -> None:
+def test_recordings_of_the_clock_change_keep_their_order() -> None:
     start = utc("2026-10-24 23:00")
     moments = [start + timedelta(minutes=10 * number) for number in range(24)]
 

@@ -140,7 +140,7 @@ def test_what_is_no_video_is_refused_whatever_its_name(tmp_path: Path, probe_byt
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "list.m3u8", "list.ffconcat"])
-def test_a_playlist_in_a_recordings_clothes_opens_no_other_file_and_no_address(
+def test_playlist_posing_as_a_recording_opens_nothing(
     tmp_path: Path, probe_bytes: Probe, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     outside = make_clip(tmp_path / "outside.mp4")
@@ -181,9 +181,7 @@ def test_hostile_files_are_refused_or_understood_and_never_crash(probe_bytes: Pr
     assert min(outcomes.values()) > 20
 
 
-def test_a_read_error_is_told_as_itself_and_not_as_a_bad_video(
-    root: MediaRoot, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_read_error_is_told_and_is_no_bad_video(root: MediaRoot, capfd: pytest.CaptureFixture[str]) -> None:
     make_clip(root.path / "clip.mp4", seconds=2)
     with root.open("clip.mp4") as source:
 

@@ -31,7 +31,7 @@ def utc(text: str) -> datetime:
 # --- later, and passed over ---
 
 
-def test_a_file_that_its_recorder_took_away_meanwhile_is_no_refusal(media_root: Path, run_import: Import) -> None:
+def test_file_removed_by_its_recorder_is_no_refusal(media_root: Path, run_import: Import) -> None:
     make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
     second = make_clip(media_root / "Gate/2026-11-22/12-31-00.mp4")
 
@@ -44,9 +44,7 @@ def test_a_file_that_its_recorder_took_away_meanwhile_is_no_refusal(media_root: 
     assert (report.registered, report.later, report.is_whole) == (1, 1, True)
 
 
-def test_what_a_recorder_keeps_beside_its_videos_is_passed_over_and_counted(
-    media_root: Path, run_import: Import
-) -> None:
+def test_other_files_of_a_recorder_are_passed_over_counted(media_root: Path, run_import: Import) -> None:
     folder = media_root / "Gate/2026-11-22"
     make_clip(folder / "12-30-00.mp4")
     for number, ending in enumerate(KEPT):
@@ -60,13 +58,13 @@ def test_what_a_recorder_keeps_beside_its_videos_is_passed_over_and_counted(
     assert (everything.refused, everything.passed_over) == ({Reason.PATH_NOT_MATCHED: len(KEPT)}, {})
 
 
-def test_an_ending_of_a_folder_is_no_ending_of_its_files(media_root: Path, run_import: Import) -> None:
+def test_ending_of_a_folder_is_not_its_files(media_root: Path, run_import: Import) -> None:
     make_clip(media_root / "cam.log" / "2026-11-22" / "12-30-00.mp4")
 
     assert run_import().registered == 1
 
 
-def test_an_import_beside_a_live_recorder_is_status_0_and_says_what_it_left(media_root: Path, command: Command) -> None:
+def test_import_beside_a_live_recorder_is_status_0(media_root: Path, command: Command) -> None:
     folder = media_root / "Gate/2026-11-22"
     size = human_size(make_clip(folder / "12-30-00.mp4").stat().st_size)
     make_clip(folder / "12-31-00.mp4", age_seconds=0)
@@ -88,7 +86,7 @@ def test_an_import_beside_a_live_recorder_is_status_0_and_says_what_it_left(medi
     )
 
 
-def test_a_refused_file_is_status_3_beside_all_that_is_passed_over(media_root: Path, command: Command) -> None:
+def test_refused_file_is_status_3_whatever_is_passed_over(media_root: Path, command: Command) -> None:
     make_unfinished_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
     (media_root / "Gate/2026-11-22/12-30-00.jpg").write_bytes(b"x")
 
@@ -110,7 +108,7 @@ def test_a_refused_file_is_status_3_beside_all_that_is_passed_over(media_root: P
         ("", "2026-11-22_12-30-05.mp4"),
     ],
 )
-def test_a_time_that_the_template_does_not_read_is_told_and_the_files_own_is_taken(
+def test_time_outside_the_template_is_taken_from_the_file(
     media_root: Path, camera: Camera, run_import: Import, template: str, name: str
 ) -> None:
     path = make_clip(media_root / "Gate" / name, started_at=utc("2026-11-20 08:00"))
@@ -124,19 +122,19 @@ def test_a_time_that_the_template_does_not_read_is_told_and_the_files_own_is_tak
 
 
 @pytest.mark.parametrize("name", ["clip-000123", "192.168.10.20", "10.20.30.40", "a-12-2026", "1234567", "v2.0.1"])
-def test_a_name_that_holds_no_time_is_nothing_to_tell(media_root: Path, run_import: Import, name: str) -> None:
+def test_name_that_holds_no_time_is_nothing_to_tell(media_root: Path, run_import: Import, name: str) -> None:
     make_clip(media_root / "Gate" / f"{name}.mp4")
 
     assert run_import(template="{camera}/{any}.mp4").is_whole
 
 
-def test_names_whose_times_are_not_wanted_are_nothing_to_tell(media_root: Path, run_import: Import) -> None:
+def test_names_whose_times_are_ignored_tell_nothing(media_root: Path, run_import: Import) -> None:
     make_clip(media_root / "Gate/2026-11-22.mp4")
 
     assert run_import(template="{camera}/{any}.mp4", time_from_file=True).is_whole
 
 
-def test_a_time_that_was_not_read_is_status_3_and_says_how_to_read_it(media_root: Path, command: Command) -> None:
+def test_unread_time_is_status_3_with_advice(media_root: Path, command: Command) -> None:
     make_clip(media_root / "Gate/1795350605.mp4")
 
     outcome = command("import_recordings", media_root, "--template", "{camera}/{any}.mp4", "--create-cameras")
@@ -147,7 +145,7 @@ def test_a_time_that_was_not_read_is_status_3_and_says_how_to_read_it(media_root
     assert "--time-from-file" in outcome.out
 
 
-def test_half_of_a_day_that_is_not_read_is_refused_and_not_misread(media_root: Path, run_import: Import) -> None:
+def test_unread_half_of_a_day_is_refused(media_root: Path, run_import: Import) -> None:
     make_clip(media_root / "Gate/2026-11-22/02-00-00 PM.mp4")
 
     report = run_import(template="{camera}/{date}/{time}{any}")
@@ -171,7 +169,7 @@ def test_epochs_need_no_time_zone(media_root: Path, run_import: Import) -> None:
     }
 
 
-def test_a_name_that_holds_the_end_is_the_end(media_root: Path, run_import: Import) -> None:
+def test_name_that_holds_the_end_is_the_end(media_root: Path, run_import: Import) -> None:
     make_clip(media_root / "Gate/2026-11-22/12-30-07.mp4", seconds=7)
 
     run_import(template="{camera}/{end}{date}/{time}.mp4")
@@ -180,9 +178,7 @@ def test_a_name_that_holds_the_end_is_the_end(media_root: Path, run_import: Impo
     assert (recording.started_at, recording.ended_at) == (utc("2026-11-22 12:30"), utc("2026-11-22 12:30:07"))
 
 
-def test_an_end_in_the_hour_that_comes_twice_is_told_apart_by_the_files_own_end(
-    media_root: Path, run_import: Import
-) -> None:
+def test_end_in_the_repeated_hour_is_told_by_the_file(media_root: Path, run_import: Import) -> None:
     for name, written in (("first", "2026-10-25 00:30:02"), ("second", "2026-10-25 01:30:02")):
         path = make_clip(media_root / name / "2026-10-25/02-30-02.mp4", seconds=2)
         os.utime(path, (utc(written).timestamp(),) * 2)
@@ -195,7 +191,7 @@ def test_an_end_in_the_hour_that_comes_twice_is_told_apart_by_the_files_own_end(
     }
 
 
-def test_the_end_of_a_recording_whose_length_nothing_tells_is_refused(media_root: Path, run_import: Import) -> None:
+def test_end_of_a_recording_without_length_is_refused(media_root: Path, run_import: Import) -> None:
     path = media_root / "Gate/1795350605.h264"
     path.parent.mkdir()
     with av.open(str(path), "w", format="h264") as container:
@@ -209,9 +205,7 @@ def test_the_end_of_a_recording_whose_length_nothing_tells_is_refused(media_root
     assert run_import(template="{camera}/{end}{epoch}.h264").refused == {Reason.TIME_UNCLEAR: 1}
 
 
-def test_a_dry_run_says_for_each_file_the_camera_and_both_times_and_what_told_them(
-    media_root: Path, command: Command
-) -> None:
+def test_dry_run_tells_camera_and_times_of_each_file(media_root: Path, command: Command) -> None:
     Site.objects.create(name="Berlin", time_zone="Europe/Berlin")
     make_clip(media_root / "Gate/2026-07-01/12-30-00.mp4")
     make_clip(media_root / "Yard/2026-11-22/12-30-00.mp4")
@@ -237,7 +231,7 @@ def test_a_dry_run_says_for_each_file_the_camera_and_both_times_and_what_told_th
     }
 
 
-def test_a_run_that_is_no_dry_run_does_not_tell_each_file(media_root: Path, command: Command) -> None:
+def test_real_run_does_not_tell_each_file(media_root: Path, command: Command) -> None:
     make_clip(media_root / "Gate/2026-07-01/12-30-00.mp4")
 
     outcome = command("import_recordings", media_root, "--template", TEMPLATE, "--create-cameras")

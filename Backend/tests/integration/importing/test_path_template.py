@@ -44,7 +44,7 @@ def test_templates_of_recorders_are_understood(template: str, path: str, expecte
 @pytest.mark.parametrize(
     ("text", "hour"), [("20261122T123005Z", 12), ("2026-11-22T12:30:05+01:00", 11), ("2026-11-22_12.30.05-0500", 17)]
 )
-def test_a_time_with_an_offset_needs_no_time_zone(text: str, hour: int) -> None:
+def test_time_with_an_offset_needs_no_time_zone(text: str, hour: int) -> None:
     found = PathTemplate("{camera}/{datetime}.mp4").match(f"a/{text}.mp4")
 
     assert found is not None
@@ -62,7 +62,7 @@ def test_a_time_with_an_offset_needs_no_time_zone(text: str, hour: int) -> None:
         ("11-30-05 P.M.", 23),
     ],
 )
-def test_a_clock_of_twelve_hours_is_read_with_its_half(text: str, hour: int) -> None:
+def test_clock_of_twelve_hours_is_read_with_its_half(text: str, hour: int) -> None:
     found = PathTemplate("{camera}/{date}/{time} {ampm}.mp4").match(f"a/2026-11-22/{text}.mp4")
 
     assert found is not None
@@ -84,7 +84,7 @@ def test_a_year_of_two_digits_is_read(yy: str, year: int) -> None:
         ("GMT+1", 11), ("GMT-3", 15), ("UTC+01:00", 11), ("UTC-10", 22),
     ],
 )  # fmt: skip
-def test_an_offset_means_ahead_of_utc_where_it_is_plus_as_in_iso_8601_and_not_in_posix(offset: str, hour: int) -> None:
+def test_offset_is_ahead_of_utc_as_in_iso_8601(offset: str, hour: int) -> None:
     found = PathTemplate("{camera}/{date}/{time} {offset}.mp4").match(f"a/2026-11-22/12-30-05 {offset}.mp4")
 
     assert found is not None
@@ -111,7 +111,7 @@ def test_an_offset_of_half_hours_is_read() -> None:
         ("{camera}/{datetime}{any}", "a/2026-11-22T02-00-00+01.mp4", "{offset}"),
     ],
 )
-def test_what_stands_beside_the_time_and_changes_it_makes_it_unclear(template: str, path: str, said: str) -> None:
+def test_text_that_changes_the_time_makes_it_unclear(template: str, path: str, said: str) -> None:
     found = PathTemplate(template).match(path)
 
     assert found is not None
@@ -130,7 +130,7 @@ def test_what_stands_beside_the_time_and_changes_it_makes_it_unclear(template: s
         ("{camera}_{datetime}{any}", "PM_2026-11-22T12-00-00.mp4"),
     ],
 )
-def test_what_stands_beside_the_time_and_does_not_change_it_leaves_it_clear(template: str, path: str) -> None:
+def test_text_that_changes_nothing_leaves_the_time_clear(template: str, path: str) -> None:
     found = PathTemplate(template).match(path)
 
     assert found is not None
@@ -151,11 +151,11 @@ def test_what_stands_beside_the_time_and_does_not_change_it_leaves_it_clear(temp
         ("{camera}/{epoch}.mp4", "a/9999999999.mp4"),
     ],
 )
-def test_a_time_of_the_new_kinds_that_cannot_be_does_not_match(template: str, path: str) -> None:
+def test_impossible_time_of_the_new_kinds_does_not_match(template: str, path: str) -> None:
     assert PathTemplate(template).match(path) is None
 
 
-def test_the_mark_of_the_end_matches_nothing_and_is_told() -> None:
+def test_mark_of_the_end_matches_nothing_and_is_told() -> None:
     found = PathTemplate("{camera}/{end}{date}/{time}.mp4").match("a/2026-11-22/12-30-05.mp4")
 
     assert found == PathMatch("a", None, NOON, is_end=True)
@@ -180,7 +180,7 @@ def test_the_mark_of_the_end_matches_nothing_and_is_told() -> None:
         ("{camera}/{datetime}.mp4", "a/99991231T235959-2300.mp4"),
     ],
 )
-def test_a_path_that_tells_something_else_does_not_match(template: str, path: str) -> None:
+def test_path_that_tells_something_else_does_not_match(template: str, path: str) -> None:
     assert PathTemplate(template).match(path) is None
 
 

@@ -48,7 +48,7 @@ def test_files_of_a_recorder_become_recordings_of_their_cameras(media_root: Path
     assert report.registered_bytes == sum(Recording.objects.values_list("file_size_bytes", flat=True))
 
 
-def test_second_run_registers_nothing_twice_and_looks_into_nothing_again(media_root: Path, run_import: Import) -> None:
+def test_second_run_registers_nothing_and_reads_nothing(media_root: Path, run_import: Import) -> None:
     clip = make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
     run_import()
     before = clip.stat()
@@ -84,9 +84,7 @@ def test_two_runs_at_once_register_each_file_once(media_root: Path, run_import: 
     assert not any(report.refused_count for report in reports)
 
 
-def test_another_file_under_a_known_path_is_another_recording_and_the_old_one_is_told(
-    media_root: Path, run_import: Import
-) -> None:
+def test_another_file_under_a_known_path_is_another_recording(media_root: Path, run_import: Import) -> None:
     path = media_root / "Gate/2026-11-22/12-30-00.mp4"
     make_clip(path, age_seconds=7200)
     run_import()
@@ -101,9 +99,7 @@ def test_another_file_under_a_known_path_is_another_recording_and_the_old_one_is
     assert run_import().replaced == 0
 
 
-def test_another_file_under_the_path_of_an_uploaded_recording_replaces_nothing(
-    media_root: Path, run_import: Import
-) -> None:
+def test_another_file_replaces_no_uploaded_recording(media_root: Path, run_import: Import) -> None:
     path = media_root / "Gate/2026-11-22/12-30-00.mp4"
     make_clip(path, age_seconds=7200)
     run_import()
@@ -128,9 +124,7 @@ def test_another_size_under_the_very_same_time_is_refused(media_root: Path, run_
     assert Recording.objects.count() == 1
 
 
-def test_what_cannot_be_taken_is_refused_with_its_reason_and_stops_nothing(
-    media_root: Path, tmp_path: Path, run_import: Import
-) -> None:
+def test_refused_file_has_its_reason_and_stops_nothing(media_root: Path, tmp_path: Path, run_import: Import) -> None:
     folder = media_root / "Gate" / "2026-11-22"
     make_clip(folder / "12-00-00.mp4")
     make_clip(folder / "12-01-00.mp4", age_seconds=1)
@@ -165,9 +159,7 @@ def test_what_cannot_be_taken_is_refused_with_its_reason_and_stops_nothing(
     assert "no index" in report.refusals[Reason.FILE_NOT_PLAYABLE][0].detail
 
 
-def test_a_file_that_is_still_written_to_is_left_for_later_and_taken_once_it_has_settled(
-    media_root: Path, run_import: Import
-) -> None:
+def test_file_still_written_is_taken_once_settled(media_root: Path, run_import: Import) -> None:
     path = make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4", age_seconds=5)
 
     report = run_import(settle_seconds=3600)
@@ -177,7 +169,7 @@ def test_a_file_that_is_still_written_to_is_left_for_later_and_taken_once_it_has
     assert run_import(settle_seconds=3600).registered == 1
 
 
-def test_a_file_that_changes_while_it_is_looked_at_is_left_for_later(media_root: Path, run_import: Import) -> None:
+def test_file_changing_while_read_is_left_for_later(media_root: Path, run_import: Import) -> None:
     path = make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
 
     class Disturbing(SystemClock):
@@ -198,9 +190,7 @@ def test_a_file_that_changes_while_it_is_looked_at_is_left_for_later(media_root:
     assert not Recording.objects.exists()
 
 
-def test_a_file_swapped_for_a_link_before_its_turn_is_refused(
-    media_root: Path, tmp_path: Path, run_import: Import
-) -> None:
+def test_file_swapped_for_a_link_is_refused(media_root: Path, tmp_path: Path, run_import: Import) -> None:
     make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
     second = make_clip(media_root / "Gate/2026-11-22/12-31-00.mp4")
     outside = make_clip(tmp_path / "outside" / "2026-11-22" / "12-31-00.mp4")
@@ -215,9 +205,7 @@ def test_a_file_swapped_for_a_link_before_its_turn_is_refused(
     assert (report.registered, report.refused) == (1, {Reason.FILE_IS_LINK: 1})
 
 
-def test_a_folder_swapped_for_a_link_before_its_turn_is_refused(
-    media_root: Path, tmp_path: Path, run_import: Import
-) -> None:
+def test_folder_swapped_for_a_link_is_refused(media_root: Path, tmp_path: Path, run_import: Import) -> None:
     make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
     make_clip(media_root / "Yard/2026-11-22/12-30-00.mp4")
     make_clip(tmp_path / "outside" / "2026-11-22" / "12-30-00.mp4")
@@ -253,7 +241,7 @@ def test_names_of_every_kind_are_registered_as_they_are(media_root: Path, run_im
     assert (media_root / Recording.objects.get().local_path).is_file()
 
 
-def test_start_comes_from_the_path_in_the_sites_time_zone(media_root: Path, run_import: Import) -> None:
+def test_start_is_read_in_the_sites_time_zone(media_root: Path, run_import: Import) -> None:
     Site.objects.create(name="Berlin", time_zone="Europe/Berlin")
     make_clip(media_root / "Gate/2026-07-01/12-30-00.mp4", started_at=utc("2026-01-01 00:00"))
 
@@ -261,7 +249,7 @@ def test_start_comes_from_the_path_in_the_sites_time_zone(media_root: Path, run_
     assert Recording.objects.get().started_at == utc("2026-07-01 10:30")
 
 
-def test_a_time_zone_that_is_given_goes_before_the_sites(media_root: Path, run_import: Import) -> None:
+def test_time_zone_that_is_given_goes_before_the_sites(media_root: Path, run_import: Import) -> None:
     Site.objects.create(name="Berlin", time_zone="Europe/Berlin")
     make_clip(media_root / "Gate/2026-07-01/12-30-00.mp4")
 
@@ -269,7 +257,7 @@ def test_a_time_zone_that_is_given_goes_before_the_sites(media_root: Path, run_i
     assert Recording.objects.get().started_at == utc("2026-07-01 16:30")
 
 
-def test_the_hour_that_comes_twice_is_told_apart_by_the_files_own_time(media_root: Path, run_import: Import) -> None:
+def test_repeated_hour_is_told_by_the_files_own_time(media_root: Path, run_import: Import) -> None:
     for name, written in (("first", "2026-10-25 00:30:02"), ("second", "2026-10-25 01:30:02")):
         path = make_clip(media_root / name / "2026-10-25/02-30-00.mp4", seconds=2)
         os.utime(path, (utc(written).timestamp(),) * 2)
@@ -282,9 +270,7 @@ def test_the_hour_that_comes_twice_is_told_apart_by_the_files_own_time(media_roo
     }
 
 
-def test_without_a_time_in_the_path_the_container_tells_the_start_then_the_last_write(
-    media_root: Path, run_import: Import
-) -> None:
+def test_start_comes_from_container_then_from_last_write(media_root: Path, run_import: Import) -> None:
     told = make_clip(media_root / "Gate/told.mp4", started_at=utc("2026-11-20 08:00"))
     untold = make_clip(media_root / "Gate/untold.mp4", seconds=3)
     wrong = make_clip(media_root / "Gate/wrong.mp4", seconds=3, started_at=utc("2030-01-01 00:00"))
@@ -300,9 +286,7 @@ def test_without_a_time_in_the_path_the_container_tells_the_start_then_the_last_
     }
 
 
-def test_all_files_may_be_of_one_camera_without_a_template(
-    media_root: Path, camera: Camera, run_import: Import
-) -> None:
+def test_all_files_may_be_of_one_camera(media_root: Path, camera: Camera, run_import: Import) -> None:
     make_clip(media_root / "nvr/ch01/a.mp4")
     make_clip(media_root / "other/b.mp4")
 
@@ -312,9 +296,7 @@ def test_all_files_may_be_of_one_camera_without_a_template(
     assert Recording.objects.get().camera == camera
 
 
-def test_a_camera_that_nobody_may_create_is_refused_file_by_file(
-    media_root: Path, camera: Camera, run_import: Import
-) -> None:
+def test_camera_that_may_not_be_created_refuses_its_files(media_root: Path, camera: Camera, run_import: Import) -> None:
     make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
     make_clip(media_root / "Roof/2026-11-22/12-30-00.mp4")
 
@@ -324,7 +306,7 @@ def test_a_camera_that_nobody_may_create_is_refused_file_by_file(
     assert Camera.objects.count() == 1
 
 
-def test_a_folder_that_makes_no_camera_name_creates_none(media_root: Path, run_import: Import) -> None:
+def test_folder_that_makes_no_camera_name_creates_none(media_root: Path, run_import: Import) -> None:
     for name in ("new\nline", "x" * 101, " "):
         make_clip(media_root / name / "2026-11-22/12-30-00.mp4")
 
@@ -356,7 +338,7 @@ def test_among_several_sites_one_has_to_be_named(media_root: Path, run_import: I
     assert Camera.objects.get().site == south
 
 
-def test_a_missing_camera_site_or_time_zone_stops_the_run(media_root: Path, site: Site, run_import: Import) -> None:
+def test_missing_camera_site_or_time_zone_stops_the_run(media_root: Path, site: Site, run_import: Import) -> None:
     with pytest.raises(NotFound, match="no camera 'Roof'"):
         run_import(template="", camera="Roof", create_cameras=False)
     with pytest.raises(NotFound, match="no site 'Moon'"):
@@ -403,7 +385,7 @@ def test_a_missing_marker_stops_every_later_import(media_root: Path, run_import:
 
 
 @pytest.mark.parametrize("folder", [".coldreel-trash", "../elsewhere", "nowhere"])
-def test_the_trash_and_what_lies_elsewhere_is_never_imported(media_root: Path, run_import: Import, folder: str) -> None:
+def test_trash_and_what_lies_elsewhere_is_never_imported(media_root: Path, run_import: Import, folder: str) -> None:
     make_clip(media_root / ".coldreel-trash" / "a.mp4")
     make_clip(media_root.parent / "elsewhere" / "a.mp4")
 
@@ -427,7 +409,7 @@ def test_pages_are_small_transactions_and_few_queries(media_root: Path, run_impo
     assert len(transactions) == 3
 
 
-def test_only_some_of_many_refusals_are_kept_but_all_are_counted(media_root: Path, run_import: Import) -> None:
+def test_few_refusals_are_kept_and_all_counted(media_root: Path, run_import: Import) -> None:
     for number in range(30):
         (media_root / f"{number:02}.doc").touch()
 
@@ -443,7 +425,7 @@ def test_hostile_names_are_shown_on_one_line_and_harmlessly() -> None:
     assert shown("Größe 🎥.mp4") == "Größe 🎥.mp4"
 
 
-def test_a_recording_that_ends_before_it_is_registered_has_its_end(media_root: Path, run_import: Import) -> None:
+def test_recording_that_ended_before_registration_has_its_end(media_root: Path, run_import: Import) -> None:
     make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4", seconds=7)
     run_import()
 

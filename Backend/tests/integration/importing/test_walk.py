@@ -11,7 +11,7 @@ from offload.source import MediaRoot
 from offload.walk import walk
 
 
-def test_files_come_in_name_order_without_folders_and_hidden_names(tmp_path: Path) -> None:
+def test_files_come_in_order_without_folders_and_hidden_names(tmp_path: Path) -> None:
     for name in ("b/2.mp4", "b/1.mp4", "a.mp4", "c/d/e.mp4", ".hidden/x.mp4", "b/.part.mp4", ".coldreel-trash/y"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -39,7 +39,7 @@ def test_links_are_told_and_never_followed(tmp_path: Path) -> None:
     assert refused.value.code is Reason.FILE_IS_LINK
 
 
-def test_a_folder_swapped_for_a_link_on_the_way_is_not_entered(tmp_path: Path) -> None:
+def test_folder_swapped_for_a_link_meanwhile_is_not_entered(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.mp4").touch()
@@ -66,14 +66,14 @@ def test_names_of_every_kind_are_walked(tmp_path: Path) -> None:
     assert sorted(found.relative_path for found in walk(MediaRoot(tmp_path))) == sorted(names)
 
 
-def test_a_missing_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
+def test_missing_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(FileProblem) as refused:
         list(walk(MediaRoot(tmp_path), "nowhere"))
 
     assert refused.value.code is Reason.FILE_MISSING
 
 
-def test_an_endless_tree_is_left_alone_below_a_hundred_folders(tmp_path: Path) -> None:
+def test_endless_tree_is_left_alone_below_a_hundred_folders(tmp_path: Path) -> None:
     (tmp_path / "/".join("d" * 100)).mkdir(parents=True)
     (tmp_path / "/".join("d" * 100) / "a.mp4").touch()
     (tmp_path / "/".join("d" * 100) / "e" / "e").mkdir(parents=True)

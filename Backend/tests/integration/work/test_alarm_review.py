@@ -105,7 +105,7 @@ OF_ONE_KIND = {Reason.CLEANUP_FAILED, Reason.HOME_DISK_LOW}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SubjectKind if kind is not SubjectKind.UNKNOWN])
-def test_every_alarm_whose_cause_is_gone_is_closed_by_the_sweep(swept: Sweep, depot: Site, kind: SubjectKind) -> None:
+def test_sweep_closes_every_alarm_without_a_cause(swept: Sweep, depot: Site, kind: SubjectKind) -> None:
     subject = subject_of(kind, depot)
     for code in CODES.get(kind, set(Reason) - OF_ONE_KIND):
         raised(code, subject)
@@ -115,7 +115,7 @@ def test_every_alarm_whose_cause_is_gone_is_closed_by_the_sweep(swept: Sweep, de
     assert still_open() == set()
 
 
-def test_every_place_that_raises_alarms_says_what_they_are_about() -> None:
+def test_every_place_that_raises_alarms_names_the_subject() -> None:
     """A new one stands in `RAISED_IN`, with a rule in `IS_OVER` that ends its alarms, or closes them itself."""
     raising = {
         path.relative_to(APP).as_posix()
@@ -127,9 +127,7 @@ def test_every_place_that_raises_alarms_says_what_they_are_about() -> None:
     assert set().union(*RAISED_IN.values()) == set(SubjectKind) - {SubjectKind.OTHER, SubjectKind.UNKNOWN}
 
 
-def test_alarm_of_the_right_to_delete_is_left_to_a_worker_that_sees_the_disk(
-    swept: Sweep, depot: Site, settings: Any
-) -> None:
+def test_alarm_of_the_right_to_delete_needs_the_disk(swept: Sweep, depot: Site, settings: Any) -> None:
     raised(Reason.NO_RIGHT_TO_DELETE, Subject.of_site(SubjectKind.RIGHT_TO_DELETE, depot.pk))
     swept()
     assert still_open() == {("no_right_to_delete", "right to delete at Depot")}
@@ -139,7 +137,7 @@ def test_alarm_of_the_right_to_delete_is_left_to_a_worker_that_sees_the_disk(
 
 
 @pytest.mark.parametrize("days", [0.5, 31])
-def test_alarm_of_a_machine_that_has_workers_is_left_to_them(swept: Sweep, days: float) -> None:
+def test_alarm_of_a_machine_is_left_to_its_workers(swept: Sweep, days: float) -> None:
     WorkerProcess.objects.create(host="nvr-1", machine_id="a1b2", pid=1, installation_id="i", started_at=NOW)
     raised(Reason.HOME_DISK_LOW, Subject(SubjectKind.MACHINE, "a1b2"))
     Alarm.objects.update(last_seen_at=NOW - timedelta(days=days))
@@ -157,7 +155,7 @@ def test_alarm_of_another_release_is_left_to_its_workers(swept: Sweep, kind: str
     assert still_open() == {("object_lost", "x")}
 
 
-def test_alarm_of_a_code_that_an_earlier_release_raised_stops_nothing(swept: Sweep) -> None:
+def test_alarm_of_an_earlier_releases_code_stops_nothing(swept: Sweep) -> None:
     Alarm.objects.create(
         code="no_longer_known", subject_kind="other", subject_id="x", detail="x", raised_at=NOW, last_seen_at=NOW
     )
@@ -170,7 +168,7 @@ def test_alarm_of_a_code_that_an_earlier_release_raised_stops_nothing(swept: Swe
 
 
 @pytest.mark.parametrize("code", sorted(STOP_CODES))
-def test_bucket_alarm_lasts_while_a_transfer_waits_for_that_reason(swept: Sweep, code: Reason) -> None:
+def test_bucket_alarm_lasts_while_a_transfer_waits_for_it(swept: Sweep, code: Reason) -> None:
     waiting = rows.transfer(State.PENDING, error_code=code, next_attempt_at=NOW + timedelta(hours=1))
     raised(code, FOOTAGE)
     swept()
@@ -180,7 +178,7 @@ def test_bucket_alarm_lasts_while_a_transfer_waits_for_that_reason(swept: Sweep,
     assert still_open() == set()
 
 
-def test_alarm_of_a_missing_disk_lasts_until_its_marker_is_there(swept: Sweep, depot: Site, media_root: Path) -> None:
+def test_alarm_of_a_missing_disk_lasts_until_its_marker(swept: Sweep, depot: Site, media_root: Path) -> None:
     rows.recording()
     (media_root / MARKER).unlink()
     for subject in (Subject.of_site(SubjectKind.MEDIA_ROOT, depot.pk), ALL_RUNS, run_at(depot)):
@@ -209,7 +207,7 @@ def test_stopped_run_lasts_while_files_are_due(swept: Sweep, depot: Site) -> Non
     assert still_open() == {("too_many_missing_locally", "cleanup at Depot")}
 
 
-def test_files_that_nobody_waits_for_end_their_alarm_only_at_their_site(swept: Sweep, depot: Site) -> None:
+def test_files_no_longer_due_end_their_sites_alarm_only(swept: Sweep, depot: Site) -> None:
     rows.transfer(State.CLEANUP_PENDING)
     for site in (depot, Site.objects.create(name="Harbour")):
         raised(Reason.HOLD_UNKNOWN, files_at(site))
@@ -227,7 +225,7 @@ def test_bucket_that_the_settings_name_again_ends_its_alarm(swept: Sweep, depot:
     assert still_open() == set()
 
 
-def test_failing_files_of_a_site_last_until_the_last_one_went(swept: Sweep, depot: Site) -> None:
+def test_failing_files_alarm_lasts_until_the_last_went(swept: Sweep, depot: Site) -> None:
     failing = rows.transfer(State.CLEANUP_PENDING, needs_attention=True)
     raised(Reason.CLEANUP_FAILED, Subject.of_site(SubjectKind.FAILING_FILES, depot.pk))
     swept()
@@ -244,7 +242,7 @@ def test_lost_object_stays_told_until_its_row_says_otherwise(swept: Sweep) -> No
     assert len(still_open()) == 1
 
 
-def test_object_that_refuses_its_hold_is_not_closed_by_a_cleanup_that_did_not_look_at_it(
+def test_refused_hold_alarm_survives_an_unrelated_cleanup(
     swept: Sweep, store: MemoryStore, clock: FakeClock, media_root: Path
 ) -> None:
     """The sweep would open it anew every few seconds, and a person would see a new alarm each time."""
@@ -257,7 +255,7 @@ def test_object_that_refuses_its_hold_is_not_closed_by_a_cleanup_that_did_not_lo
     assert Alarm.objects.get().cleared_at is None
 
 
-def test_upload_that_gets_through_leaves_the_missing_right_to_hold_told(swept: Sweep, store: MemoryStore) -> None:
+def test_upload_leaves_the_alarm_of_a_missing_hold_right(swept: Sweep, store: MemoryStore) -> None:
     Recording.objects.filter(pk=rows.transfer(State.COMPLETED).recording_id).update(hold_wanted=True)
     store.fault("get", StopAndTell("no right to update", code=Reason.PERMISSION_DENIED), times=100)
     swept()
@@ -278,7 +276,7 @@ def test_hold_that_agrees_again_ends_the_alarm(swept: Sweep, store: MemoryStore)
     assert still_open() == set()
 
 
-def test_alarm_that_is_met_again_in_this_moment_is_not_closed(swept: Sweep) -> None:
+def test_alarm_met_again_at_this_moment_stays_open(swept: Sweep) -> None:
     raised(Reason.QUOTA_EXCEEDED, FOOTAGE)
     swept()
     raised(Reason.QUOTA_EXCEEDED, FOOTAGE)
@@ -300,9 +298,7 @@ def test_one_alarm_hides_no_other(swept: Sweep, store: MemoryStore, media_root: 
 # --- the bucket is asked ---
 
 
-def test_bucket_that_does_not_answer_is_told_though_nothing_waits_and_ends_with_its_answer(
-    swept: Sweep, store: MemoryStore, clock: FakeClock
-) -> None:
+def test_silent_bucket_alarms_until_it_answers(swept: Sweep, store: MemoryStore, clock: FakeClock) -> None:
     store.fault("bucket_time", LineDown("no answer"))
     swept()
     assert still_open() == {("line_down", BUCKET)}
@@ -314,7 +310,7 @@ def test_bucket_that_does_not_answer_is_told_though_nothing_waits_and_ends_with_
 
 
 @pytest.mark.parametrize("code", sorted(ENDED_BY_AN_ANSWER - {Reason.LINE_DOWN}))
-def test_what_an_answer_proves_to_be_over_ends_with_it(
+def test_alarm_disproved_by_an_answer_ends_with_it(
     swept: Sweep, store: MemoryStore, clock: FakeClock, code: Reason
 ) -> None:
     store.fault("bucket_time", StopAndTell("no", code=code))
@@ -344,9 +340,7 @@ def test_bucket_that_goes_away_is_told_within_a_minute(swept: Sweep, store: Memo
     assert Alarm.objects.get().raised_at <= since + timedelta(minutes=1)
 
 
-def test_clock_that_was_put_back_keeps_no_bucket_from_being_asked(
-    swept: Sweep, store: MemoryStore, clock: FakeClock
-) -> None:
+def test_clock_put_back_does_not_silence_the_bucket_check(swept: Sweep, store: MemoryStore, clock: FakeClock) -> None:
     swept()
     clock.advance(-6 * 3600)
     swept()
@@ -364,9 +358,7 @@ def test_line_of_another_site_proves_nothing(swept: Sweep, store: MemoryStore, d
     assert still_open() == set()
 
 
-def test_right_that_is_missing_is_left_to_the_call_that_lacks_it_and_holds_go_on(
-    swept: Sweep, store: MemoryStore
-) -> None:
+def test_missing_right_is_left_to_the_call_that_needs_it(swept: Sweep, store: MemoryStore) -> None:
     """The look wants the right to list; an upload that gets through would close what it raised, again and again."""
     Recording.objects.filter(pk=rows.transfer(State.COMPLETED).recording_id).update(hold_wanted=True)
     store.fault("bucket_time", StopAndTell("no right to list", code=Reason.PERMISSION_DENIED))
@@ -375,7 +367,7 @@ def test_right_that_is_missing_is_left_to_the_call_that_lacks_it_and_holds_go_on
     assert store.calls_of("get")
 
 
-def test_bucket_of_former_settings_that_did_not_answer_is_told_no_more(swept: Sweep) -> None:
+def test_alarm_of_a_former_bucket_ends(swept: Sweep) -> None:
     raised(Reason.LINE_DOWN, Subject(SubjectKind.LINE, "former-bucket"))
     swept()
     assert still_open() == set()

@@ -137,7 +137,7 @@ def test_upload_stops_sending_when_its_lease_is_lost(
     assert GCPVideoTransfer.objects.values("transfer_status", "lease_number").get() == before
 
 
-def test_upload_that_lost_its_lease_while_it_finished_records_nothing(
+def test_upload_that_lost_its_lease_at_the_end_records_nothing(
     tools: Tools, store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
     """The bytes are in the bucket; the next holder of the lease finds and adopts them (P2, P6)."""

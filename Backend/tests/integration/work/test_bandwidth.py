@@ -72,7 +72,7 @@ def test_stretches_follow_each_other_without_a_gap(limited: Site, clock: FakeClo
         assert later.begins_at == pytest.approx(earlier.begins_at + seconds_of(earlier), abs=1e-5)
 
 
-def test_idle_line_gives_back_no_more_than_what_may_be_late(limited: Site, clock: FakeClock) -> None:
+def test_idle_line_gives_back_no_more_than_allowed(limited: Site, clock: FakeClock) -> None:
     take(limited, clock)
     clock.advance(3600)
     assert take(limited, clock).begins_at == pytest.approx(clock.monotonic() - LATE_SECONDS, abs=1e-5)
@@ -91,7 +91,7 @@ def test_each_site_has_a_line_of_its_own(limited: Site, clock: FakeClock) -> Non
     assert take(other, clock).bytes_per_second == MB
 
 
-def test_new_limit_begins_at_once_whatever_the_old_one_gave_away(limited: Site, clock: FakeClock) -> None:
+def test_new_limit_begins_at_once(limited: Site, clock: FakeClock) -> None:
     for _ in range(10):
         take(limited, clock)
     set_limit(limited, "1 MB/s")
@@ -99,7 +99,7 @@ def test_new_limit_begins_at_once_whatever_the_old_one_gave_away(limited: Site, 
     assert (stretch.begins_at, stretch.bytes_per_second) == (clock.monotonic(), MB)
 
 
-def test_clock_that_is_set_back_stops_the_line_for_seconds_only(limited: Site, clock: FakeClock) -> None:
+def test_clock_set_back_stops_the_line_for_seconds(limited: Site, clock: FakeClock) -> None:
     take(limited, clock)
     held = take(limited, clock)
     clock.jump(-3 * 3600)
@@ -107,7 +107,7 @@ def test_clock_that_is_set_back_stops_the_line_for_seconds_only(limited: Site, c
     assert held.begins_at + seconds_of(held) <= after.begins_at <= clock.monotonic() + QUEUE_SECONDS
 
 
-def test_clock_that_is_set_back_a_little_stops_the_line_for_no_longer(limited: Site, clock: FakeClock) -> None:
+def test_clock_set_back_little_stops_the_line_briefly(limited: Site, clock: FakeClock) -> None:
     take(limited, clock)
     clock.jump(-(LONGEST_QUEUE_SECONDS - 1))
     assert take(limited, clock).begins_at <= clock.monotonic() + LONGEST_QUEUE_SECONDS
@@ -148,7 +148,7 @@ def test_many_takers_at_once_get_stretches_that_never_overlap(limited: Site) -> 
 # --- what is in force ---
 
 
-def test_limit_in_force_is_that_of_the_sites_own_hour(site: Site) -> None:
+def test_limit_follows_the_sites_own_hour(site: Site) -> None:
     limit = limit_of(set_limit(site, "08:00-18:00 2 MB/s, else unlimited", time_zone="Europe/Berlin"))
     noon = datetime(2026, 7, 1, 10, 0, tzinfo=UTC)
     assert limit.rate_at(noon) == 2 * MB
@@ -157,7 +157,7 @@ def test_limit_in_force_is_that_of_the_sites_own_hour(site: Site) -> None:
     assert change.hour == 18
 
 
-def test_text_that_makes_no_sense_limits_nothing_and_says_so(site: Site, clock: FakeClock) -> None:
+def test_invalid_text_limits_nothing_and_says_so(site: Site, clock: FakeClock) -> None:
     set_limit(site, "08:00-18:00 slow")
     assert limits_in_force(site_ids=[site.pk], clock=clock, time_of=same) == {site.pk: None}
     assert "slow" in limit_of(site).problem
@@ -240,7 +240,7 @@ def windows(clock: FakeClock, workers: list[Worker], *, since: float) -> list[fl
 
 
 @pytest.mark.parametrize("uploads", [(1,), (20,), (3, 3), (1, 8), (2, 2, 2, 2, 2, 2)], ids=str)
-def test_any_ten_seconds_of_all_workers_are_within_five_percent(
+def test_any_ten_seconds_are_within_five_percent(
     limited: Site, clock: FakeClock, make_workers: Callable[..., list[Worker]], uploads: tuple[int, ...]
 ) -> None:
     workers = make_workers(limited, *uploads)
@@ -260,7 +260,7 @@ def test_all_uploads_of_a_worker_get_the_same(
     assert min(each) > 0.85 * max(each)
 
 
-def test_worker_that_needs_little_leaves_the_rest_to_the_other(
+def test_worker_that_needs_little_leaves_the_rest(
     limited: Site, clock: FakeClock, make_workers: Callable[..., list[Worker]]
 ) -> None:
     slow, fast = make_workers(limited, 1, 4)
@@ -369,7 +369,7 @@ def writes(captured: CaptureQueriesContext) -> int:
     return sum(not query["sql"].startswith(("SELECT", "SAVEPOINT", "RELEASE", "BEGIN")) for query in captured)
 
 
-def test_limit_costs_four_writes_a_second_a_worker_at_most(
+def test_limit_costs_four_writes_a_second_a_worker(
     limited: Site, clock: FakeClock, make_workers: Callable[..., list[Worker]]
 ) -> None:
     (worker,) = make_workers(limited, 5)
@@ -379,7 +379,7 @@ def test_limit_costs_four_writes_a_second_a_worker_at_most(
     assert 10 <= writes(captured) <= 41
 
 
-def test_site_without_a_limit_costs_one_look_a_second_and_no_write(
+def test_site_without_a_limit_costs_one_look_a_second(
     site: Site, clock: FakeClock, make_workers: Callable[..., list[Worker]]
 ) -> None:
     (worker,) = make_workers(site, 3)

@@ -118,7 +118,7 @@ def test_claim_of_a_cancelled_transfer_takes_nothing() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_claims_of_three_workers_at_once_never_exceed_the_batch() -> None:
+def test_three_claiming_workers_never_exceed_the_batch() -> None:
     batch = batch_of(4)
     for _ in range(30):
         rows.transfer(batch=batch)
@@ -147,7 +147,7 @@ def queue() -> BatchQueue:
     return BatchQueue(owner_id=rows.OWNER, site_id=None, lease_seconds=40, actor="box:7")
 
 
-def test_as_many_as_there_is_room_for_are_claimed_with_one_commit() -> None:
+def test_all_that_fit_are_claimed_with_one_commit() -> None:
     first, second = batch_of(3), batch_of(4, minutes=-1)
     for batch in (first, second):
         for _ in range(5):
@@ -164,7 +164,7 @@ def test_as_many_as_there_is_room_for_are_claimed_with_one_commit() -> None:
         assert row.events.get().move == "claim"
 
 
-def test_half_uploaded_files_go_first_and_the_rest_of_the_room_is_filled() -> None:
+def test_half_uploaded_files_go_first() -> None:
     batch = batch_of(3, minutes=-1)
     for _ in range(3):
         rows.transfer(batch=batch, next_attempt_at=batch.created_at)
@@ -174,7 +174,7 @@ def test_half_uploaded_files_go_first_and_the_rest_of_the_room_is_filled() -> No
     assert len({claim.transfer.pk for claim in claims}) == 3
 
 
-def test_full_batch_has_room_again_when_one_of_its_uploads_ended() -> None:
+def test_full_batch_has_room_when_an_upload_ended() -> None:
     batch = batch_of(1)
     for _ in range(2):
         rows.transfer(batch=batch)
@@ -195,7 +195,7 @@ def test_batch_with_room_left_is_taken_from_again() -> None:
     assert [len(own.claim_due(most, now=NOW)) for most in (1, 1, 5)] == [1, 1, 1]
 
 
-def test_half_uploaded_file_is_not_taken_twice_where_there_is_room() -> None:
+def test_half_uploaded_file_is_not_claimed_twice() -> None:
     batch = batch_of(5, minutes=-1)
     half = rows.transfer(batch=batch, session_uri="s", next_attempt_at=NOW)
     other = rows.transfer(batch=batch, next_attempt_at=NOW - timedelta(minutes=1))
@@ -212,7 +212,7 @@ def test_queue_of_a_site_claims_only_its_own_of_a_batch() -> None:
 
 
 @pytest.mark.parametrize("found", [{"lease_number": 4}, {"status": State.FAILED}])
-def test_claim_of_a_row_that_is_not_as_it_was_found_changes_nothing(found: dict[str, Any]) -> None:
+def test_claim_of_a_changed_row_changes_nothing(found: dict[str, Any]) -> None:
     good, changed = rows.transfer(), rows.transfer(**found)
     until = NOW + timedelta(seconds=40)
     leases = [Lease(one.pk, 1, rows.OWNER, until) for one in (good, changed)]
@@ -222,7 +222,7 @@ def test_claim_of_a_row_that_is_not_as_it_was_found_changes_nothing(found: dict[
     assert list(GCPVideoTransfer.objects.order_by("pk").values()) == before
 
 
-def test_batch_that_came_later_is_seen_at_the_next_look() -> None:
+def test_later_batch_is_seen_at_the_next_look() -> None:
     busy = batch_of(1)
     rows.transfer(batch=busy)
     rows.transfer(batch=busy)
@@ -235,7 +235,7 @@ def test_batch_that_came_later_is_seen_at_the_next_look() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's row locks")
-def test_row_that_a_person_is_about_to_cancel_is_passed_over_and_not_waited_for() -> None:
+def test_row_being_cancelled_is_passed_over() -> None:
     batch = batch_of(3)
     cancelled, *others = [rows.transfer(batch=batch) for _ in range(3)]
     locked, done = threading.Event(), threading.Event()
@@ -268,7 +268,7 @@ def test_row_that_a_person_is_about_to_cancel_is_passed_over_and_not_waited_for(
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's query plan")
-def test_claim_finds_its_transfer_by_an_index_and_sorts_nothing() -> None:
+def test_claim_uses_an_index_and_sorts_nothing() -> None:
     """With 100,000 waiting rows a sort or a scan would cost each claim a tenth of a second."""
     batch = batch_of(20)
     rows.transfer(batch=batch)
@@ -283,7 +283,7 @@ def test_claim_finds_its_transfer_by_an_index_and_sorts_nothing() -> None:
         assert "TEMP B-TREE" not in plan
 
 
-def test_batch_that_was_deleted_after_the_look_hinders_no_other() -> None:
+def test_batch_deleted_after_the_look_hinders_no_other() -> None:
     gone, other = batch_of(2, minutes=-1), batch_of(2)
     for batch in (gone, gone, other):
         rows.transfer(batch=batch)

@@ -21,7 +21,7 @@ def fail(error: BaseException) -> None:
     raise error
 
 
-def test_thread_that_has_to_go_on_survives_an_error_that_cannot_be_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_thread_survives_an_error_that_cannot_be_told(capfd: pytest.CaptureFixture[str]) -> None:
     assert not survive(lambda: fail(NoMemoryToTell()), "worker.heartbeat_missed")
     assert "worker.heartbeat_missed" in capfd.readouterr().err
 

@@ -79,9 +79,7 @@ def group_commit(clock: FakeClock) -> GroupCommit:
 # --- together ---
 
 
-def test_group_is_recorded_and_the_next_one_claimed_with_one_commit(
-    group_commit: GroupCommit, group_of: MakeGroup
-) -> None:
+def test_group_and_next_claim_share_one_commit(group_commit: GroupCommit, group_of: MakeGroup) -> None:
     group = group_of(5, waiting=5)
     queue = BatchQueue(owner_id=rows.OWNER, site_id=None, lease_seconds=40, actor="box:7")
     for holder in group:
@@ -148,9 +146,7 @@ def test_note_is_committed_when_its_writer_goes_on(group_commit: GroupCommit, gr
 # --- one of them ---
 
 
-def test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other(
-    group_commit: GroupCommit, group_of: MakeGroup
-) -> None:
+def test_lost_lease_changes_nothing_and_hinders_no_other(group_commit: GroupCommit, group_of: MakeGroup) -> None:
     group = group_of(4)
     late = group[1]
     GCPVideoTransfer.objects.filter(pk=late.claim.transfer.pk).update(lease_number=9)
@@ -168,7 +164,7 @@ def test_lost_lease_changes_nothing_of_its_row_and_hinders_no_other(
     assert {holder.row().transfer_status for holder in others} == {State.CLEANUP_PENDING}
 
 
-def test_lease_that_ran_out_before_the_group_was_written_records_nothing(
+def test_lease_expired_before_the_group_records_nothing(
     group_commit: GroupCommit, clock: FakeClock, group_of: MakeGroup
 ) -> None:
     """Waiting for the group makes no lease longer."""
@@ -182,9 +178,7 @@ def test_lease_that_ran_out_before_the_group_was_written_records_nothing(
     assert holder.row().transfer_status == State.UPLOADING
 
 
-def test_row_that_cannot_be_written_is_told_and_the_others_are_recorded(
-    group_commit: GroupCommit, group_of: MakeGroup
-) -> None:
+def test_unwritable_row_is_told_and_the_others_recorded(group_commit: GroupCommit, group_of: MakeGroup) -> None:
     group = group_of(4)
     bad = group[2]
     for holder in group:
@@ -216,7 +210,7 @@ def test_note_that_fails_is_raised_where_it_was_made(group_commit: GroupCommit, 
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's one writer")
-def test_group_waits_for_a_busy_database_as_long_as_its_leases_live(
+def test_group_waits_for_a_busy_database_within_its_leases(
     group_commit: GroupCommit, clock: FakeClock, group_of: MakeGroup, impatient: None
 ) -> None:
     group = group_of(3)
@@ -282,7 +276,7 @@ def test_impatient_writer_waits_for_nobody(group_of: MakeGroup, group_commit: Gr
     assert one.told is None
 
 
-def test_note_that_somebody_waits_for_is_written_at_once_and_alone(group_of: MakeGroup, clock: FakeClock) -> None:
+def test_awaited_note_is_written_at_once_and_alone(group_of: MakeGroup, clock: FakeClock) -> None:
     woken: list[str] = []
     written: list[str] = []
     group_commit = GroupCommit(clock=clock, wake=lambda: woken.append("!"), settings=service_settings())

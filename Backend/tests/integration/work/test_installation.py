@@ -33,7 +33,7 @@ def test_setting_comes_before_the_file(settings) -> None:
     assert installation_id() == "depot-7" != made
 
 
-def test_missing_file_beside_existing_transfers_is_no_reason_for_a_new_id(home: Path) -> None:
+def test_missing_id_file_beside_transfers_makes_no_new_id(home: Path) -> None:
     rows.transfer()
     with pytest.raises(InstallationUnknown, match="COLDREEL_INSTALLATION_ID"):
         installation_id()

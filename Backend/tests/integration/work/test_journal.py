@@ -104,13 +104,13 @@ def test_orphan_is_committed_with_the_next_name(transfer: GCPVideoTransfer) -> N
     assert row.deleted_at is None
 
 
-def test_orphan_met_again_by_a_restored_database_is_one_row(transfer: GCPVideoTransfer) -> None:
+def test_orphan_met_by_a_restored_database_is_one_row(transfer: GCPVideoTransfer) -> None:
     journal_of(transfer).name_changed(1, "next", ORPHAN)
     journal_of(transfer).name_changed(2, "the one after", ORPHAN)
     assert transfer.orphans.count() == 1
 
 
-def test_orphan_of_a_group_that_is_not_committed_leaves_the_name(transfer: GCPVideoTransfer) -> None:
+def test_orphan_of_an_uncommitted_group_leaves_the_name(transfer: GCPVideoTransfer) -> None:
     with transaction.atomic():
         journal_of(transfer).name_changed(1, "next", ORPHAN)
         transaction.set_rollback(True)

@@ -30,7 +30,7 @@ def uploading(**columns: object) -> tuple[GCPVideoTransfer, Lease]:
     return transfer, Lease(transfer.pk, transfer.lease_number, rows.OWNER, transfer.lease_expires_at)
 
 
-def test_renewed_lease_lasts_longer_by_the_row_and_by_its_holder() -> None:
+def test_renewed_lease_lasts_longer_in_row_and_memory() -> None:
     transfer, lease = uploading()
     kept = renew(leases=[lease], now=NOW, lease_seconds=10**9)
     transfer.refresh_from_db()
@@ -56,7 +56,7 @@ def test_one_lost_lease_costs_the_others_nothing() -> None:
     assert set(renew(leases=[lost, lease], now=NOW, lease_seconds=40)) == {kept.pk}
 
 
-def test_lease_that_ran_out_puts_its_upload_back_at_once() -> None:
+def test_expired_lease_puts_its_upload_back_at_once() -> None:
     late, _ = uploading(lease_expires_at=PAST, bytes_uploaded=500, session_uri="s")
     alive, _ = uploading()
 
@@ -73,7 +73,7 @@ def test_lease_that_ran_out_puts_its_upload_back_at_once() -> None:
     assert alive.transfer_status == State.UPLOADING
 
 
-def test_cleanups_lease_that_ran_out_is_cleared_without_a_move() -> None:
+def test_expired_cleanup_lease_is_cleared_without_a_move() -> None:
     late = rows.transfer(State.CLEANUP_PENDING, lease_owner=rows.OWNER, lease_expires_at=PAST)
     assert expire_leases(now=NOW) == 1
     late.refresh_from_db()
@@ -134,7 +134,7 @@ class AfterTheLook:
 @pytest.mark.parametrize(
     "columns", [{"lease_expires_at": FAR}, {"lease_number": 7}], ids=["renewed", "another worker's"]
 )
-def test_upload_whose_lease_changed_while_it_was_found_late_stays_with_its_worker(columns: dict[str, object]) -> None:
+def test_renewed_lease_found_late_stays_with_its_worker(columns: dict[str, object]) -> None:
     """The read-out of late leases is a moment old when the first of them is put back (P6)."""
     late, _ = uploading(lease_expires_at=PAST)
     look = AfterTheLook(lambda: GCPVideoTransfer.objects.filter(pk=late.pk).update(**columns))
@@ -146,7 +146,7 @@ def test_upload_whose_lease_changed_while_it_was_found_late_stays_with_its_worke
     assert not late.events.exists()
 
 
-def test_file_is_leased_whatever_its_rows_status_but_an_uploads() -> None:
+def test_file_is_leased_in_any_status_but_uploading() -> None:
     for state in set(State) - {State.UPLOADING}:
         transfer = rows.transfer(state, lease_owner=None, lease_expires_at=None)
         claim = claim_file_in_trash(owner_id=rows.OWNER, transfer_id=transfer.pk, now=NOW, lease_seconds=10**9)

@@ -129,7 +129,7 @@ def assert_there(orphan: OrphanedObject, depot: Depot) -> None:
 # --- left by an upload ---
 
 
-def test_file_truncated_after_its_last_byte_leaves_its_whole_object_and_a_row(depot: Depot) -> None:
+def test_file_truncated_after_its_last_byte_leaves_an_orphan(depot: Depot) -> None:
     depot.change_after_last_byte(lambda: depot.path.write_bytes(b""))
     error = depot.attempt()
 
@@ -148,7 +148,7 @@ def test_file_truncated_after_its_last_byte_leaves_its_whole_object_and_a_row(de
     assert row.gcp_storage_path != orphan.gcp_storage_path
 
 
-def test_worker_that_lost_its_lease_leaves_the_object_no_row_and_the_name(depot: Depot) -> None:
+def test_worker_without_its_lease_leaves_no_row_or_name(depot: Depot) -> None:
     """P6: the next attempt meets the object under its name, and writes the row then."""
 
     def change() -> None:
@@ -164,7 +164,7 @@ def test_worker_that_lost_its_lease_leaves_the_object_no_row_and_the_name(depot:
     assert depot.store.calls_of("delete") == []
 
 
-def test_gone_file_whose_whole_object_is_an_orphan_is_found_in_the_bucket(depot: Depot) -> None:
+def test_gone_file_whose_orphan_is_whole_is_found(depot: Depot) -> None:
     depot.change_after_last_byte(lambda: depot.path.write_bytes(b""))
     depot.attempt()
     depot.path.unlink()
@@ -179,7 +179,7 @@ def test_gone_file_whose_whole_object_is_an_orphan_is_found_in_the_bucket(depot:
     assert not OrphanedObject.objects.left_in_bucket().exists()
 
 
-def test_gone_file_whose_only_object_is_not_known_to_be_whole_is_missing(depot: Depot) -> None:
+def test_gone_file_with_only_an_unproven_object_is_missing(depot: Depot) -> None:
     depot.change_after_last_byte(lambda: depot.path.write_bytes(b""))
     depot.attempt()
     OrphanedObject.objects.update(why=OrphanedObject.Why.EARLIER_CONTENT)
@@ -205,7 +205,7 @@ def fail_by_cleanup(depot: Depot) -> None:
     Recording.objects.update(storage_type="local")
 
 
-def test_retry_after_the_object_was_rewritten_with_the_same_bytes_adopts_it(depot: Depot) -> None:
+def test_retry_after_an_equal_rewrite_adopts_the_object(depot: Depot) -> None:
     depot.attempt()
     [info] = depot.store.objects(BUCKET)
     depot.store.remove(BUCKET, info.name)
@@ -223,7 +223,7 @@ def test_retry_after_the_object_was_rewritten_with_the_same_bytes_adopts_it(depo
     assert not OrphanedObject.objects.exists()
 
 
-def test_retry_after_another_object_took_the_name_takes_the_next_one(depot: Depot) -> None:
+def test_retry_after_another_took_the_name_takes_the_next(depot: Depot) -> None:
     depot.attempt()
     [info] = depot.store.objects(BUCKET)
     depot.store.remove(BUCKET, info.name)
@@ -245,7 +245,7 @@ def _spec(info: ObjectInfo, metadata: Mapping[str, str]) -> ObjectSpec:
 # --- deleted by a person ---
 
 
-def test_person_deletes_an_orphan_by_its_generation_and_the_row_says_who_and_when(depot: Depot, ada: User) -> None:
+def test_person_deletes_an_orphan_by_its_generation(depot: Depot, ada: User) -> None:
     orphan = depot.leave_orphan()
     current = depot.now()
     found = delete(orphan, depot, ada)
@@ -356,9 +356,7 @@ def test_orphan_stays_where_anything_speaks_for_it(what: str, told: str, depot: 
 @pytest.mark.parametrize(
     "error", [StopAndTell("403"), TryAgain("503"), ObjectProblem("retained", code=Reason.OBJECT_RETAINED)], ids=repr
 )
-def test_orphan_that_the_bucket_does_not_delete_is_not_noted_as_deleted(
-    error: OffloadError, depot: Depot, ada: User
-) -> None:
+def test_undeleted_orphan_is_not_noted_as_deleted(error: OffloadError, depot: Depot, ada: User) -> None:
     orphan = depot.leave_orphan()
     depot.store.fault("delete", error)
 
@@ -369,9 +367,7 @@ def test_orphan_that_the_bucket_does_not_delete_is_not_noted_as_deleted(
     assert delete(orphan, depot, ada).deleted_at is not None
 
 
-def test_death_between_the_bucket_and_the_row_is_told_by_the_row_and_finished_by_asking_again(
-    depot: Depot, ada: User
-) -> None:
+def test_death_between_bucket_and_row_is_finished_by_asking(depot: Depot, ada: User) -> None:
     class Killed(BaseException):
         pass
 
@@ -398,7 +394,7 @@ def test_orphan_is_deleted_once(depot: Depot, ada: User) -> None:
     assert len(depot.store.calls_of("delete")) == 1
 
 
-def test_orphan_of_a_camera_that_one_may_not_see_is_not_there(depot: Depot) -> None:
+def test_orphan_of_a_hidden_camera_is_hidden(depot: Depot) -> None:
     orphan = depot.leave_orphan()
     type(depot.row.recording.camera).objects.update(is_private=True)
     with pytest.raises(NotFound):

@@ -60,7 +60,7 @@ def elsewhere(tmp_path: Path):
         process.kill()
 
 
-def test_owner_has_a_row_and_a_lock_while_it_lives(tmp_path: Path) -> None:
+def test_live_owner_has_a_row_and_a_lock(tmp_path: Path) -> None:
     with Owner.start(tmp_path, None, NOW) as owner:
         row = WorkerProcess.objects.get()
         assert (row.pk, row.pid, row.stopped_at) == (owner.id, os.getpid(), None)
@@ -115,7 +115,7 @@ def test_killed_owners_leases_are_freed_at_once(tmp_path: Path, elsewhere) -> No
     assert free_leases_of_dead_owners(home=tmp_path, now=NOW) == 0
 
 
-def test_lock_that_cannot_be_looked_at_keeps_no_other_from_being_freed(tmp_path: Path, elsewhere) -> None:
+def test_unreadable_lock_keeps_no_other_from_being_freed(tmp_path: Path, elsewhere) -> None:
     """A folder in its place, as a stand-in for another user's file: root, who may run the tests, may open those."""
     owner_id, process = elsewhere
     upload = owned_by(owner_id)

@@ -71,7 +71,7 @@ def test_job_of_a_worker_that_died_runs_again(worker: Worker) -> None:
     assert thread_of(worker, lambda _: "done").run_if_due()
 
 
-def test_worker_that_lost_the_job_does_not_say_how_it_ended(worker: Worker) -> None:
+def test_worker_that_lost_the_job_writes_no_end(worker: Worker) -> None:
     due()
 
     def taken_by_another(_: Worker) -> str:
@@ -104,7 +104,7 @@ def test_job_that_fails_is_tried_next_time(worker: Worker, error: Exception, sai
     assert job.next_run_at == job.last_finished_at + timedelta(seconds=60)
 
 
-def test_time_further_away_than_the_interval_is_not_waited_for(worker: Worker) -> None:
+def test_time_beyond_the_interval_is_not_waited_for(worker: Worker) -> None:
     """A clock that stood in 2036 left it, or one that went back since, or an interval that is shorter now."""
     PeriodicJob.objects.create(name="count", next_run_at=leases.lease_clock(NOW) + timedelta(hours=6))
     assert thread_of(worker, lambda _: "done").run_if_due()
@@ -136,7 +136,7 @@ def beat(worker: Worker, *threads: PeriodicThread) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_job_whose_database_was_lost_in_the_middle_ends_in_its_row_and_runs_again(worker: Worker) -> None:
+def test_job_that_lost_its_database_runs_again(worker: Worker) -> None:
     due()
     with outage() as begin:
 
@@ -159,7 +159,7 @@ def test_job_whose_database_was_lost_in_the_middle_ends_in_its_row_and_runs_agai
 
 
 @pytest.mark.django_db(transaction=True)
-def test_job_whose_end_was_never_written_is_taken_by_another_worker_in_time(worker: Worker, clock: FakeClock) -> None:
+def test_job_without_a_written_end_is_taken_by_another(worker: Worker, clock: FakeClock) -> None:
     due()
     with outage() as begin:
         thread = thread_of(worker, lambda _: begin())
@@ -177,7 +177,7 @@ def test_job_whose_end_was_never_written_is_taken_by_another_worker_in_time(work
     assert (job.last_result, job.lease_number) == ("done", 2)
 
 
-def test_job_of_which_this_process_has_a_lease_and_no_run_is_taken_again(worker: Worker) -> None:
+def test_leased_job_without_a_run_is_taken_again(worker: Worker) -> None:
     PeriodicJob.objects.create(
         name="count", next_run_at=NOW, lease_owner=worker.owner_id, lease_expires_at=NOW + timedelta(days=4000)
     )
@@ -203,7 +203,7 @@ def test_job_that_runs_keeps_its_lease(worker: Worker) -> None:
     assert thread.lease() is None
 
 
-def test_renewal_of_a_run_that_is_over_prolongs_no_later_one(worker: Worker) -> None:
+def test_renewal_of_an_ended_run_prolongs_no_later_one(worker: Worker) -> None:
     """The lease's number is the fence, also between two runs in one process."""
     until = leases.lease_clock(NOW) + timedelta(seconds=30)
     PeriodicJob.objects.create(
@@ -213,7 +213,7 @@ def test_renewal_of_a_run_that_is_over_prolongs_no_later_one(worker: Worker) -> 
     assert PeriodicJob.objects.get().lease_expires_at == until
 
 
-def test_thread_of_a_job_goes_on_after_an_error_of_any_kind(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+def test_thread_of_a_job_survives_any_error(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
     """No memory for one look is no reason never to look again."""
 
     class Exhausted(FakeClock):

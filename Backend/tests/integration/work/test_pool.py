@@ -107,9 +107,7 @@ def test_few_begin_where_they_keep_the_processor_busy(pool: ThreadPool, uploads:
     assert uploads.begun == FEWEST + 1
 
 
-def test_twice_as_many_at_each_look_while_they_wait_for_the_line(
-    pool: ThreadPool, uploads: Uploads, processor: Processor
-) -> None:
+def test_twice_as_many_are_let_in_while_waiting(pool: ThreadPool, uploads: Uploads, processor: Processor) -> None:
     submit(pool, uploads, MOST)
     for begun in (FEWEST, 2 * FEWEST, 4 * FEWEST):
         uploads.wait_for(begun)
@@ -144,7 +142,7 @@ def test_busy_processor_is_looked_at_less_and_less_often(
 
 
 @pytest.mark.parametrize(("busy_cores", "more"), [(1.3, True), (1.5, False)])
-def test_no_more_are_let_in_once_a_third_of_all_cores_is_taken(
+def test_no_more_are_let_in_beyond_a_third_of_cores(
     processor: Processor, uploads: Uploads, wakes: Wakes, busy_cores: float, more: bool
 ) -> None:
     """Of four cores here. By their own share alone eight threads would let in more at both figures."""
@@ -163,7 +161,7 @@ def test_no_more_are_let_in_once_a_third_of_all_cores_is_taken(
     pool.close()
 
 
-def test_idle_time_before_the_first_task_says_nothing_of_the_line(
+def test_idle_time_before_the_first_task_does_not_count(
     pool: ThreadPool, uploads: Uploads, processor: Processor
 ) -> None:
     processor.run(3600, busy_cores=0)
@@ -204,9 +202,7 @@ def test_few_begin_again_after_a_lull(pool: ThreadPool, uploads: Uploads, proces
     assert uploads.begun == MOST + FEWEST + 1
 
 
-def test_threads_of_before_a_lull_and_new_ones_run_side_by_side(
-    pool: ThreadPool, uploads: Uploads, processor: Processor
-) -> None:
+def test_threads_before_and_after_a_lull_run_together(pool: ThreadPool, uploads: Uploads, processor: Processor) -> None:
     submit(pool, uploads, MOST)
     processor.run(LOOK_SECONDS, busy_cores=0.1)
     pool.look()

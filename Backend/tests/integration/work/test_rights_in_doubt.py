@@ -54,9 +54,7 @@ def open_alarms() -> list[tuple[str, str]]:
     return sorted(rows.told())
 
 
-def test_recording_that_is_refused_while_rights_spread_waits_and_burns_no_retry(
-    make_transfer: MakeTransfer, bucket: str
-) -> None:
+def test_refusal_while_rights_spread_burns_no_retry(make_transfer: MakeTransfer, bucket: str) -> None:
     make_transfer(gcp_bucket=bucket)
     row = refuse(claimed())
     assert (row.transfer_status, row.error_code) == (State.PENDING, "permission_denied")
@@ -65,7 +63,7 @@ def test_recording_that_is_refused_while_rights_spread_waits_and_burns_no_retry(
     assert open_alarms() == []
 
 
-def test_two_processes_count_the_ten_minutes_together_and_tell_once(make_transfer: MakeTransfer, bucket: str) -> None:
+def test_two_processes_count_the_ten_minutes_together(make_transfer: MakeTransfer, bucket: str) -> None:
     for number in range(3):
         make_transfer(f"{number}.ts", gcp_bucket=bucket)
     refuse(claimed(1))
@@ -115,13 +113,13 @@ def test_one_buckets_success_says_nothing_of_another(make_transfer: MakeTransfer
     assert RightInDoubt.objects.get().subject == Subject(SubjectKind.BUCKET, "other")
 
 
-def test_right_that_the_bucket_says_is_missing_is_told_at_once(make_transfer: MakeTransfer, bucket: str) -> None:
+def test_right_that_the_bucket_denies_is_told_at_once(make_transfer: MakeTransfer, bucket: str) -> None:
     make_transfer(gcp_bucket=bucket)
     refuse(claimed(), StopAndTell("no", code=Reason.PERMISSION_DENIED))
     assert open_alarms() == [("permission_denied", bucket)]
 
 
-def test_doubt_from_a_clock_that_was_put_back_counts_from_now(make_transfer: MakeTransfer, bucket: str) -> None:
+def test_doubt_from_a_wrong_clock_counts_from_now(make_transfer: MakeTransfer, bucket: str) -> None:
     make_transfer(gcp_bucket=bucket)
     RightInDoubt.objects.create(subject_kind="bucket", subject_id=bucket, since=NOW + timedelta(days=3650))
     refuse(claimed())
@@ -140,7 +138,7 @@ def test_doubt_that_nothing_waits_for_is_forgotten(make_transfer: MakeTransfer, 
     assert RightInDoubt.objects.count() == 0
 
 
-def test_file_that_alone_is_refused_while_others_are_taken_fails(make_transfer: MakeTransfer, bucket: str) -> None:
+def test_file_refused_alone_fails(make_transfer: MakeTransfer, bucket: str) -> None:
     """Otherwise it would wait for ever without an alarm: each success of another ends the bucket's doubt."""
     make_transfer(gcp_bucket=bucket)
     refused = refuse(claimed())
@@ -168,7 +166,7 @@ def test_upload_that_goes_well_asks_no_more_than_before(make_transfer: MakeTrans
 # --- holds ---
 
 
-def test_holds_refused_while_rights_spread_are_one_alarm_after_ten_minutes(store: MemoryStore, bucket: str) -> None:
+def test_refused_holds_alarm_once_after_ten_minutes(store: MemoryStore, bucket: str) -> None:
     for number in range(5):
         rows.transfer(State.COMPLETED, of=rows.recording(f"{number}.mp4", hold_wanted=True), gcp_bucket=bucket)
     store.fault("get", UNCLEAR, times=1000)

@@ -83,7 +83,7 @@ def beside(action: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def test_upload_that_hangs_loses_its_lease_and_its_late_end_changes_nothing(
+def test_hanging_upload_loses_its_lease_and_changes_nothing(
     work: Callable[[], None], store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
     """The store hangs without a sign, as a read of a dead file server does; another thread uploads the file."""
@@ -112,7 +112,7 @@ def test_upload_that_hangs_loses_its_lease_and_its_late_end_changes_nothing(
     assert len(store.objects()) == 1
 
 
-def test_worker_ends_at_the_first_signal_although_a_thread_hangs(
+def test_worker_ends_at_the_first_signal_despite_a_hang(
     work: Callable[[], None], store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
     make_transfer(size_bytes=2 * MIB)
@@ -155,9 +155,7 @@ def stay_leased(attempts: list[UploadAttempt], clock: Clock) -> None:
         attempt.renewed(clock.monotonic() + 40)
 
 
-def test_thread_that_gives_no_sign_is_given_up_for_good(
-    tools: Tools, clock: FakeClock, make_transfer: MakeTransfer
-) -> None:
+def test_silent_thread_is_given_up_for_good(tools: Tools, clock: FakeClock, make_transfer: MakeTransfer) -> None:
     make_transfer("one.ts")
     make_transfer("two.ts")
     attempts = one, two = attempts_of(tools, clock, 2)
@@ -171,7 +169,7 @@ def test_thread_that_gives_no_sign_is_given_up_for_good(
     assert moving(attempts) == [one], "a sign that comes later brings nothing back"
 
 
-def test_what_waits_for_a_thread_moves_as_long_as_one_does_that_has_one(
+def test_waiting_for_a_thread_counts_as_movement_while_one_moves(
     tools: Tools, clock: FakeClock, make_transfer: MakeTransfer
 ) -> None:
     make_transfer("one.ts")
@@ -200,9 +198,7 @@ class Thin:
         return wanted_bytes
 
 
-def test_wait_for_a_thin_line_is_movement_while_its_pieces_are_given_out(
-    tools: Tools, clock: FakeClock, make_transfer: MakeTransfer
-) -> None:
+def test_waiting_for_a_thin_line_is_movement(tools: Tools, clock: FakeClock, make_transfer: MakeTransfer) -> None:
     make_transfer("one.ts")
     (one,) = attempts_of(tools, clock, 1)
 

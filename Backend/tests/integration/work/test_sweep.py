@@ -160,7 +160,7 @@ def test_cleanup_switched_off_calls_off_what_waits(swept, settings: Any) -> None
     assert {status_of(one) for one in (busy, half_gone)} == {State.CLEANUP_PENDING}
 
 
-def test_cleanup_put_back_before_is_called_off_like_any_other(swept, settings: Any) -> None:
+def test_cleanup_put_back_earlier_is_called_off_too(swept, settings: Any) -> None:
     settings.GCP_STORAGE_CLEANUP_LOCAL = False
     waiting = rows.transfer(State.CLEANUP_PENDING)
     rows.receipt(waiting, outcome="put_back")

@@ -86,7 +86,7 @@ def test_job_says_whose_the_object_will_be(claim: Claim) -> None:
     assert (job.expected_size_bytes, job.expected_mtime_ns) == (1024, claim.transfer.recording.file_mtime_ns)
 
 
-def test_job_of_a_held_recording_asks_for_a_held_object(make_transfer: MakeTransfer) -> None:
+def test_job_of_a_held_recording_asks_for_a_hold(make_transfer: MakeTransfer) -> None:
     make_transfer(recording={"hold_wanted": True})
     assert upload_job(claimed(), settings=service_settings()).temporary_hold
 
@@ -163,7 +163,7 @@ def test_with_cleanup_off_the_local_file_stays(claim: Claim, settings: Any) -> N
     assert row_of(claim).transfer_status == State.COMPLETED
 
 
-def test_recording_found_in_the_bucket_has_nothing_to_clean_up(claim: Claim) -> None:
+def test_recording_found_in_the_bucket_needs_no_cleanup(claim: Claim) -> None:
     record(claim, result_for(claim, found_in_bucket=True, identity=None))
     row = row_of(claim)
     assert row.transfer_status == State.CLEANUP_COMPLETED
@@ -215,7 +215,7 @@ def test_bucket_that_asks_for_patience_gets_it(claim: Claim) -> None:
 @pytest.mark.parametrize(
     "error", [LineDown("no answer"), StopAndTell("no right to write", code=Reason.PERMISSION_DENIED)]
 )
-def test_what_is_no_fault_of_the_file_burns_no_budget(claim: Claim, error: OffloadError) -> None:
+def test_failure_that_is_not_the_files_burns_no_budget(claim: Claim, error: OffloadError) -> None:
     GCPVideoTransfer.objects.update(failures_in_row=1000, failing_since=NOW - timedelta(days=4000))
     row = fail(claim, error)
     assert (row.transfer_status, row.failures_in_row, row.retry_count) == (State.PENDING, 1000, 0)
@@ -232,7 +232,7 @@ def test_what_no_retry_cures_fails_with_its_reason(claim: Claim) -> None:
     assert row.recording.storage_type == Recording.StorageType.LOCAL
 
 
-def test_given_back_lease_is_due_at_once_and_is_no_failure(claim: Claim) -> None:
+def test_returned_lease_is_due_at_once_without_a_failure(claim: Claim) -> None:
     row = fail(claim, Stopped("asked to stop"))
     assert (row.transfer_status, row.error_code, row.failures_in_row) == (State.PENDING, "", 0)
     assert row.next_attempt_at == row.events.last().at
@@ -265,7 +265,7 @@ def test_budget_ends_by_number_and_time_together(
         assert "busy" in row.error_message
 
 
-def test_file_that_changed_once_is_sent_again_and_one_that_is_another_is_not(claim: Claim) -> None:
+def test_changed_file_is_sent_again_and_another_file_not(claim: Claim) -> None:
     again = FileProblem("changed", code=Reason.FILE_CHANGED, disposition=Disposition.RETRY)
     assert fail(claim, again).transfer_status == State.PENDING
     GCPVideoTransfer.objects.update(next_attempt_at=NOW)

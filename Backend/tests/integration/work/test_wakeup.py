@@ -63,7 +63,7 @@ def until(happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_row_made_while_the_worker_idles_is_uploaded_at_once(
+def test_row_made_while_idle_is_uploaded_at_once(
     home: Path, store: MemoryStore, media_root: Path, make_transfer: MakeTransfer
 ) -> None:
     make_transfer("first.ts")
@@ -131,13 +131,13 @@ def test_request_that_is_rolled_back_wakes_no_worker(home: Path) -> None:
         assert not woken(owner)
 
 
-def test_worker_that_ends_wakes_those_that_may_take_its_leases(home: Path) -> None:
+def test_ending_worker_wakes_those_that_take_its_leases(home: Path) -> None:
     with Owner.start(home, None, rows.NOW) as stays:
         Owner.start(home, None, rows.NOW).stop(rows.NOW)
         assert woken(stays)
 
 
-def test_wake_pipe_is_its_users_own_and_goes_with_the_lock_file(home: Path) -> None:
+def test_wake_pipe_is_private_and_goes_with_the_lock(home: Path) -> None:
     folder = home / OWNERS_FOLDER
     with Owner.start(home, None, rows.NOW) as owner:
         mode = (folder / f"{owner.id}.wake").stat().st_mode
@@ -175,6 +175,6 @@ def test_what_is_no_pipe_is_not_written_to(home: Path, tmp_path: Path) -> None:
     assert [(folder / "1.wake").read_text(), precious.read_text()] == ["", ""]
 
 
-def test_folder_without_pipes_leaves_a_worker_that_looks_by_itself(home: Path) -> None:
+def test_worker_without_pipes_looks_by_itself(home: Path) -> None:
     assert make_wake_pipe(home / "missing" / "x.wake") is None
     wake_now(home / "nowhere")

@@ -119,7 +119,7 @@ def test_bad_file_never_blocks_the_rest(work: RunWorker, media_root: Path, make_
     assert GCPVideoTransfer.objects.get(transfer_status=State.FAILED).error_code == "file_missing"
 
 
-def test_transfer_that_failed_for_now_is_tried_until_it_succeeds(
+def test_transfer_that_failed_for_now_is_tried_again(
     work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
     make_transfer(size_bytes=2 * MIB)
@@ -197,7 +197,7 @@ def test_worker_of_a_site_leaves_the_others_alone(work: RunWorker, make_transfer
 # --- heartbeat ---
 
 
-def test_heartbeat_renews_what_is_held_and_tells_what_is_lost(tmp_path: Path, make_transfer: MakeTransfer) -> None:
+def test_heartbeat_renews_leases_and_tells_lost_ones(tmp_path: Path, make_transfer: MakeTransfer) -> None:
     """A stand-in for the attempt: the heartbeat calls these two and reads the claim."""
 
     class Told:
@@ -310,7 +310,7 @@ def commits_of_transfers(calls: DatabaseCalls) -> int:
     return count
 
 
-def test_small_file_costs_two_commits_and_a_large_one_a_third(work: RunWorker, make_transfer: MakeTransfer) -> None:
+def test_small_file_costs_two_commits_and_large_three(work: RunWorker, make_transfer: MakeTransfer) -> None:
     """Its claim, its record; and its session, before the first byte. With others beside it, these are shared."""
 
     def commits() -> int:
@@ -338,7 +338,7 @@ def test_thread_of_an_upload_asks_the_database_nothing(work: RunWorker, make_tra
     assert [call for call in calls.calls if call.thread.startswith("upload")] == []
 
 
-def test_start_of_a_slow_small_file_is_to_be_seen_while_it_is_sent(
+def test_start_of_a_slow_small_file_is_visible(
     work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
     make_transfer()
@@ -391,7 +391,7 @@ def test_signal_while_ends_wait_for_the_database_loses_none(
     assert not GCPVideoTransfer.objects.filter(lease_owner__isnull=False).exists()
 
 
-def test_first_signal_finishes_the_chunk_and_gives_the_lease_back(
+def test_first_signal_finishes_the_chunk_and_returns_the_lease(
     work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
     make_transfer(size_bytes=4 * MIB)
@@ -407,7 +407,7 @@ def test_first_signal_finishes_the_chunk_and_gives_the_lease_back(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_worker_that_gets_no_thread_ends_at_the_first_signal_and_gives_its_leases_back(
+def test_worker_without_threads_ends_at_the_first_signal(
     work: RunWorker, make_transfer: MakeTransfer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The system refuses every thread for an upload, as at a limit of processes."""
@@ -432,7 +432,7 @@ def test_worker_that_gets_no_thread_ends_at_the_first_signal_and_gives_its_lease
     assert WorkerProcess.objects.get().stopped_at is not None
 
 
-def test_what_waits_for_a_thread_is_given_back_at_the_first_signal(
+def test_upload_waiting_for_a_thread_is_returned_at_signal(
     work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
     """Not when the uploads before it have ended, which may take a chunk's time each."""
@@ -462,7 +462,7 @@ def test_what_waits_for_a_thread_is_given_back_at_the_first_signal(
 JOBS = [job.name for job in PERIODIC]
 
 
-def test_jobs_run_beside_the_uploads_and_end_with_the_worker(
+def test_jobs_run_beside_uploads_and_end_with_the_worker(
     work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer
 ) -> None:
     make_transfer()

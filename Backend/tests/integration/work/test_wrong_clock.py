@@ -39,7 +39,7 @@ def now_by_the_judge() -> datetime:
     return lease_clock(NOW)
 
 
-def test_request_of_a_clock_that_stood_in_the_future_is_claimed_now() -> None:
+def test_request_of_a_future_clock_is_claimed_now() -> None:
     then = NOW + TEN_YEARS
     batch = TransferBatch.objects.create(created_at=then)
     parked = rows.transfer(batch=batch, created_at=then, next_attempt_at=then)
@@ -57,7 +57,7 @@ def test_pause_of_a_legal_length_is_waited_for() -> None:
     assert found(waiting).next_attempt_at == at
 
 
-def test_clock_that_went_forward_and_back_leaves_no_pause_longer_than_a_legal_one() -> None:
+def test_clock_changes_leave_no_pause_beyond_the_legal() -> None:
     waiting = rows.transfer(next_attempt_at=now_by_the_judge() + 6 * HOUR)
     before = now_by_the_judge()
     correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
@@ -67,7 +67,7 @@ def test_clock_that_went_forward_and_back_leaves_no_pause_longer_than_a_legal_on
 
 
 @pytest.mark.parametrize("status", [State.UPLOADING, State.CLEANUP_PENDING])
-def test_lease_that_lies_too_far_ahead_ends_as_soon_as_a_new_one_would(status: State) -> None:
+def test_lease_too_far_ahead_ends_like_a_new_one(status: State) -> None:
     """Its holder, if it lives, renews it long before; if it is dead, the row is free within a lease's length."""
     held = rows.transfer(status, lease_number=3, lease_owner=rows.OWNER, lease_expires_at=NOW + 6 * HOUR)
     before = now_by_the_judge()
@@ -85,7 +85,7 @@ def test_lease_of_a_legal_length_stays_as_it_is() -> None:
     assert found(held).lease_expires_at == until
 
 
-def test_job_in_the_hands_of_a_worker_whose_lease_lies_too_far_ahead_is_free_soon() -> None:
+def test_job_whose_lease_is_too_far_ahead_is_freed() -> None:
     PeriodicJob.objects.create(
         name="sweep", next_run_at=NOW, lease_owner=uuid.uuid4(), lease_expires_at=NOW + TEN_YEARS
     )
@@ -95,13 +95,13 @@ def test_job_in_the_hands_of_a_worker_whose_lease_lies_too_far_ahead_is_free_soo
     assert until < now_by_the_judge() + timedelta(minutes=2)
 
 
-def test_cleanups_later_try_of_ten_years_from_now_is_due() -> None:
+def test_cleanup_retry_ten_years_ahead_is_due() -> None:
     parked = rows.transfer(State.CLEANUP_PENDING, cleanup_scheduled_at=NOW - HOUR, next_attempt_at=NOW + TEN_YEARS)
     rows.transfer(State.CLEANUP_PENDING, cleanup_scheduled_at=NOW - HOUR, next_attempt_at=NOW + 24 * HOUR)
     assert [row.transfer_id for row in due_rows(Scope(force=False, site_id=None), NOW)] == [parked.pk]
 
 
-def test_waiting_period_of_ten_years_begins_anew_and_is_not_cut_short(
+def test_waiting_period_of_ten_years_begins_anew(
     store: MemoryStore, clock: FakeClock, tmp_path: Path, media_root: Path
 ) -> None:
     parked = rows.transfer(State.CLEANUP_PENDING, cleanup_scheduled_at=NOW + TEN_YEARS)
@@ -123,7 +123,7 @@ def test_upload_that_ended_in_the_future_breaks_no_silence() -> None:
     assert silence.lasted == 3 * HOUR
 
 
-def test_transfer_asked_for_in_the_future_waits_since_it_was_pulled_in() -> None:
+def test_transfer_of_the_future_waits_since_it_was_corrected() -> None:
     waiting = rows.transfer(created_at=NOW + TEN_YEARS, next_attempt_at=NOW)
     assert stalled_uploads(NOW) is None
     silence = stalled_uploads(NOW + 3 * HOUR)
