@@ -1,4 +1,7 @@
-"""Everything that is built from settings. The only module that speaks to `offload.gcs`."""
+"""Everything that is made from Django's settings. The only module that imports `offload.gcs`.
+
+The functions read the settings at each call: a worker calls them once at its start, a page at each request.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _stores: dict[tuple[object, ...], ObjectStore] = {}
 
 
 def object_store() -> ObjectStore:
-    """The bucket's store, made once for all threads. Raises NotConfigured where there is none to speak to."""
+    """The store of the bucket, made once for all threads. Raises NotConfigured where no bucket is set."""
     if not service_settings().is_configured:
         raise NotConfigured("GCP storage is not configured")
     key = (
@@ -53,12 +56,12 @@ def _google_store() -> ObjectStore:
 
 
 def media_root() -> MediaRoot:
-    """The only tree that recordings are read from and deleted in."""
+    """MEDIA_ROOT: the only folder that recordings are read from and deleted in."""
     return MediaRoot(Path(settings.MEDIA_ROOT))
 
 
 def service_settings() -> ServiceSettings:
-    """What the services go by."""
+    """The settings of services and worker, as one value."""
     return ServiceSettings(
         timings=timings(),
         use_gcs=settings.GCP_STORAGE_USE_GCS,
@@ -88,6 +91,7 @@ def doctor_settings() -> DoctorSettings:
 
 
 def upload_settings() -> UploadSettings:
+    """The settings of the engine's uploads."""
     return UploadSettings(
         settle_seconds=settings.COLDREEL_SETTLE_SECONDS,
         progress_seconds=settings.COLDREEL_PROGRESS_SECONDS,
@@ -104,6 +108,7 @@ def worker_uploads() -> int:
 
 
 def timings() -> Timings:
+    """The intervals, leases and pauses of the work."""
     return Timings(
         poll_seconds=settings.COLDREEL_POLL_SECONDS,
         heartbeat_seconds=settings.COLDREEL_HEARTBEAT_SECONDS,
