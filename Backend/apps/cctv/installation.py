@@ -58,11 +58,13 @@ def installation_id() -> str:
         return _read(path)
     except FileNotFoundError:
         pass
+    # Objects in the bucket carry the lost id. With a new one, this installation would refuse its own objects.
     if GCPVideoTransfer.objects.exists():
         raise InstallationUnknown(
             f"There are transfers, but {path} is missing. Put the file back from a backup of COLDREEL_HOME, or set "
             "COLDREEL_INSTALLATION_ID to the id that the objects in the bucket carry."
         )
+    # Read back, since another process may have been first.
     _write_once(path, str(uuid.uuid4()))
     return _read(path)
 
@@ -108,6 +110,7 @@ def _write_once(path: Path, text: str) -> None:
             os.link(draft.name, path)
         except FileExistsError:
             return
+    # A new name survives a power loss only when its folder is written as well: fsync(2).
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -133,6 +133,7 @@ def overview_of(user: User, *, now: datetime, media_root: Path, lease_seconds: f
     workers = workers_visible_to(user).filter(stopped_at__isnull=True, heartbeat_at__gte=alive_since)
     jobs = list(jobs_visible_to(user).order_by("name"))
     if not sees_all:
+        # A result may name a file, and by that a hidden camera.
         for job in jobs:
             job.last_result = ""
     finished = [(job.last_finished_at, job) for job in jobs if job.last_finished_at is not None]

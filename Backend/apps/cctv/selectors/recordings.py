@@ -60,6 +60,7 @@ def recording_detail(*, user: User, recording_id: UUID) -> Recording | None:
 
 def _recordings_to_show(user: User) -> QuerySet[Recording]:
     rows = recordings_visible_to(user).select_related("camera__site", "held_by", "gcp_transfer")
+    # The session URI is a key (P10): what is shown to people is read without it.
     return rows.defer("gcp_transfer__session_uri")
 
 
@@ -125,6 +126,7 @@ def recording_stats(user: User) -> RecordingStats:
     for row in counted:
         of_camera = {kind: StorageSum(row[f"{kind}_count"], row[f"{kind}_bytes"]) for kind in _KINDS}
         cameras.append(CameraStats(row["camera_id"], row["camera__name"], StorageSums(**of_camera)))
+    # Added up here, not asked for: so the total is that of its parts, whatever is written meanwhile.
     total = sum((camera.sums for camera in cameras), StorageSums())
     return RecordingStats(total, cameras, transfers_visible_to(user).waiting_for_cleanup_bytes())
 

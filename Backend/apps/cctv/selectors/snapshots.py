@@ -23,6 +23,7 @@ def one_snapshot() -> Iterator[None]:
         return
     with _plain_begin(), transaction.atomic():
         if connection.vendor == "postgresql":
+            # Must come before the first query: https://www.postgresql.org/docs/current/sql-set-transaction.html
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield

@@ -32,6 +32,7 @@ def alarm_raise(*, code: Reason, subject: Subject, detail: str, now: datetime) -
     """Open an alarm, or note that the cause of the open one was met again. Returns True where it is a new one."""
     with transaction.atomic():
         met = open_alarms().filter(code=code, **subject.columns)
+        # The update comes first: a cause that lasts is met far more often than it begins.
         if met.update(last_seen_at=now, seen_count=F("seen_count") + 1, detail=detail):
             return False
         # Another process may open the same alarm at this moment. The unique constraint lets one of them in.

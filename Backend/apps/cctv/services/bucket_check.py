@@ -53,6 +53,7 @@ def bucket_check(*, store: ObjectStore, now: datetime, site_id: UUID | None, set
         _note(f"{error.code}: {error.detail}", now, site_id, ok=False)
     else:
         _note("answers", now, site_id, ok=True)
+    # Any other refusal is an answer too, so the line is up.
     alarm_clear(code=Reason.LINE_DOWN, subject=_subject(Reason.LINE_DOWN, bucket, site_id), now=now)
     return True
 

@@ -135,6 +135,7 @@ def _set_archived(
 
 def _save(camera: Camera) -> None:
     try:
+        # A savepoint: after an IntegrityError PostgreSQL refuses the rest of a transaction.
         with transaction.atomic():
             camera.save()
     except IntegrityError as error:

@@ -27,6 +27,7 @@ def sample_paths(site: Site | None = None) -> list[str]:
     cameras = (Camera.objects.all() if site is None else Camera.objects.filter(site=site)).order_by("pk")
     rows = Recording.objects.exclude(gcp_transfer__transfer_status=State.CLEANUP_COMPLETED).order_by("-started_at")
     paths = rows.values_list("local_path", flat=True)
+    # A query a camera: the index of camera and start answers it from its newest entry.
     found = (paths.filter(camera=camera).first() for camera in cameras[:MOST_CAMERAS])
     return [path for path in found if path is not None]
 
@@ -64,8 +65,10 @@ class DeleteRightsWatch:
             if now - self._looked_at.get(folder, now - LOOK_AGAIN_SECONDS) < LOOK_AGAIN_SECONDS:
                 return
             if len(self._looked_at) >= _MOST_FOLDERS:
+                # Bounds the memory. The price is that some folders are checked again sooner.
                 self._looked_at.clear()
             self._looked_at[folder] = now
+        # Not under the lock: a disk that answers slowly would hold up the other upload threads.
         detail = missing_right(self._root, [relative_path])
         if detail:
             with self._lock:

@@ -84,7 +84,9 @@ class Reserve:
         try:
             found = self._path.stat()
             quarter = max(self.size_bytes // QUARTERS, 1)
+            # Rounded to whole quarters of the size that is set now: the file may be of an earlier setting.
             left = max(0, (found.st_size - 1) // quarter) * quarter
+            # The mtime is when the file was last cut, by whichever process.
             lately = found.st_size < self.size_bytes and 0 <= self._now() - found.st_mtime < GENERAL_PAUSE_SECONDS
             if not for_cleanup and (left == 0 or lately):
                 return 0
@@ -100,6 +102,7 @@ class Reserve:
     def refill(self) -> bool:
         """Make the file, or the part that is missing, where as much stays free. Returns True where it is whole."""
         missing_bytes, free = self.size_bytes - self.kept_bytes(), self.free_bytes()
+        # Without that room the reserve itself would fill the disk, and be given up at once.
         if missing_bytes > 0 and (free is None or free - missing_bytes < self.size_bytes):
             return False
         try:
@@ -237,6 +240,7 @@ def make_room(error: BaseException, *, for_cleanup: bool = False) -> bool:
     if not is_disk_full_error(error):
         return False
     reserve = Reserve.of_installation()
+    # statvfs knows nothing of a user's quota, so it may show room that this user cannot write to.
     over_quota = any(isinstance(one, OSError) and one.errno == errno.EDQUOT for one in _causes(error))
     if not over_quota and not is_disk_full(installation.home()):
         return True  # there is room again, or another disk is full, as the next try will show

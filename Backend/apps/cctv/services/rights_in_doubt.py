@@ -40,6 +40,7 @@ def right_doubts_end(kind: SubjectKind, buckets: Collection[str]) -> None:
 
 def right_doubts_drop_idle() -> None:
     """Remove doubts that no transfer waits for any more, so that the next 403 counts as the first one again."""
+    # Without a kind it was noted by a worker of another release, which ends it.
     for doubt in RightInDoubt.objects.exclude(subject_kind=SubjectKind.UNKNOWN):
         rows = GCPVideoTransfer.objects.filter(gcp_bucket=doubt.subject.bucket)
         if doubt.subject.kind is SubjectKind.HOLDS:
@@ -58,6 +59,7 @@ def is_refused_alone(row: GCPVideoTransfer, now: datetime) -> bool:
     True where other uploads, begun after the first refusal of this file since it was requested, have been completed
     for at least ten minutes, and one of them lately.
     """
+    # Refusals before the last request do not count: the right may have been given since.
     begun = row.events.filter(move__in=[Move.REQUEST, Move.RETRY]).aggregate(at=Max("at"))["at"]
     refused = row.events.filter(move=Move.PUT_BACK, reason=Reason.PERMISSION_DENIED)
     first = (refused.filter(at__gte=begun) if begun else refused).aggregate(at=Min("at"))["at"]

@@ -101,6 +101,7 @@ def _save(site: Site) -> None:
     except ValidationError as error:
         raise ServiceError(" ".join(error.messages)) from error
     try:
+        # A savepoint: after an IntegrityError PostgreSQL refuses the rest of a transaction.
         with transaction.atomic():
             site.save()
     except IntegrityError as error:

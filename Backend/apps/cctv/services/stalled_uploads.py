@@ -63,6 +63,7 @@ def stalled_uploads_check(now: datetime) -> bool:
     An upload that sends bytes and has not failed clears it: a long recording on a thin line takes hours.
     """
     stalled = stalled_uploads(now)
+    # The ends of leases are in the database's time.
     moving = GCPVideoTransfer.objects.filter(
         transfer_status=State.UPLOADING, lease_expires_at__gt=lease_clock(now), bytes_uploaded__gt=0, failures_in_row=0
     )

@@ -93,7 +93,9 @@ def sweep(
     cleanups_scheduled = cleanups_schedule(settings=settings, now=now)
     cleanups_called_off = cleanups_call_off(settings=settings, now=now)
     trash_recovered = trash_recover(root, now, owner_id=owner_id)
+    # Before the review, which closes some alarms only where the bucket has just answered.
     answers = bucket_check(store=store, now=now, site_id=site_id, settings=settings)
+    # The last two ask the bucket for each row. While it does not answer, every request would wait for its time-out.
     report = SweepReport(
         owners_leases=owners_leases,
         expired_leases=expired_leases,

@@ -199,6 +199,7 @@ class _Request:
             page = _rows(**ready)
             while page:
                 yield page
+                # By key, not by offset: what is added or changed meanwhile shifts no row past a page's end.
                 page = _rows(**ready, pk__gt=page[-1].pk) if len(page) == PAGE_ROWS else []
             return
         known: dict[UUID, None] = {}  # a dict keeps the order of the request, a set would not
@@ -234,6 +235,7 @@ class _Request:
                 defaults={"batch_size": self._batch_size, "created_by": self._user, "created_at": self._now},
             )
             started = self._insert(first) | self._start_again(again)
+            # They are told when the transaction is committed, not before they can see its rows.
             wake_workers(None)
         self.report.transfer_ids += started.values()
         self._count_overtaken([found.row for found in ready if found.row.pk not in started])
@@ -304,6 +306,8 @@ class _Request:
 
     def _start_again(self, again: Sequence[_Found]) -> dict[UUID, UUID]:
         """Those whose object and file are as before in one statement, the others one by one."""
+        # Locked together, in the order of their keys. The two groups below, locked one after the other, could make two
+        # requests wait for each other.
         GCPVideoTransfer.objects.filter(pk__in=[found.row.gcp_transfer__pk for found in again]).lock_many()
         same = [found for found in again if not self._differences(found)]
         moved = self._retry([found.row.gcp_transfer__pk for found in same], {})
@@ -357,6 +361,7 @@ _NO_SESSION: dict[str, Any] = {
 }
 
 
+# The database computes this column and the next: the rows of one UPDATE differ in them.
 _BYTES_OF_SESSION = Case(
     When(session_uri="", then=Value(0)), default=F("bytes_uploaded"), output_field=PositiveBigIntegerField()
 )
@@ -450,6 +455,7 @@ def _installation_id() -> str:
 
 
 def _transfer_of(transfer_id: UUID, user: User) -> GCPVideoTransfer:
+    # The session URI is a key (P10), and no person's request needs it.
     rows = transfers_visible_to(user).select_related("recording__camera").defer("session_uri")
     row: GCPVideoTransfer | None = rows.filter(pk=transfer_id).first()
     if row is None:

@@ -209,6 +209,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
                 if lease is not None:
                     raise LeaseLost(f"transfer {transfer_id} is {found} now")
                 raise MoveRefused(transfer_id, move, found)
+            # SQLite locks no row, so the UPDATE asks for the status again.
             as_found: Condition = ("transfer_status", "=", found)
             if lease is None:
                 guard = RowGuard.of_row(transfer_id, as_found, only_if=only_if)
@@ -314,6 +315,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             )
             for one in moves
         ]
+        # Savepoints would be two more statements for each group of uploads, and an error ends the whole of it anyway.
         with transaction.atomic(savepoint=False):
             changed = self.change_many(rows, same={**same, **NO_LEASE})
             if changed != len(moves):
@@ -347,6 +349,7 @@ class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
             raise ValueError("an upload is complete only with the object's generation and CRC32C")
         recordings: Any = self.model._meta.get_field("recording").related_model  # noqa: SLF001 - Django's documented Model._meta
         with transaction.atomic(savepoint=False):
+            # Read under the lock: a hold that is set at this moment is either seen here, or finds the upload complete.
             ids = [one.recording_id for one in uploads]
             wishes = select_many(recordings, ("id", "hold_wanted"), [("id", "IN", ids)], order_by="id", lock=Lock.WAIT)
             held = dict(wishes)

@@ -61,6 +61,7 @@ def insert_many(
     """
     if not rows:
         return
+    # Django itself fills in the defaults of the columns that are not named.
     template = model(**same)
     fields = [field for field in model._meta.local_concrete_fields if field.attname in rows[0] or not field.primary_key]  # noqa: SLF001 - Django's documented Model._meta
     shared = [_prepared(field, getattr(template, field.attname)) for field in fields]
@@ -100,6 +101,7 @@ def update_many(model: type[Model], rows: Sequence[tuple[Where, Mapping[str, Any
     ]
     with connection.cursor() as cursor:
         cursor.executemany(f"UPDATE {table} SET {sets} WHERE {_condition_text(tested, where)}", values)  # noqa: S608 - names of our own columns
+        # Both drivers add up the rows of all runs of the statement.
         return int(cursor.rowcount)
 
 
@@ -194,6 +196,7 @@ def _by_row(fields: Sequence[Field[Any, Any]], wheres: Sequence[Where]) -> Itera
     columns: list[list[Any]] = []
     for field, conditions in zip(fields, zip(*wheres, strict=True), strict=True):
         first = conditions[0][2]
+        # By identity, which costs nothing where the values differ from row to row.
         if all(value is first for _, _, value in conditions):
             columns.append([_prepared(field, first)] * len(wheres))
         else:
