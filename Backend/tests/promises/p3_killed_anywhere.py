@@ -57,8 +57,8 @@ BREAKAGES = (
     Breakage(
         "P3",
         "apps/cctv/worker/periodic.py",
-        "        if job.lease_owner in {None, self._worker.owner_id} or job",
-        "        if job.lease_owner is None or job",
+        "        mine_or_free = job.lease_owner in {None, self._worker.owner_id}\n",
+        "        mine_or_free = job.lease_owner is None\n",
         "tests/integration/work/test_periodic.py::test_leased_job_without_a_run_is_taken_again",
     ),
     Breakage(

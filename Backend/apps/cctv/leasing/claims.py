@@ -89,7 +89,13 @@ class BatchQueue:
             self._batches.remove(batch)
             return []
         ((size, created_at),) = found_batch
-        room = size - _uploading_count(batch.id, now)
+        uploading: list[Condition] = [("batch_id", "=", batch.id), ("transfer_status", "=", State.UPLOADING)]
+        ends = select_many(GCPVideoTransfer, ("lease_expires_at",), uploading)
+        room = size - len(ends)
+        if any(expires_at is None or expires_at <= now for (expires_at,) in ends):
+            expired = GCPVideoTransfer.objects.filter(batch=batch.id).expired(now)
+            # A row that is locked is just being renewed or ended: it is counted, and not waited for.
+            room += put_back_uploads(expired.select_for_update(skip_locked=True), Reason.LEASE_EXPIRED, now)
         found = self._next_due(batch, created_at, min(most, room), now) if room > 0 else []
         batch.is_full = len(found) >= room
         if len(found) < min(most, room):  # nothing of it is due any more
@@ -149,17 +155,3 @@ def _batches_with_room(site_id: UUID | None, now: datetime) -> list[UUID]:
         .order_by("created_at", "pk")
         .values_list("pk", flat=True)[:_MOST_BATCHES]
     )
-
-
-def _uploading_count(batch_id: UUID, now: datetime) -> int:
-    """How many `uploading` rows the batch has once those whose lease ran out are put back."""
-    ends = select_many(
-        GCPVideoTransfer,
-        ("lease_expires_at",),
-        [("batch_id", "=", batch_id), ("transfer_status", "=", State.UPLOADING)],
-    )
-    if any(expires_at is None or expires_at <= now for (expires_at,) in ends):
-        expired = GCPVideoTransfer.objects.filter(batch=batch_id).expired(now)
-        # A row that is locked is just being renewed or ended; the claim counts it and does not wait.
-        return len(ends) - put_back_uploads(expired.select_for_update(skip_locked=True), Reason.LEASE_EXPIRED, now)
-    return len(ends)

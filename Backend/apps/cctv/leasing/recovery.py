@@ -79,20 +79,16 @@ def correct_far_times(*, now: datetime, lease_seconds: float) -> None:
        before that. Twice, since another machine's settings may name a longer lease.
     """
     now = lease_clock(now)
-    _correct_next_attempts(now)
+    # Batch by batch, since the index of next attempts begins with the batch.
+    parked = GCPVideoTransfer.objects.filter(transfer_status=State.PENDING, next_attempt_at__gt=now + LONGEST_PAUSE)
+    batches = TransferBatch.objects.filter(Exists(parked.filter(batch=OuterRef("pk")).order_by()))
+    found = list(batches.values_list("pk", flat=True))
+    if found:
+        count = parked.filter(batch__in=found).update(next_attempt_at=now)
+        log.warning("worker.tries_pulled_in", count=count)
     lease = timedelta(seconds=lease_seconds)
     for leased in (GCPVideoTransfer.objects.all(), PeriodicJob.objects.all()):
         far = leased.filter(lease_expires_at__gt=now + 2 * lease)
         if far.exists():  # as in `expire_leases`
             count = far.update(lease_expires_at=now + lease)
             log.warning("worker.leases_pulled_in", count=count)
-
-
-def _correct_next_attempts(now: datetime) -> None:
-    """Batch by batch, since the index of next attempts begins with the batch."""
-    far = GCPVideoTransfer.objects.filter(transfer_status=State.PENDING, next_attempt_at__gt=now + LONGEST_PAUSE)
-    batches = TransferBatch.objects.filter(Exists(far.filter(batch=OuterRef("pk")).order_by()))
-    found = list(batches.values_list("pk", flat=True))
-    if found:
-        count = far.filter(batch__in=found).update(next_attempt_at=now)
-        log.warning("worker.tries_pulled_in", count=count)

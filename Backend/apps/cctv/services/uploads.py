@@ -59,6 +59,16 @@ def upload_job(claim: Claim, *, settings: ServiceSettings) -> UploadJob:
     """The engine's view of a claimed transfer. Raises InstallationUnknown."""
     transfer, recording = claim.transfer, claim.transfer.recording
     registered = recording.file_mtime_ns is not None
+    session = None
+    if transfer.session_uri and transfer.session_started_at is not None:
+        identity = SourceIdentity.decode(transfer.session_identity)
+        session = StoredSession(uri=transfer.session_uri, started_at=transfer.session_started_at, identity=identity)
+    whole_orphans: list[tuple[str, int]] = []
+    if transfer.name_version:  # objects that were found right before their file changed: few transfers have any
+        orphans = transfer.orphans.left_in_bucket().filter(
+            gcp_bucket=transfer.gcp_bucket, why=OrphanedObject.Why.FILE_CHANGED
+        )
+        whole_orphans = list(orphans.values_list("gcp_storage_path", "object_generation"))
     return UploadJob(
         transfer_id=str(transfer.pk),
         bucket=transfer.gcp_bucket,
@@ -69,18 +79,12 @@ def upload_job(claim: Claim, *, settings: ServiceSettings) -> UploadJob:
         temporary_hold=recording.hold_wanted,
         object_name=partial(_object_name, transfer),
         name_version=transfer.name_version,
-        session=_session(transfer),
+        session=session,
         expected_size_bytes=recording.file_size_bytes if registered else None,
         expected_mtime_ns=recording.file_mtime_ns,
         passes_conflict=transfer.passes_conflict,
-        whole_orphans=_whole_orphans(transfer) if transfer.name_version else (),
+        whole_orphans=whole_orphans,
     )
-
-
-def _whole_orphans(transfer: GCPVideoTransfer) -> list[tuple[str, int]]:
-    """Names and generations of objects that were found right before their file changed. Few transfers have any."""
-    rows = transfer.orphans.left_in_bucket().filter(gcp_bucket=transfer.gcp_bucket, why=OrphanedObject.Why.FILE_CHANGED)
-    return list(rows.values_list("gcp_storage_path", "object_generation"))
 
 
 def _path(transfer: GCPVideoTransfer) -> PurePosixPath:
@@ -113,16 +117,6 @@ def _metadata(transfer: GCPVideoTransfer) -> dict[str, str]:
     }
 
 
-def _session(transfer: GCPVideoTransfer) -> StoredSession | None:
-    if not transfer.session_uri or transfer.session_started_at is None:
-        return None
-    return StoredSession(
-        uri=transfer.session_uri,
-        started_at=transfer.session_started_at,
-        identity=SourceIdentity.decode(transfer.session_identity),
-    )
-
-
 # --- Uploaded -----------------------------------------------------------------------------------------
 
 
@@ -152,18 +146,15 @@ def uploads_record(*, uploads: Sequence[Uploaded], now: datetime, settings: Serv
         held = GCPVideoTransfer.objects.lock_leased([one.claim.lease for one in uploads], now)
         kept = [one for one in uploads if one.claim.transfer.pk in held]
         if kept:
-            _record(kept, now, settings)
+            verified = [_verified(one, now, settings) for one in kept]
+            moves = GCPVideoTransfer.objects.complete_uploads(verified, now=now)
+            uploads_work(claims=[one.claim for one in kept], now=now)
+            transaction.on_commit(lambda: _log_uploaded(kept, moves), robust=True)
     return held
 
 
-def _record(kept: Sequence[Uploaded], now: datetime, settings: ServiceSettings) -> None:
-    moves = GCPVideoTransfer.objects.complete_uploads([_verified(one, now, settings) for one in kept], now=now)
-    uploads_work(claims=[one.claim for one in kept], now=now)
-    transaction.on_commit(lambda: _log_uploaded(kept, moves), robust=True)
-
-
 def _verified(one: Uploaded, now: datetime, settings: ServiceSettings) -> VerifiedUpload:
-    result, transfer = one.result, one.claim.transfer
+    result, info, transfer = one.result, one.result.info, one.claim.transfer
     if result.found_in_bucket:
         # The local file is gone already, and the bucket has it whole: there is nothing to clean up.
         reason, identity, cleaned_at = Reason.FOUND_IN_BUCKET, transfer.source_identity, now
@@ -172,8 +163,18 @@ def _verified(one: Uploaded, now: datetime, settings: ServiceSettings) -> Verifi
     else:
         reason = Reason.ADOPTED if result.adopted else Reason.UPLOADED
         identity, cleaned_at = result.identity.encode(), None
-    columns = {
-        **_object_columns(one, now),
+    # The object as the bucket described it: every later operation goes by these columns alone.
+    columns: dict[str, Any] = {
+        "object_generation": info.generation,
+        "installation_id": installation_id(),
+        "gcp_bucket": info.bucket,
+        "gcp_storage_path": info.name,
+        "gcp_public_url": public_url(info.bucket, info.name),
+        "name_version": result.name_version,
+        "object_stored_at": info.stored_at,
+        "file_size_bytes": info.size_bytes,
+        "bytes_uploaded": info.size_bytes,
+        "upload_started_at": one.started_at(now),
         "object_crc32c": to_base64(result.crc32c),
         "source_identity": identity,
         "cleanup_completed_at": cleaned_at,
@@ -181,13 +182,13 @@ def _verified(one: Uploaded, now: datetime, settings: ServiceSettings) -> Verifi
     return VerifiedUpload(
         one.claim.lease,
         transfer.recording_id,
-        result.info.name,
+        info.name,
         columns,
         actor=one.claim.actor,
         reason=reason,
         cleanup_at=None if result.found_in_bucket else cleanup_time(settings, now),
         found_in_bucket=result.found_in_bucket,
-        hold_confirmed=result.info.temporary_hold,
+        hold_confirmed=info.temporary_hold,
     )
 
 
@@ -201,30 +202,6 @@ def _log_uploaded(kept: Sequence[Uploaded], moves: Mapping[UUID, Move]) -> None:
             status=MOVES[moves[one.claim.transfer.pk]].target.value,
             **_log_fields(one.claim),
         )
-
-
-def _locked(claim: Claim, now: datetime) -> GCPVideoTransfer:
-    row = GCPVideoTransfer.objects.under_lease(claim.lease, now).select_for_update().first()
-    if row is None:
-        raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
-    return row
-
-
-def _object_columns(one: Uploaded, now: datetime) -> dict[str, Any]:
-    """The object as the bucket described it; every later operation goes by these columns alone."""
-    info = one.result.info
-    return {
-        "object_generation": info.generation,
-        "installation_id": installation_id(),
-        "gcp_bucket": info.bucket,
-        "gcp_storage_path": info.name,
-        "gcp_public_url": public_url(info.bucket, info.name),
-        "name_version": one.result.name_version,
-        "object_stored_at": info.stored_at,
-        "file_size_bytes": info.size_bytes,
-        "bytes_uploaded": info.size_bytes,
-        "upload_started_at": one.started_at(now),
-    }
 
 
 def uploads_work(*, claims: Sequence[Claim], now: datetime) -> None:
@@ -268,16 +245,25 @@ def upload_record_failure(
         if not row.session_uri:  # what a dropped session had taken is confirmed no more (P9)
             GCPVideoTransfer.objects.note(claim.lease, now, {"bytes_uploaded": 0})
         _raise_alarm(claim, error, now)
-        if error.disposition is Disposition.FAIL or _is_its_own_fault(row, error, now):
+        refused_alone = isinstance(error, PermissionUnclear) and is_refused_alone(row, now)
+        if refused_alone or error.disposition is Disposition.FAIL:
             _fail(claim, row, error.code, error.detail, now)
         elif error.disposition is Disposition.RELEASE:
-            _give_back(claim, row, now)
+            _move_back(claim, row, Reason.LEASE_RETURNED, now, next_attempt_at=now)
         elif error.disposition is Disposition.WAIT:
-            _wait(claim, row, error, now, _pause(1, error, random, settings))
+            # No failure is counted: neither the transfer nor its file is the cause.
+            _put_back(claim, row, error, now, next_attempt_at=now + _pause(1, error, random, settings))
         else:
             _retry(claim, row, error, now, random, settings=settings)
         event = "upload.put_back" if row.next_attempt_at else "upload.given_up"
         transaction.on_commit(lambda: log.info(event, reason=error.code, **_log_fields(claim)), robust=True)
+    return row
+
+
+def _locked(claim: Claim, now: datetime) -> GCPVideoTransfer:
+    row = GCPVideoTransfer.objects.under_lease(claim.lease, now).select_for_update().first()
+    if row is None:
+        raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
     return row
 
 
@@ -290,10 +276,6 @@ def _raise_alarm(claim: Claim, error: OffloadError, now: datetime) -> None:
         alarm_raise(code=error.code, subject=subject, detail=error.detail, now=now)
     elif isinstance(error, PermissionUnclear) and right_doubt_note(subject=subject, now=now):
         alarm_raise(code=error.code, subject=subject, detail=error.detail, now=now)
-
-
-def _is_its_own_fault(row: GCPVideoTransfer, error: OffloadError, now: datetime) -> bool:
-    return isinstance(error, PermissionUnclear) and is_refused_alone(row, now)
 
 
 def _retry(
@@ -318,11 +300,6 @@ def _retry(
     _put_back(claim, row, error, now, next_attempt_at=at, retry_count=F("retry_count") + 1, **columns)
 
 
-def _wait(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: datetime, pause: timedelta) -> None:
-    """Put it back without counting a failure: neither the transfer nor its file is the cause."""
-    _put_back(claim, row, error, now, next_attempt_at=now + pause)
-
-
 def _pause(failures: int, error: OffloadError, random: Callable[[], float], settings: ServiceSettings) -> timedelta:
     retry_after_seconds = error.retry_after_seconds if isinstance(error, TryAgain) else None
     seconds = settings.timings.backoff.delay_seconds(failures, random=random, retry_after_seconds=retry_after_seconds)
@@ -333,10 +310,6 @@ def _put_back(claim: Claim, row: GCPVideoTransfer, error: OffloadError, now: dat
     _move_back(
         claim, row, error.code, now, detail=error.detail, error_code=error.code, error_message=error.detail, **columns
     )
-
-
-def _give_back(claim: Claim, row: GCPVideoTransfer, now: datetime) -> None:
-    _move_back(claim, row, Reason.LEASE_RETURNED, now, next_attempt_at=now)
 
 
 def _move_back(

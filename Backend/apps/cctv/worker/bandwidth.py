@@ -91,7 +91,11 @@ class Bandwidth:
         if is_due:
             self._read(sites)
         for site_id, pace in sites.items():
-            self._fetch(site_id, pace)
+            if seconds := pace.wanted_seconds():
+                stretch = line_take(site_id=site_id, wanted_seconds=seconds, clock=self._clock, time_of=self._time_of)
+                pace.set_limit(None if stretch is None else stretch.bytes_per_second)
+                if stretch is not None:
+                    pace.add(stretch)
         return _STEP_SECONDS if any(pace.is_limited for pace in sites.values()) else READ_SECONDS
 
     def _read(self, sites: dict[UUID, SharedPace]) -> None:
@@ -103,14 +107,6 @@ class Bandwidth:
             raise
         for site_id, pace in sites.items():
             pace.set_limit(limits.get(site_id))
-
-    def _fetch(self, site_id: UUID, pace: SharedPace) -> None:
-        seconds = pace.wanted_seconds()
-        if seconds:
-            stretch = line_take(site_id=site_id, wanted_seconds=seconds, clock=self._clock, time_of=self._time_of)
-            pace.set_limit(None if stretch is None else stretch.bytes_per_second)
-            if stretch is not None:
-                pace.add(stretch)
 
     def _run(self) -> None:
         while not self._finished.is_set():

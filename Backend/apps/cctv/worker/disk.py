@@ -61,9 +61,21 @@ class DiskGuard(threading.Thread):
         if free_bytes >= max(self._reserve.size_bytes, FULL_BYTES):
             self._tools.cleanup_first.clear()
             self._reserve.refill()
-            self._make_trash()
+            # The trash folder is made while there is room: on a full disk a new folder may get no block.
+            if not self._has_trash and self._tools.root.has_marker():
+                with suppress(FileProblem), self._tools.root.folder((TRASH_NAME,), create=True, mode=0o700):
+                    self._has_trash = True
         else:
-            self._ask_for_cleanup()
+            waited = self._tools.clock.monotonic() - self._asked_at
+            if waited >= NOTHING_ELSE_SECONDS:
+                self._tools.cleanup_first.clear()
+            if (
+                waited >= ASK_AGAIN_SECONDS
+                and self._tools.settings.cleanup_local
+                and is_anything_due(self._site_id, self._tools.clock.now())
+            ):
+                self._asked_at = self._tools.clock.monotonic()
+                self._tools.cleanup_first.set()
         self._tell(free_bytes)
         self._tell_of_rights()
 
@@ -76,27 +88,15 @@ class DiskGuard(threading.Thread):
             self._clear_rights_at = self._tools.clock.monotonic() + LOOK_AGAIN_SECONDS
             delete_rights_recheck(self._tools.root, now, site_id=self._site_id)
 
-    def _make_trash(self) -> None:
-        """Make the trash folder while there is room: on a full disk a new folder may get no block."""
-        if not self._has_trash and self._tools.root.has_marker():
-            with suppress(FileProblem), self._tools.root.folder((TRASH_NAME,), create=True, mode=0o700):
-                self._has_trash = True
-
-    def _ask_for_cleanup(self) -> None:
-        waited = self._tools.clock.monotonic() - self._asked_at
-        if waited >= NOTHING_ELSE_SECONDS:
-            self._tools.cleanup_first.clear()
-        if waited >= ASK_AGAIN_SECONDS and self._is_anything_due():
-            self._asked_at = self._tools.clock.monotonic()
-            self._tools.cleanup_first.set()
-
-    def _is_anything_due(self) -> bool:
-        return self._tools.settings.cleanup_local and is_anything_due(self._site_id, self._tools.clock.now())
-
     def _tell(self, free_bytes: int) -> None:
         """Raise or clear the alarm, where the state has changed or was last told long ago."""
         now = self._tools.clock.now()
-        state = self._state(free_bytes)
+        mark = low_mark_bytes(self._home, self._reserve.size_bytes)
+        state = "well"
+        if free_bytes < max(self._reserve.size_bytes, FULL_BYTES):
+            state = "full"
+        elif free_bytes < mark or (self._told not in {"", "well"} and free_bytes < ENOUGH * mark):
+            state = "low"
         lately = self._told_at is not None and self._told_at <= now < self._told_at + RAISE_AGAIN
         if state == self._told and (state == "well" or lately):
             return
@@ -107,24 +107,13 @@ class DiskGuard(threading.Thread):
             alarm_raise(code=Reason.HOME_DISK_LOW, subject=subject, detail=self._detail(state, free_bytes), now=now)
         self._told, self._told_at = state, now
 
-    def _state(self, free_bytes: int) -> str:
-        mark = low_mark_bytes(self._home, self._reserve.size_bytes)
-        if free_bytes < max(self._reserve.size_bytes, FULL_BYTES):
-            return "full"
-        if free_bytes < mark or (self._told not in {"", "well"} and free_bytes < ENOUGH * mark):
-            return "low"
-        return "well"
-
     def _detail(self, state: str, free_bytes: int) -> str:
-        shared = " Recordings lie on it too, so the recorder fills it." if self._is_shared() else ""
+        shared = ""
+        with suppress(OSError):
+            if self._home.stat().st_dev == self._tools.root.path.stat().st_dev:
+                shared = " Recordings lie on it too, so the recorder fills it."
         first = " What is due is cleaned up before anything else." if state == "full" else ""
         return (
             f"The disk of COLDREEL_HOME is {'full' if state == 'full' else 'nearly full'}: "
             f"{human_size(free_bytes)} are free.{shared}{first}"
         )
-
-    def _is_shared(self) -> bool:
-        try:
-            return self._home.stat().st_dev == self._tools.root.path.stat().st_dev
-        except OSError:
-            return False

@@ -71,11 +71,18 @@ class Dispatcher:
                     # The database is away or busy. What is queued stays so; a new connection is tried after the wait.
                     log_crash("worker.claim_missed", error)
                     connection.close()
-                if self._waker.wait(self._wait_seconds()):
+                # At most until results have waited long enough, or until the pool is to be looked at again.
+                look_in, poll = self._pool.look(), self._tools.timings.poll_seconds
+                group = GROUP_SECONDS if self._tools.group_commit.is_waiting() else poll
+                if self._waker.wait(min(poll, group, poll if look_in is None else look_in)):
                     self._queue.look_again()
             if self._tools.stopping.is_set():
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
-                self._give_back_waiting()
+                # Attempts that have no thread yet may never get one.
+                waiting = self._pool.take_back()
+                for attempt in self.running():
+                    if attempt.run in waiting:
+                        attempt.give_back()
             # Each attempt asks whether to go on several times a second, so this ends about as soon as a request does.
             while any(not attempt.is_stuck for attempt in self.running()):
                 self._tools.group_commit.write()
@@ -83,19 +90,6 @@ class Dispatcher:
         finally:
             self._tools.group_commit.close()
             self._pool.close(hanging=sum(attempt.is_hanging for attempt in [*self._replaced, *self.running()]))
-
-    def _give_back_waiting(self) -> None:
-        """Give back the attempts that have no thread yet: they may never get one."""
-        waiting = self._pool.take_back()
-        for attempt in self.running():
-            if attempt.run in waiting:
-                attempt.give_back()
-
-    def _wait_seconds(self) -> float:
-        """How long to wait at most: until results have waited long enough, or the pool is to be looked at again."""
-        look_in, poll = self._pool.look(), self._tools.timings.poll_seconds
-        group = GROUP_SECONDS if self._tools.group_commit.is_waiting() else poll
-        return min(poll, group, poll if look_in is None else look_in)
 
     def _look_around(self) -> None:
         """Once a poll, however often the worker is woken: leases that ran out, and starts of slow small files."""

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Protocol
-from uuid import UUID
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -91,11 +90,6 @@ class QueuedResult:
 Entry = QueuedWrite | QueuedResult
 
 
-def _claim_nothing(ending: Collection[Claim]) -> list[Claim]:
-    del ending
-    return []
-
-
 class GroupCommit:
     """The queue. `add` is for the uploads' threads, `write` for the one thread that writes."""
 
@@ -123,7 +117,7 @@ class GroupCommit:
             self._wake()
 
     def write(
-        self, claim: Callable[[Collection[Claim]], list[Claim]] = _claim_nothing, *, patient: bool = False
+        self, claim: Callable[[Collection[Claim]], list[Claim]] | None = None, *, patient: bool = False
     ) -> list[Claim]:
         """Write everything that is queued and claim, in one transaction; returns the claims, once they are committed.
 
@@ -131,7 +125,7 @@ class GroupCommit:
         2. Begin a transaction and lock the rows of all entries, in the order of their keys.
         3. Make each write under its own lease. One whose lease is lost changes nothing and hinders no other.
         4. Record all results together.
-        5. Call `claim` with the claims whose attempts end with this group: their places are free.
+        5. Call `claim`, if there is one, with the claims whose attempts end with this group: their places are free.
         6. Commit.
         7. Tell each entry's attempt how it ended.
 
@@ -140,12 +134,12 @@ class GroupCommit:
         """
         entries = self._take(patient=patient)
         if not entries:
-            return [] if self.is_waiting() else claim(())
+            return [] if claim is None or self.is_waiting() else claim(())
         try:
             # One transaction for both: the place of an upload that ends is filled by the commit that ends it.
             with transaction.atomic():
                 refusals = self._written(entries)
-                claims = claim([entry.by.claim for entry in entries if entry.ends])
+                claims = claim([entry.by.claim for entry in entries if entry.ends]) if claim is not None else []
         except _BUSY as error:
             self._queue_again(entries, error)
             return []
@@ -185,13 +179,20 @@ class GroupCommit:
             # All rows in one order before any is written, so that two workers never wait for each other (deadlock).
             leases = [entry.by.claim.lease for entry in entries]
             GCPVideoTransfer.objects.lock_leased(leases, lease_clock(self._clock.now()))
-        noted = {entry: _refusal(entry) for entry in entries if isinstance(entry, QueuedWrite)}
-        recorded: set[UUID] = set()
+        refusals: dict[Entry, Refusal] = {}
+        for entry in entries:
+            if isinstance(entry, QueuedWrite):
+                try:
+                    entry.write()
+                except LeaseLost as lost:
+                    refusals[entry] = lost
         if records:
             recorded = uploads_record(uploads=list(records.values()), now=self._clock.now(), settings=self._settings)
-        return [
-            noted[entry] if isinstance(entry, QueuedWrite) else _refusal_of_record(entry, recorded) for entry in entries
-        ]
+            for entry in records:
+                transfer_id = entry.by.claim.lease.transfer_id
+                if transfer_id not in recorded:
+                    refusals[entry] = LeaseLost(f"the lease of transfer {transfer_id} is another's now")
+        return [refusals.get(entry) for entry in entries]
 
     def _one_by_one(self, entries: Sequence[Entry]) -> None:
         for number, entry in enumerate(entries):
@@ -225,21 +226,6 @@ class GroupCommit:
         with self._lock:
             self._queue[:0] = alive
         self._wake()
-
-
-def _refusal(note: QueuedWrite) -> Refusal:
-    try:
-        note.write()
-    except LeaseLost as lost:
-        return lost
-    return None
-
-
-def _refusal_of_record(record: QueuedResult, recorded: Collection[UUID]) -> Refusal:
-    transfer_id = record.by.claim.lease.transfer_id
-    if transfer_id in recorded:
-        return None
-    return LeaseLost(f"the lease of transfer {transfer_id} is another's now")
 
 
 def _worker_has_ended() -> LeaseLost:

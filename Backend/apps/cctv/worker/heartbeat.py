@@ -71,7 +71,12 @@ class Heartbeat(threading.Thread):
         """Renew once. Both clocks are read first: the time that the database takes makes no lease longer."""
         # The row's expiry is by the wall clock, the attempt's own limit by the monotonic one.
         attempts, now, begun = moving(self._attempts()), self._clock.now(), self._clock.monotonic()
-        _wait_at_most(self._timings.heartbeat_wait_seconds)
+        # Other connections wait 30 s for a lock, but a beat that waits renews no lease.
+        # SQLite waits for its one writer, PostgreSQL for the lock of a row; each has its own setting for it.
+        milliseconds = max(1, int(self._timings.heartbeat_wait_seconds * 1000))
+        sqlite = connection.vendor == "sqlite"
+        with connection.cursor() as cursor:
+            cursor.execute(f"{'PRAGMA busy_timeout' if sqlite else 'SET lock_timeout'} = {milliseconds}")
         kept = renew(
             leases=[attempt.claim.lease for attempt in attempts], now=now, lease_seconds=self._timings.lease_seconds
         )
@@ -82,14 +87,3 @@ class Heartbeat(threading.Thread):
                 attempt.lose()
         renew_jobs(leases=self._jobs(), now=now, lease_seconds=self._timings.lease_seconds)
         WorkerProcess.objects.filter(pk=self._owner.id).update(heartbeat_at=now)
-
-
-def _wait_at_most(seconds: float) -> None:
-    """How long this connection waits for a lock of the database; the others may wait 30 s."""
-    # SQLite waits for its one writer, PostgreSQL for the lock of a row; each has its own setting for it.
-    milliseconds = max(1, int(seconds * 1000))
-    with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")
-        else:
-            cursor.execute(f"SET lock_timeout = {milliseconds}")

@@ -68,7 +68,9 @@ def _sweep(worker: Worker) -> object:
 
 
 def _cleanup(worker: Worker) -> object:
+    """Clean up, then look for footage that was never imported."""
     from apps.cctv.services.cleanup import cleanup_run
+    from apps.cctv.services.unimported_footage import footage_scan, footage_scan_note
 
     tools = worker.tools
     report = cleanup_run(
@@ -81,20 +83,11 @@ def _cleanup(worker: Worker) -> object:
         site_id=worker.site_id,
         owner_id=worker.owner_id,
     )
-    _look(worker)
-    return report
-
-
-def _look(worker: Worker) -> None:
-    """After each cleanup: is there footage that was never imported?"""
-    from apps.cctv.services.unimported_footage import footage_scan, footage_scan_note
-
-    tools = worker.tools
     try:
         look = footage_scan(root=tools.root, clock=tools.clock, should_stop=tools.stopping.is_set)
     except FileProblem as problem:  # no media root here: the cleanup has told it
         log.info("footage.not_looked", reason=problem.code)
-        return
+        return report
     if not tools.stopping.is_set():
         footage_scan_note(
             look,
@@ -102,6 +95,7 @@ def _look(worker: Worker) -> None:
             now=tools.clock.now(),
             next_in_seconds=tools.settings.timings.cleanup_seconds,
         )
+    return report
 
 
 PERIODIC = (
@@ -176,7 +170,14 @@ class PeriodicThread(threading.Thread):
         self._moved()
         self._running = number
         try:
-            result = self._result()
+            result = str(self._job.run(self._worker))
+        except OffloadError as error:
+            log.warning("periodic.failed", job=self._name, reason=error.code, detail=error.detail)
+            result = f"failed: {error.code}: {error.detail}"
+        except Exception as error:  # noqa: BLE001 - the top of the job's loop: the next run may do better
+            log_crash("periodic.crashed", error, job=self._name)
+            connection.close()
+            result = f"failed: {type(error).__name__}"
         finally:
             if self._job.frees_disk:
                 self._tools.cleanup_first.clear()
@@ -207,7 +208,14 @@ class PeriodicThread(threading.Thread):
         """The row first, then the clock: what another worker wrote into it a moment ago is no time too far ahead."""
         job = PeriodicJob.objects.filter(name=self._name).first()
         now = self._now()
-        if job is None or not self._is_free(job, now) or not (self._is_urgent() or self._is_due(job, now)):
+        if job is None:
+            return None
+        # A lease of this process's own is one that it could not give back: its only thread for the job is here.
+        mine_or_free = job.lease_owner in {None, self._worker.owner_id}
+        is_free = mine_or_free or job.lease_expires_at is None or job.lease_expires_at <= now
+        # Further away than the interval is a time that a wrong clock left, or a longer interval of before.
+        is_due = self._is_urgent() or not now < job.next_run_at <= now + self._every
+        if not is_free or not is_due:
             return None
         taken = PeriodicJob.objects.filter(name=self._name, lease_number=job.lease_number).update(
             lease_number=F("lease_number") + 1,
@@ -217,30 +225,9 @@ class PeriodicThread(threading.Thread):
         )
         return job.lease_number + 1 if taken else None
 
-    def _is_free(self, job: PeriodicJob, now: datetime) -> bool:
-        """A lease of this process's own is one that it could not give back: its only thread for the job is here."""
-        if job.lease_owner in {None, self._worker.owner_id} or job.lease_expires_at is None:
-            return True
-        return job.lease_expires_at <= now
-
     def _is_urgent(self) -> bool:
         """The disk is full: a cleanup is due now, whenever the next one was to be."""
         return self._job.frees_disk and self._tools.cleanup_first.is_set()
-
-    def _is_due(self, job: PeriodicJob, now: datetime) -> bool:
-        """Further away than the interval is a time that a wrong clock left, or a longer interval of before."""
-        return not now < job.next_run_at <= now + self._every
-
-    def _result(self) -> str:
-        try:
-            return str(self._job.run(self._worker))
-        except OffloadError as error:
-            log.warning("periodic.failed", job=self._name, reason=error.code, detail=error.detail)
-            return f"failed: {error.code}: {error.detail}"
-        except Exception as error:  # noqa: BLE001 - the top of the job's loop: the next run may do better
-            log_crash("periodic.crashed", error, job=self._name)
-            connection.close()
-            return f"failed: {type(error).__name__}"
 
     def _now(self) -> datetime:
         return lease_clock(self._tools.clock.now())

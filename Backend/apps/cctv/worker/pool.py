@@ -47,7 +47,9 @@ class ThreadPool:
         self._wake = wake
         self._monotonic = monotonic
         self._process_seconds = process_seconds
-        self._cores = cores or _cores_of_this_process()
+        # A container may have fewer cores than its machine. Only Linux tells which this process may use.
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self._cores = cores or usable or 1
         self._tasks: deque[Task] = deque()
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -164,9 +166,3 @@ class ThreadPool:
             if self._closed and not self._tasks:
                 self._changed.notify_all()
             return task
-
-
-def _cores_of_this_process() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux; a container may have fewer cores than its machine
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

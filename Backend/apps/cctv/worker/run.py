@@ -56,7 +56,9 @@ def run_worker(
     InstallationUnknown at once.
     """
     clock = clock or SystemClock()
-    breaker = CircuitBreaker(clock, settings.timings.backoff, random, tripped=_uploads_are_stopped())
+    # What stopped all uploads of an earlier process, as its alarm says, may still do so.
+    tripped = Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
+    breaker = CircuitBreaker(clock, settings.timings.backoff, random, tripped=tripped)
     owner = Owner.start(home, site, clock.now())
     waker = Waker(owner.wake_pipe)
     tools = Tools(
@@ -97,11 +99,6 @@ def run_worker(
         tools.stopping.set()
         owner.stop(clock.now())
         log.info("worker.stopped", worker=owner.name)
-
-
-def _uploads_are_stopped() -> bool:
-    """Whether an alarm of an earlier process says so: what stopped all uploads then may still do so."""
-    return Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
 
 
 def _leases_of(jobs: Sequence[PeriodicThread]) -> list[JobLease]:

@@ -32,7 +32,7 @@ from offload.journal import Journal, Orphan, StoredSession
 from offload.pace import Pace
 from offload.source import MediaRoot
 from offload.store import Abort, Body, ObjectInfo, ObjectSpec, ObjectStore, SessionStatus, UploadStore, never_abort
-from offload.uploader import UploadResult, UploadSettings, upload
+from offload.uploader import UploadSettings, upload
 
 log = structlog.get_logger("coldreel.upload")
 
@@ -107,43 +107,38 @@ class UploadAttempt:
         2. Open, 3. session, 4. send, 5. finish, 6. compare: `offload.uploader.upload`.
         7. Record: queued here, written with the next group; a failed attempt queues its failure instead.
         """
+        tools = self._tools
         self.has_begun = True
         self.moved()
         try:
-            result = self._upload()
+            if tools.rights is not None:
+                tools.rights.look(self.claim.transfer.site_id, self.claim.transfer.original_local_path)
+            with tools.bandwidth.of(self.claim.transfer.site_id) as pace:
+                result = upload(
+                    upload_job(self.claim, settings=tools.settings),
+                    root=tools.root,
+                    store=StoppableStore(self, tools.store),
+                    journal=QueuedJournal(OrmJournal(self.claim, tools.clock), self.written),
+                    clock=tools.clock,
+                    settings=tools.upload_settings,
+                    abort=self.check,
+                    log=log,
+                    pace=AttemptPace(self, pace),
+                )
         except OffloadError as error:
             # No file's fault: others would fail as well, so only one at a time is tried until one gets through.
             if error.disposition is Disposition.WAIT:
-                self._tools.breaker.trip(self.id)
+                tools.breaker.trip(self.id)
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - the top of the worker loop: a bug must not lose the transfer
             log_crash("upload.crashed", error, transfer=str(self.id))
             self._fail(OffloadError(f"unexpected {type(error).__name__}", code=Reason.INTERNAL_ERROR))
         else:
-            self._tools.group_commit.add(
-                QueuedResult(self, lambda: Uploaded(self.claim, result, self._small_seconds()))
-            )
+            tools.group_commit.add(QueuedResult(self, lambda: Uploaded(self.claim, result, self._small_seconds())))
         finally:
             self._has_ended = True
             self.moved()
             connections.close_all()  # none is opened on the usual way
-
-    def _upload(self) -> UploadResult:
-        tools = self._tools
-        if tools.rights is not None:
-            tools.rights.look(self.claim.transfer.site_id, self.claim.transfer.original_local_path)
-        with tools.bandwidth.of(self.claim.transfer.site_id) as pace:
-            return upload(
-                upload_job(self.claim, settings=tools.settings),
-                root=tools.root,
-                store=StoppableStore(self, tools.store),
-                journal=QueuedJournal(OrmJournal(self.claim, tools.clock), self.written),
-                clock=tools.clock,
-                settings=tools.upload_settings,
-                abort=self.check,
-                log=log,
-                pace=AttemptPace(self, pace),
-            )
 
     def give_back(self) -> None:
         """Instead of `run`, where the worker stops before this attempt had a thread."""
