@@ -37,6 +37,7 @@ def subject_words(subjects: Collection[Subject]) -> dict[Subject, str]:
     site_ids = {subject.site_id for subject in subjects if subject.site_id}
     transfer_ids = {subject.transfer_id for subject in subjects if subject.transfer_id}
     machine_ids = {subject.id for subject in subjects if subject.kind in _OF_A_MACHINE}
+    # An empty list costs no query: Django knows that nothing is in it.
     sites = dict(Site.objects.filter(pk__in=site_ids).values_list("pk", "name"))
     transfers = GCPVideoTransfer.objects.filter(pk__in=transfer_ids)
     cameras = dict(transfers.values_list("pk", "recording__camera__name"))

@@ -238,18 +238,26 @@ class _Request:
             # They are told when the transaction is committed, not before they can see its rows.
             wake_workers(None)
         self.report.transfer_ids += started.values()
-        self._count_overtaken([found.row for found in ready if found.row.pk not in started])
+        overtaken = [found.row.pk for found in ready if found.row.pk not in started]
+        # No query where the list is empty, as it nearly always is.
+        taken = GCPVideoTransfer.objects.filter(recording__in=overtaken)
+        known = set(taken.values_list("recording_id", flat=True))
         for found in ready:
-            if (transfer_id := started.get(found.row.pk)) is not None:
+            row = found.row
+            if row.pk in started:
                 log.info(
                     "transfer_initiated",
-                    transfer=str(transfer_id),
-                    recording=str(found.row.pk),
-                    camera=str(found.row.camera_id),
-                    site=str(found.row.camera__site_id),
+                    transfer=str(started[row.pk]),
+                    recording=str(row.pk),
+                    camera=str(row.camera_id),
+                    site=str(row.camera__site_id),
                     batch=str(self.report.batch_id),
                     actor=self._user.get_username(),
                 )
+            elif row.pk in known:
+                self.report.already_transferred += 1
+            else:  # a constraint refused it: said here rather than lost
+                self.report.fail(row.pk, Reason.INTERNAL_ERROR)
 
     def _checked(self, row: _Row) -> _Found | None:
         """The file of a recording that is to be started; what is not is counted in the report."""
@@ -339,17 +347,6 @@ class _Request:
             reason=Reason.RETRIED,
             changes=_fresh_start(self.report.batch_id, self._user, self._now) | changes,
         )
-
-    def _count_overtaken(self, rows: Sequence[_Row]) -> None:
-        """Another request started these in the meantime."""
-        if not rows:
-            return
-        taken = GCPVideoTransfer.objects.filter(recording__in=[row.pk for row in rows])
-        known = set(taken.values_list("recording_id", flat=True))
-        self.report.already_transferred += len(known)
-        for row in rows:
-            if row.pk not in known:  # a constraint refused it: said here rather than lost
-                self.report.fail(row.pk, Reason.INTERNAL_ERROR)
 
 
 # --- Columns --------------------------------------------------------------------------------------
