@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from apps.cctv.models import DeletionReceipt
+from apps.cctv.services.cleanup.run_state import BucketClock
 from offload.errors import LineDown, Reason, StopAndTell, TryAgain
 from offload.states import State
+from offload.testing import FakeClock
 from tests.integration.cleanup.uploaded_site import Footage, UploadedSite
 
 ways_to_ask = pytest.mark.parametrize(
@@ -232,3 +234,18 @@ def test_objects_vanishing_after_the_read_back_stop_the_run(site: UploadedSite) 
     assert run.report.stopped is Reason.TOO_MANY_MISSING_REMOTELY
     assert any(each.is_whole for each in footage)
     assert sum(each.status == State.FAILED for each in footage) < 10
+
+
+def test_bucket_clock_goes_on_with_the_time_that_passes() -> None:
+    clock = FakeClock()
+    read = BucketClock(clock.now(), clock.monotonic())
+    clock.advance(90)
+    assert read.now(clock) == clock.now()
+
+
+def test_bucket_clock_ignores_a_set_wall_clock() -> None:
+    clock = FakeClock()
+    before = clock.now()
+    read = BucketClock(before, clock.monotonic())
+    clock.jump(24 * 3600)
+    assert read.now(clock) == before

@@ -166,6 +166,16 @@ def test_bucket_refusing_every_object_stops_the_run(site: UploadedSite, odd: Odd
     assert len(odd.asked) <= 12
 
 
+def test_another_odd_object_is_an_answer_of_the_bucket(site: UploadedSite, odd: OddStore) -> None:
+    """The bucket says of the second what is wrong with it, so it is only the first that cannot be read."""
+    first, second = site.many(2)
+    odd.odd[name_of(first)] = ODD[3]
+    odd.odd[name_of(second)] = ODD[0]
+    run = site.clean(store=odd)
+    assert (run.report.failed, run.report.stopped) == (2, None)
+    assert first.row.needs_attention is True
+
+
 def test_missing_right_to_read_stops_a_single_file(site: UploadedSite, odd: OddStore) -> None:
     footage = site.add()
     site.store.report = BucketReport(exists=True, missing_permissions=("storage.objects.get",))

@@ -78,6 +78,14 @@ def test_owner_that_stops_gives_back_what_it_still_holds(tmp_path: Path) -> None
     assert transfer.events.get().reason == "lease_returned"
 
 
+def test_owner_whose_lock_file_was_removed_ends_all_the_same(tmp_path: Path) -> None:
+    owner = Owner.start(tmp_path, None, NOW)
+    transfer = owned_by(owner.id)
+    (tmp_path / OWNERS_FOLDER / f"{owner.id}.lock").unlink()
+    owner.stop(NOW)
+    assert status_of(transfer) == State.PENDING
+
+
 def test_living_owner_keeps_its_leases(tmp_path: Path, elsewhere) -> None:
     owner_id, _ = elsewhere
     with Owner.start(tmp_path, None, NOW) as here:
