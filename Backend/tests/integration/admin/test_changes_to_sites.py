@@ -75,9 +75,7 @@ def test_site_that_is_saved_as_it_was_leaves_no_event(site: Site, by: dict[str, 
         {"name": "Harbour"},
     ],
 )
-def test_site_with_a_wrong_value_is_refused_and_leaves_no_event(
-    wrong: dict[str, Any], site: Site, by: dict[str, Any]
-) -> None:
+def test_site_with_a_wrong_value_leaves_no_event(wrong: dict[str, Any], site: Site, by: dict[str, Any]) -> None:
     Site.objects.create(name="Harbour")
     before = Site.objects.filter(pk=site.pk).values().get()
     with pytest.raises(ServiceError):
@@ -207,7 +205,7 @@ def test_who_only_views_changes_nothing(name: str, dev_user: User, now: datetime
 
 
 # --- Pages ----------------------------------------------------------------------------------------
-def test_what_is_saved_on_the_pages_is_in_the_history_that_they_show(admin_user: User) -> None:
+def test_saved_changes_are_in_the_history_of_the_page(admin_user: User) -> None:
     client, dev = pages.signed_in(admin_user), rows.user(Role.DEV)
     site = {"name": "Depot", "time_zone": "UTC", "disk_high_water_percent": ""}
     client.post(pages.add_of(Site), site)
@@ -228,7 +226,7 @@ def test_what_is_saved_on_the_pages_is_in_the_history_that_they_show(admin_user:
     assert shown.index("grant given") < shown.index("camera created")
 
 
-def test_who_only_views_reads_of_what_is_open_and_of_no_grant(by: dict[str, Any], dev_user: User) -> None:
+def test_viewer_reads_the_history_of_visible_places_only(by: dict[str, Any], dev_user: User) -> None:
     site = rows.camera("Gate").site
     hidden = camera_create(name="Vault", is_private=True, site_id=site.pk, **by)
     gone = camera_create(name="Cellar", is_private=True, site_id=site.pk, **by)

@@ -61,7 +61,7 @@ def subjects(apps: Apps) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("cleared_at", [None, NOW])
-def test_alarm_of_every_old_form_is_about_the_same_as_before(to: To, cleared_at: Any) -> None:
+def test_alarm_of_every_old_form_keeps_its_subject(to: To, cleared_at: Any) -> None:
     apps = to(BEFORE)
     two_sites(apps)
     for code, subject, _, _ in OLD_FORMS:
@@ -81,21 +81,21 @@ def test_alarm_of_every_old_form_is_about_the_same_as_before(to: To, cleared_at:
         ("no_right_to_delete", "Old name"),
     ],
 )
-def test_alarm_of_a_renamed_site_keeps_its_words_where_there_are_several(to: To, code: str, subject: str) -> None:
+def test_alarm_of_a_renamed_site_among_several_keeps_its_words(to: To, code: str, subject: str) -> None:
     apps = to(BEFORE)
     two_sites(apps)
     alarm(apps, code, subject)
     assert subjects(to(TYPED)) == {(code, "other", subject)}
 
 
-def test_alarm_of_a_renamed_site_is_that_of_the_only_site(to: To) -> None:
+def test_alarm_of_a_renamed_only_site_is_its_own(to: To) -> None:
     apps = to(BEFORE)
     apps.get_model("cctv", "Site").objects.create(pk=SITE, name="New name")
     alarm(apps, "cleanup_failed", "Old name")
     assert subjects(to(TYPED)) == {("cleanup_failed", "failing_files", str(SITE))}
 
 
-def test_two_open_alarms_that_are_about_the_same_become_one_and_none_is_lost(to: To) -> None:
+def test_two_open_alarms_of_one_subject_become_one(to: To) -> None:
     apps = to(BEFORE)
     apps.get_model("cctv", "Site").objects.create(pk=SITE, name="New name")
     stranded = alarm(apps, "cleanup_failed", "Old name", last_seen_at=NOW - timedelta(days=1))
@@ -109,7 +109,7 @@ def test_two_open_alarms_that_are_about_the_same_become_one_and_none_is_lost(to:
     }
 
 
-def test_site_whose_name_reads_like_a_subject_is_still_a_site(to: To) -> None:
+def test_site_named_like_a_subject_is_a_site(to: To) -> None:
     apps = to(BEFORE)
     apps.get_model("cctv", "Site").objects.create(pk=SITE, name="cleanup at sea at night")
     alarm(apps, "cleanup_failed", "cleanup at sea at night")
@@ -161,7 +161,7 @@ def test_job_says_what_it_does_and_what_it_found(to: To, name: str, result: str,
     assert list(after.values_list("name", "kind", "site_id", "last_ok", "unknown_files")) == [(name, *expected)]
 
 
-def test_job_of_a_site_that_went_is_dropped_and_shown_to_no_one(to: To) -> None:
+def test_job_of_a_deleted_site_is_dropped_and_hidden(to: To) -> None:
     jobs = to(TYPED).get_model("cctv", "PeriodicJob").objects
     for site in (uuid.uuid4(), "unreadable"):
         jobs.create(name=f"sweep@{site}", next_run_at=NOW)
@@ -169,7 +169,7 @@ def test_job_of_a_site_that_went_is_dropped_and_shown_to_no_one(to: To) -> None:
     assert not rows.told()
 
 
-def test_workers_of_the_release_before_go_on_beside_the_new_schema(to: To) -> None:
+def test_workers_of_the_former_release_run_on_the_new_schema(to: To) -> None:
     """They name no kind. SQLite serves one machine, whose processes are all of one release."""
     if connection.vendor != "postgresql":
         pytest.skip("PostgreSQL keeps the columns of the release before")

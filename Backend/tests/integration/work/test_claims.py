@@ -202,7 +202,7 @@ def test_half_uploaded_file_is_not_claimed_twice() -> None:
     assert [claim.transfer.pk for claim in queue().claim_due(5, now=NOW)] == [half.pk, other.pk]
 
 
-def test_queue_of_a_site_claims_only_its_own_of_a_batch() -> None:
+def test_queue_of_a_site_claims_only_its_own() -> None:
     batch = batch_of(5)
     yard = rows.camera("Yard", site=Site.objects.create(name="Yard"))
     there = rows.transfer(batch=batch, of=rows.recording("yard.mp4", camera=yard))
