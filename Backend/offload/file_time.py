@@ -92,28 +92,20 @@ def _since(then: float, clock: Clock) -> int:
 
 
 def _read(own_folder: OwnFolder, clock: Clock) -> _Reading:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with own_folder() as folder:
-            now_ns = _written_at_ns(folder)
+            descriptor = os.open(CLOCK_FILE, flags, 0o600, dir_fd=folder)
+            try:
+                os.write(descriptor, b"\n")
+            finally:
+                os.close(descriptor)  # network file systems send it now, and learn the server's time from the answer
+            now_ns = os.stat(CLOCK_FILE, dir_fd=folder, follow_symlinks=False).st_mtime_ns
             read_at = clock.monotonic()
-            return _Reading(read_at, now_ns, _step_ns(folder))
+            os.utime(CLOCK_FILE, ns=(_ODD_NS, _ODD_NS), dir_fd=folder, follow_symlinks=False)
+            kept_ns = os.stat(CLOCK_FILE, dir_fd=folder, follow_symlinks=False).st_mtime_ns
     except (FileProblem, OSError):
         return _Reading(clock.monotonic(), None, COARSEST_NS)
-
-
-def _written_at_ns(folder: int) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(CLOCK_FILE, flags, 0o600, dir_fd=folder)
-    try:
-        os.write(descriptor, b"\n")
-    finally:
-        os.close(descriptor)  # network file systems send it now, and learn the server's time from the answer
-    return os.stat(CLOCK_FILE, dir_fd=folder, follow_symlinks=False).st_mtime_ns
-
-
-def _step_ns(folder: int) -> int:
-    os.utime(CLOCK_FILE, ns=(_ODD_NS, _ODD_NS), dir_fd=folder, follow_symlinks=False)
-    kept_ns = os.stat(CLOCK_FILE, dir_fd=folder, follow_symlinks=False).st_mtime_ns
-    if kept_ns % SECOND_NS != 0:
-        return 0
-    return SECOND_NS if kept_ns % COARSEST_NS else COARSEST_NS
+    if kept_ns % SECOND_NS:
+        return _Reading(read_at, now_ns, 0)
+    return _Reading(read_at, now_ns, SECOND_NS if kept_ns % COARSEST_NS else COARSEST_NS)

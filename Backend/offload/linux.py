@@ -112,9 +112,6 @@ def mount_points(mounts: Path = MOUNTS) -> list[Path]:
     except OSError:
         return []
     fields = [line.split(" ") for line in lines]
-    return [Path(_unescaped(line[_MOUNT_POINT_FIELD])) for line in fields if len(line) > _MOUNT_POINT_FIELD]
-
-
-def _unescaped(text: str) -> str:
-    """Blanks and the like are written as three octal digits there."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+    written = [line[_MOUNT_POINT_FIELD] for line in fields if len(line) > _MOUNT_POINT_FIELD]
+    # Blanks and the like are written as three octal digits there.
+    return [Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point)) for point in written]

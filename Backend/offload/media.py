@@ -74,7 +74,9 @@ def read_media_facts(source: Source, file_name: str) -> MediaFacts:
             facts = _facts(container, source.identity.size_bytes, file_name, whole=not reader.exhausted)
     # PyAV's own errors, and those of Python that its code raises at nonsensical fields.
     except (av.FFmpegError, ValueError, ArithmeticError, LookupError) as error:
-        raise reader.problem or _not_playable(file_name, f"no video file ({_said(error)})") from error
+        # FFmpeg's own words, without its error number and its name for the file.
+        said = str(getattr(error, "strerror", None) or error.__class__.__name__).lower()
+        raise reader.problem or _not_playable(file_name, f"no video file ({said})") from error
     if reader.problem:
         raise reader.problem
     return facts
@@ -125,7 +127,8 @@ def _facts(container: av.container.InputContainer, size_bytes: int, file_name: s
     stream = container.streams.video[0]
     if stream.codec_context is None or stream.width <= 0 or stream.height <= 0:
         raise _not_playable(file_name, "its video stream cannot be read")
-    if _ends_before_last_frame(stream, size_bytes):
+    entries = stream.index_entries
+    if len(entries) > 0 and entries[-1].pos + entries[-1].size > size_bytes:
         raise _not_playable(file_name, "cut off: frames that its index names lie beyond its end")
     return MediaFacts(
         duration_seconds=_duration_seconds(container, stream) if whole else None,
@@ -134,11 +137,6 @@ def _facts(container: av.container.InputContainer, size_bytes: int, file_name: s
         height_pixels=stream.height,
         started_at=_creation_time(container.metadata) or _creation_time(stream.metadata),
     )
-
-
-def _ends_before_last_frame(stream: av.VideoStream, size_bytes: int) -> bool:
-    entries = stream.index_entries
-    return len(entries) > 0 and entries[-1].pos + entries[-1].size > size_bytes
 
 
 def _duration_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
@@ -163,8 +161,3 @@ def _creation_time(metadata: dict[str, str]) -> datetime | None:
 
 def _not_playable(file_name: str, why: str) -> FileProblem:
     return FileProblem(f"{file_name!r}: {why}", code=Reason.FILE_NOT_PLAYABLE)
-
-
-def _said(error: Exception) -> str:
-    """FFmpeg's own words, without its error number and its name for the file."""
-    return str(getattr(error, "strerror", None) or error.__class__.__name__).lower()

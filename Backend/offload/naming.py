@@ -26,7 +26,17 @@ def object_name(*, camera_id: str, recording_id: str, file_name: str, name_versi
     """
     # The version stands before the file name, not behind: its ending says how to play it, and may be cut off otherwise.
     prefix = f"recordings/{_escaped(camera_id)}/{_escaped(recording_id)}/{f'{name_version}-' if name_version else ''}"
-    return prefix + _shortened(file_name, NAME_LIMIT_BYTES - len(prefix.encode()))
+    try:
+        file_name.encode()
+    except UnicodeEncodeError as error:
+        raise FileProblem(f"{file_name!r} is not UTF-8", code=Reason.NAME_NOT_UTF8) from error
+    # Where it is too long, its stem is cut at the end, and its ending stays.
+    limit_bytes = NAME_LIMIT_BYTES - len(prefix.encode())
+    escaped = _escaped(file_name)
+    stem, dot, ending = escaped.rpartition(".")
+    if len(escaped.encode()) <= limit_bytes or len(ending.encode()) >= limit_bytes:
+        return prefix + _cut(escaped, limit_bytes)
+    return prefix + _cut(stem, limit_bytes - len((dot + ending).encode())) + dot + ending
 
 
 def public_url(bucket: str, name: str) -> str:
@@ -39,26 +49,12 @@ def _escaped(text: str) -> str:
         return "%2E" * len(text)
     if text.isascii() and text.isprintable() and "/" not in text:
         return text  # nearly every name, and a hundred thousand of them may be asked for at once
-    return "".join(_escaped_character(character) for character in text)
-
-
-def _escaped_character(character: str) -> str:
-    if character == "/" or unicodedata.category(character) in _ESCAPED_CATEGORIES:
-        return quote(character, safe="")
-    return character
-
-
-def _shortened(file_name: str, limit_bytes: int) -> str:
-    """The escaped file name; where it is too long, its stem is cut at the end, and its ending stays."""
-    try:
-        file_name.encode()
-    except UnicodeEncodeError as error:
-        raise FileProblem(f"{file_name!r} is not UTF-8", code=Reason.NAME_NOT_UTF8) from error
-    escaped = _escaped(file_name)
-    stem, dot, ending = escaped.rpartition(".")
-    if len(escaped.encode()) <= limit_bytes or len(ending.encode()) >= limit_bytes:
-        return _cut(escaped, limit_bytes)
-    return _cut(stem, limit_bytes - len((dot + ending).encode())) + dot + ending
+    return "".join(
+        quote(character, safe="")
+        if character == "/" or unicodedata.category(character) in _ESCAPED_CATEGORIES
+        else character
+        for character in text
+    )
 
 
 def _cut(text: str, limit_bytes: int) -> str:

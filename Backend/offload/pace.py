@@ -216,11 +216,9 @@ class _Stock:
                 turn.size_bytes = piece_bytes
                 turn.ready_at = stretch.begins_at + self._passed_bytes / stretch.bytes_per_second
                 return True
-            self._end(self._stretches.popleft())
+            self._stretches.popleft()
+            if self._used_bytes:
+                seconds = 2 * self._used_bytes / stretch.bytes_per_second
+                self.next_seconds = min(MOST_STRETCH_SECONDS, max(LEAST_STRETCH_SECONDS, seconds))
+            self._passed_bytes = self._used_bytes = 0
         return False
-
-    def _end(self, stretch: Stretch) -> None:
-        if self._used_bytes:
-            seconds = 2 * self._used_bytes / stretch.bytes_per_second
-            self.next_seconds = min(MOST_STRETCH_SECONDS, max(LEAST_STRETCH_SECONDS, seconds))
-        self._passed_bytes = self._used_bytes = 0

@@ -51,7 +51,14 @@ class Places:
 
     def absent(self) -> list[Place]:
         """Places that files were taken from, and whose trash folder cannot be opened: their disk is not mounted."""
-        return [place for place in self._listed() if not self._is_there(place)]
+        absent = []
+        for place in self._listed():
+            try:
+                with self._root.folder((*place, TRASH_NAME)):
+                    pass
+            except FileProblem:
+                absent.append(place)
+        return absent
 
     def remember(self, place: Place) -> None:
         """Before the first file is renamed there: write the place into the list, durably, where it is not in it.
@@ -77,13 +84,6 @@ class Places:
                     code=Reason.FILE_UNREADABLE,
                     disposition=Disposition.RETRY,
                 )
-
-    def _is_there(self, place: Place) -> bool:
-        try:
-            with self._root.folder((*place, TRASH_NAME)):
-                return True
-        except FileProblem:
-            return False
 
     def _listed(self) -> list[Place]:
         """Empty where there is no list. One that cannot be read raises: taken for empty, it would hide a disk."""

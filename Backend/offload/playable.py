@@ -40,18 +40,12 @@ def _whole_boxes(source: Source) -> Iterator[bytes]:
         header = source.read_at(offset, _LONG_HEADER_BYTES)
         if len(header) < _HEADER_BYTES:
             return
-        size, least = _size_of(header, end - offset)
+        size, least = int.from_bytes(header[:4], "big"), _HEADER_BYTES
+        if size == 0:
+            size = end - offset
+        elif size == 1:
+            size, least = int.from_bytes(header[8:16], "big"), _LONG_HEADER_BYTES
         if size < least or offset + size > end:
             return
         yield header[4:8]
         offset += size
-
-
-def _size_of(header: bytes, remaining_bytes: int) -> tuple[int, int]:
-    """A box's size and the least that it can be."""
-    size = int.from_bytes(header[:4], "big")
-    if size == 0:
-        return remaining_bytes, _HEADER_BYTES
-    if size == 1:
-        return int.from_bytes(header[8:16], "big"), _LONG_HEADER_BYTES
-    return size, _HEADER_BYTES

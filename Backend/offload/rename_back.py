@@ -35,7 +35,10 @@ def rename_back(trash: int, key: str, origin: int, name: str, relative_path: str
 
     Raises FileProblem DUPLICATE where another file lies there, BUSY where that is not certain yet; OSError.
     """
-    if _has_both_names(trash, key, origin, name):
+    ours = os.stat(key, dir_fd=trash, follow_symlinks=False)
+    there = _look(origin, name)
+    same = there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+    if same and ours.st_nlink > 1:  # inode numbers that a driver makes up are not always unique
         os.unlink(key, dir_fd=trash)  # an earlier call died between link and unlink
         return
     duplicate = FileProblem(f"another file lies at {relative_path!r}", code=Reason.DUPLICATE)
@@ -65,13 +68,6 @@ def forget_note(trash: int, key: str) -> None:
     """Before a file is taken: a put-back that was begun for an earlier one does not concern it."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_note_of(key), dir_fd=trash)
-
-
-def _has_both_names(trash: int, key: str, origin: int, name: str) -> bool:
-    ours = os.stat(key, dir_fd=trash, follow_symlinks=False)
-    found = _look(origin, name)
-    same = found is not None and (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
-    return same and ours.st_nlink > 1  # inode numbers that a driver makes up are not always unique
 
 
 def _look(folder: int, name: str) -> os.stat_result | None:

@@ -228,7 +228,13 @@ class Sender:
 
     def _put_resumable(self, spec: ObjectSpec) -> ObjectInfo:
         if self.session is None:
-            self._start_session(spec)
+            uri = self._connection.ask(lambda: self._store.start_session(spec))
+            session = StoredSession(uri=uri, started_at=self._clock.now(), identity=self._source.identity)
+            # Committed before its first byte: without its URI the bytes could not be continued (P3).
+            self._journal.session_started(session)
+            self.session = session
+            self._confirmed_bytes = self._noted_bytes = 0
+            self._tail_repeated = False
             status = SessionStatus(0)
         else:
             status = self._status(spec)
@@ -241,26 +247,14 @@ class Sender:
             if (status.finished.size_bytes, status.finished.crc32c) != (self._size_bytes, self.own_crc32c()):
                 raise PreconditionFailed("the session ended with another object")
             return status.finished
-        return self._send_all(spec, status.committed_bytes)
-
-    def _send_all(self, spec: ObjectSpec, committed_bytes: int) -> ObjectInfo:
         # What is committed is read again, several GB/s, since the last part carries the sum of the whole object.
         summed = PrefixSum(self._source, self._connection.abort)
-        summed.move_to(committed_bytes)
+        summed.move_to(status.committed_bytes)
         while True:
             self._connection.abort()
             status = self._send_next(spec, summed)
             if status.finished is not None:
                 return status.finished
-
-    def _start_session(self, spec: ObjectSpec) -> None:
-        """A new session, committed before its first byte: without its URI the bytes could not be continued (P3)."""
-        uri = self._connection.ask(lambda: self._store.start_session(spec))
-        session = StoredSession(uri=uri, started_at=self._clock.now(), identity=self._source.identity)
-        self._journal.session_started(session)
-        self.session = session
-        self._confirmed_bytes = self._noted_bytes = 0
-        self._tail_repeated = False
 
     def _status(self, spec: ObjectSpec) -> SessionStatus:
         status = self._connection.ask(lambda: self._store.session_status(self._uri(), spec))
@@ -277,7 +271,9 @@ class Sender:
         body, crc32c = self._next_part(summed)
         before_bytes, started = summed.length_bytes, self._clock.monotonic()
         try:
-            status = self._send(spec, body, before_bytes, crc32c)
+            status = self._store.send(
+                self._uri(), spec, body, offset_bytes=before_bytes, crc32c=crc32c, abort=self._connection.abort
+            )
         except TryAgain as error:
             # The answer is lost, the bytes perhaps not: only the bucket knows, and a committed byte is not sent again.
             self._connection.wait(error)
@@ -288,6 +284,8 @@ class Sender:
             # Without a pause, a bucket that accepts a chunk and commits none of it would be sent it for ever.
             if status.finished is None and status.committed_bytes <= before_bytes:
                 self._connection.wait(TryAgain("the bucket committed nothing of a chunk"))
+        finally:
+            self.bytes_sent += body.bytes_read
         if status.finished is None:
             summed.move_to(status.committed_bytes, body if isinstance(body, SourceBody) else None)
         return status
@@ -314,16 +312,6 @@ class Sender:
         length_bytes = self._size_bytes - offset_bytes
         tail, self.crc32c = self._buffered(offset_bytes=offset_bytes, length_bytes=length_bytes, crc32c=summed.crc32c)
         return tail, self.crc32c
-
-    def _send(
-        self, spec: ObjectSpec, body: SourceBody | BufferedBody, offset_bytes: int, crc32c: int | None
-    ) -> SessionStatus:
-        try:
-            return self._store.send(
-                self._uri(), spec, body, offset_bytes=offset_bytes, crc32c=crc32c, abort=self._connection.abort
-            )
-        finally:
-            self.bytes_sent += body.bytes_read
 
     def _confirm(self, committed_bytes: int) -> None:
         """What the bucket has; noted every few seconds at most."""

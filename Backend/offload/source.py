@@ -288,7 +288,14 @@ class MediaRoot:
         `create` makes what lacks, with `mode`; without one a new folder is like the folder that it is in, so that
         a recorder may write to it.
         """
-        folder = self._open_root()
+        try:
+            folder = os.open(self.path, _FOLDER_FLAGS)
+        except OSError as error:
+            raise FileProblem(
+                f"the media root cannot be opened: {os.strerror(error.errno or errno.EIO)}",
+                code=Reason.MEDIA_ROOT_NOT_MOUNTED,
+                disposition=Disposition.WAIT,
+            ) from error
         try:
             for depth, part in enumerate(parts):
                 below = _open_folder(folder, part, "/".join(parts[: depth + 1]), create=create, mode=mode)
@@ -318,16 +325,6 @@ class MediaRoot:
         *folders, name = self._parts(relative_path)
         return folders, name
 
-    def _open_root(self) -> int:
-        try:
-            return os.open(self.path, _FOLDER_FLAGS)
-        except OSError as error:
-            raise FileProblem(
-                f"the media root cannot be opened: {os.strerror(error.errno or errno.EIO)}",
-                code=Reason.MEDIA_ROOT_NOT_MOUNTED,
-                disposition=Disposition.WAIT,
-            ) from error
-
     def _parts(self, path: str) -> tuple[str, ...]:
         try:
             path.encode()
@@ -355,9 +352,11 @@ def _open_folder(folder: int, name: str, shown: str, *, create: bool, mode: int 
             _make_folder(folder, name, mode)
         return os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
     except OSError as error:
-        # Linux answers ENOTDIR for a link as well.
-        if error.errno in {errno.ENOTDIR, errno.ELOOP} and _is_link(folder, name):
-            raise FileProblem(f"{shown!r} is a link", code=Reason.FILE_IS_LINK) from error
+        # Linux answers ENOTDIR for a link as well. One that cannot be looked at is told by the first error.
+        if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+            with contextlib.suppress(OSError):
+                if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    raise FileProblem(f"{shown!r} is a link", code=Reason.FILE_IS_LINK) from error
         raise file_problem(error, shown) from error
 
 
@@ -377,13 +376,6 @@ def _make_folder(folder: int, name: str, mode: int | None) -> None:
     finally:
         os.close(made)
     os.fsync(folder)
-
-
-def _is_link(folder: int, name: str) -> bool:
-    try:
-        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-    except OSError:
-        return False
 
 
 def check_settled(identity: SourceIdentity, *, time: FileTime, settle_seconds: float) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -63,13 +63,15 @@ class TimetableRule:
     def applies(self, weekday: int, minute: int) -> bool:
         if not self.hours:
             return weekday in self.days
-        return any(self._within(hours, weekday, minute) for hours in self.hours)
-
-    def _within(self, hours: Hours, weekday: int, minute: int) -> bool:
-        if hours.begin < hours.end:
-            return weekday in self.days and hours.begin <= minute < hours.end
-        this_night = weekday in self.days and minute >= hours.begin
-        return this_night or ((weekday - 1) % 7 in self.days and minute < hours.end)
+        today, yesterday = weekday in self.days, (weekday - 1) % 7 in self.days
+        for hours in self.hours:
+            if hours.begin < hours.end:
+                applies = today and hours.begin <= minute < hours.end
+            else:
+                applies = (today and minute >= hours.begin) or (yesterday and minute < hours.end)
+            if applies:
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,20 @@ class Timetable:
         if not any(rule.hours or len(rule.days) < len(DAYS) for rule in self.rules):
             return None
         rate = self.rate_at(now, zone)
-        moments = sorted({*self._boundaries(now, zone), *_clock_changes(now, zone)})
-        return next((moment for moment in moments if moment > now and self.rate_at(moment, zone) != rate), None)
-
-    def _boundaries(self, now: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-        minutes = {0} | {edge for rule in self.rules for hours in rule.hours for edge in (hours.begin, hours.end)}
         today = now.astimezone(zone).date()
-        for day in range(-1, LOOKED_AHEAD.days + 1):
-            for minute in minutes:
-                yield from _moments(today + timedelta(days=day), minute % _DAY_MINUTES, zone)
+        days = [today + timedelta(days=day) for day in range(-1, LOOKED_AHEAD.days + 1)]
+        edges = {0} | {
+            edge % _DAY_MINUTES for rule in self.rules for hours in rule.hours for edge in (hours.begin, hours.end)
+        }
+        # Both folds: a clock that is put back shows a time twice.
+        boundaries = {
+            datetime.combine(day, time(edge // 60, edge % 60, fold=fold), zone).astimezone(UTC)
+            for day in days
+            for edge in edges
+            for fold in (0, 1)
+        }
+        moments = sorted({*boundaries, *_clock_changes(now, zone)})
+        return next((moment for moment in moments if moment > now and self.rate_at(moment, zone) != rate), None)
 
 
 def parse(text: str) -> Timetable:
@@ -136,19 +143,14 @@ def _rule(words: str) -> TimetableRule:
         rest = rest[len("else") :].lstrip()
     while not is_else and (first := _FIRST.match(rest)):
         if found := _DAYS.fullmatch(first[0]):
-            days |= _days(found)
+            begin, end = (DAYS.index(day.lower()) for day in (found[1], found[2] or found[1]))
+            days |= {(begin + day) % len(DAYS) for day in range((end - begin) % len(DAYS) + 1)}
         elif found := _HOURS.fullmatch(first[0]):
             hours.append(_hours(found))
         else:
             break
         rest = rest[first.end() :].lstrip()
     return TimetableRule(frozenset(days or range(len(DAYS))), tuple(hours), _rate(rest, words))
-
-
-def _days(found: re.Match[str]) -> set[int]:
-    first = DAYS.index(found[1].lower())
-    last = DAYS.index((found[2] or found[1]).lower())
-    return {(first + day) % len(DAYS) for day in range((last - first) % len(DAYS) + 1)}
 
 
 def _hours(found: re.Match[str]) -> Hours:
@@ -178,13 +180,6 @@ def _rate(text: str, rule: str) -> int | None:
     if not LEAST_BYTES_PER_SECOND <= bytes_per_second <= MOST_BYTES_PER_SECOND:
         raise ValueError(f"{text!r} is too little or too much: 64 kB/s to 1000 GB/s is possible.")
     return bytes_per_second
-
-
-def _moments(day: date, minute: int, zone: ZoneInfo) -> Iterator[datetime]:
-    """Every moment (UTC) when that clock shows that time; of a skipped time, what PEP 495 makes of it."""
-    for fold in (0, 1):
-        local = datetime.combine(day, time(minute // 60, minute % 60, fold=fold), zone)
-        yield local.astimezone(UTC)
 
 
 def _clock_changes(now: datetime, zone: ZoneInfo) -> Iterator[datetime]:

@@ -367,19 +367,15 @@ class _Upload:
             if self._source.identity_now() == opened and intact:
                 return opened
         except FileProblem as problem:
-            if self._is_gone(problem) and intact and is_whole(info, self._job):
+            if problem.code is Reason.FILE_UNREADABLE:  # looked at again later
+                raise
+            _demand_mounted(self._root, self._job.relative_path, problem)
+            if problem.code is Reason.FILE_MISSING and intact and is_whole(info, self._job):
                 self._log.warning("upload.file_gone", object=info.name, generation=info.generation)
                 return None
         if not adopted:
             self._go_to_next_name(Orphan(info, WhyOrphaned.FILE_CHANGED))
         raise FileChanged("the file changed while it was sent")
-
-    def _is_gone(self, problem: FileProblem) -> bool:
-        """Whether nothing lies under the path; what cannot be looked at now is looked at again later."""
-        if problem.code is Reason.FILE_UNREADABLE:
-            raise problem
-        _demand_mounted(self._root, self._job.relative_path, problem)
-        return problem.code is Reason.FILE_MISSING
 
     def _is_intact(self, opened: SourceIdentity) -> bool:
         """Whether the opened file, now `opened`, still holds what was sent.

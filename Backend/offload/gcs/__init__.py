@@ -50,18 +50,21 @@ class GoogleStore:
         connect_seconds: int = 15,
     ) -> None:
         endpoint = _endpoint(emulator_host)
-        trusted = ca_file or _usual_authorities()
-        identity = Identity(path=credentials_path, anonymous=bool(emulator_host), ca_file=trusted)
+        if not ca_file:
+            import certifi  # finds its file with 20 ms of imports
+
+            ca_file = certifi.where()
+        identity = Identity(path=credentials_path, anonymous=bool(emulator_host), ca_file=ca_file)
         self._objects = Objects(
             endpoint=endpoint,
             project=project,
             identity=identity,
-            ca_file=trusted,
+            ca_file=ca_file,
             connections=upload_handles,
             connect_seconds=connect_seconds,
         )
         transport = Transport(
-            ca_file=trusted,
+            ca_file=ca_file,
             upload_handles=upload_handles,
             stall_seconds=stall_seconds,
             connect_seconds=connect_seconds,
@@ -122,13 +125,6 @@ class GoogleStore:
 
     def _create_probe(self, spec: ObjectSpec) -> BucketProbe:
         return self._objects.probe(spec.bucket, CREATE)
-
-
-def _usual_authorities() -> str:
-    """The path of certifi's CA file."""
-    import certifi  # finds its file with 20 ms of imports
-
-    return certifi.where()
 
 
 def _endpoint(emulator_host: str | None) -> str:

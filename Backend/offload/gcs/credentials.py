@@ -118,21 +118,17 @@ def _load_file(path: Path) -> Any:
             account: Any = service_account.Credentials
             return account.from_service_account_info(info, scopes=SCOPES)
         if kind == "external_account":
-            return _external_account(info)
+            # Workload identity federation; AWS has a way of its own: https://google.aip.dev/auth/4117
+            from google.auth import aws, identity_pool
+
+            environment = str((info.get("credential_source") or {}).get("environment_id", ""))
+            federated = aws if environment.startswith("aws") else identity_pool
+            return federated.Credentials.from_info(info, scopes=SCOPES)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise _refused(f"The credentials file {path.name} cannot be read as a Google key.") from None
     raise _refused(
         f"The credentials file {path.name} is neither a service account's key nor a workload identity configuration."
     )
-
-
-def _external_account(info: dict[str, Any]) -> Any:
-    """Credentials of workload identity federation; AWS has a way of its own: https://google.aip.dev/auth/4117."""
-    from google.auth import aws, identity_pool
-
-    source = info.get("credential_source") or {}
-    kind = aws if str(source.get("environment_id", "")).startswith("aws") else identity_pool
-    return kind.Credentials.from_info(info, scopes=SCOPES)
 
 
 @contextmanager

@@ -97,28 +97,8 @@ def _again(detail: str, response: Response, _probe: BucketProbe) -> OffloadError
     return TryAgain(detail, retry_after_seconds=response.retry_after_seconds)
 
 
-def _stop(code: Reason) -> MakeError:
-    return lambda detail, _response, _probe: StopAndTell(detail, code=code)
-
-
-def _object(code: Reason) -> MakeError:
-    return lambda detail, _response, _probe: ObjectProblem(detail, code=code)
-
-
-def _session_gone(detail: str, _response: Response, _probe: BucketProbe) -> OffloadError:
-    return SessionGone(detail)
-
-
-def _refused_chunk(detail: str, _response: Response, _probe: BucketProbe) -> OffloadError:
-    return TryAgain(detail, code=Reason.BUCKET_REFUSED)
-
-
-def _precondition(detail: str, _response: Response, _probe: BucketProbe) -> OffloadError:
-    return PreconditionFailed(detail)
-
-
-def _checksum(detail: str, _response: Response, _probe: BucketProbe) -> OffloadError:
-    return ChecksumRefused(detail)
+def _error(kind: Callable[..., OffloadError], code: Reason | None = None) -> MakeError:
+    return lambda detail, _response, _probe: kind(detail, code=code)
 
 
 def _missing(detail: str, _response: Response, probe: BucketProbe) -> OffloadError:
@@ -143,11 +123,12 @@ def _words(*words: str) -> frozenset[str]:
 ERROR_RULES: tuple[ErrorRule, ...] = (
     # A daily quota outlasts every retry; a rate limit does not, whichever status carries it.
     ErrorRule(
-        _stop(Reason.QUOTA_EXCEEDED), reasons=_words("quotaExceeded", "dailyLimitExceeded", "dailyLimitExceededUnreg")
+        _error(StopAndTell, Reason.QUOTA_EXCEEDED),
+        reasons=_words("quotaExceeded", "dailyLimitExceeded", "dailyLimitExceededUnreg"),
     ),
     ErrorRule(_again, reasons=_words("rateLimitExceeded", "userRateLimitExceeded", "usageLimitsRateLimitExceeded")),
     ErrorRule(
-        _stop(Reason.QUOTA_EXCEEDED),
+        _error(StopAndTell, Reason.QUOTA_EXCEEDED),
         reasons=_words(
             "accountDisabled",
             "billingNotEnabled",
@@ -158,36 +139,56 @@ ERROR_RULES: tuple[ErrorRule, ...] = (
         ),
     ),
     ErrorRule(
-        _stop(Reason.QUOTA_EXCEEDED), frozenset({400, 403}), says=_saying(r"billing account|requester pays bucket")
+        _error(StopAndTell, Reason.QUOTA_EXCEEDED),
+        frozenset({400, 403}),
+        says=_saying(r"billing account|requester pays bucket"),
     ),
     ErrorRule(
-        _stop(Reason.PERMISSION_DENIED),
+        _error(StopAndTell, Reason.PERMISSION_DENIED),
         reasons=_words("accessNotConfigured", "countryBlocked", "orgPolicyConstraintFailed", "sslRequired"),
     ),
-    ErrorRule(_stop(Reason.PERMISSION_DENIED), frozenset({403}), says=_saying(r"Cloud KMS key|organization's policy")),
+    ErrorRule(
+        _error(StopAndTell, Reason.PERMISSION_DENIED),
+        frozenset({403}),
+        says=_saying(r"Cloud KMS key|organization's policy"),
+    ),
     # The documented reason for a hold is objectUnderActiveHold; what the JSON API sends is the plain
     # "forbidden" of a missing right, told apart by its sentence alone (measured by others, September 2026).
-    ErrorRule(_object(Reason.OBJECT_HELD), reasons=_words("objectUnderActiveHold")),
-    ErrorRule(_object(Reason.OBJECT_HELD), frozenset({403}), says=_saying(r"is under active \S+ hold and cannot")),
-    ErrorRule(_object(Reason.OBJECT_RETAINED), reasons=_words("retentionPolicyNotMet")),
+    ErrorRule(_error(ObjectProblem, Reason.OBJECT_HELD), reasons=_words("objectUnderActiveHold")),
+    ErrorRule(
+        _error(ObjectProblem, Reason.OBJECT_HELD),
+        frozenset({403}),
+        says=_saying(r"is under active \S+ hold and cannot"),
+    ),
+    ErrorRule(_error(ObjectProblem, Reason.OBJECT_RETAINED), reasons=_words("retentionPolicyNotMet")),
     # Provided CRC32C "AAAAAA==" doesn't match calculated CRC32C "2HvlZg==".
     # https://github.com/googleapis/python-storage/issues/1541
-    ErrorRule(_checksum, frozenset({400}), says=_saying(r"^Provided (crc32c|md5)\b.*(doesn't|does not) match")),
+    ErrorRule(
+        _error(ChecksumRefused), frozenset({400}), says=_saying(r"^Provided (crc32c|md5)\b.*(doesn't|does not) match")
+    ),
     # What Google's own libraries retry: https://cloud.google.com/storage/docs/retry-strategy#client-libraries
     ErrorRule(_again, frozenset({408, 429, *range(500, 600)})),
     # Another request changed the object at the same moment; Google's advice is to look again and repeat.
-    ErrorRule(_precondition, frozenset({409}), targets=frozenset({Target.OBJECT})),
+    ErrorRule(_error(PreconditionFailed), frozenset({409}), targets=frozenset({Target.OBJECT})),
     ErrorRule(_again, frozenset({409})),
-    ErrorRule(_precondition, frozenset({412})),
-    ErrorRule(_stop(Reason.BUCKET_NOT_FOUND), frozenset({404}), says=_saying(r"^The specified bucket does not exist")),
-    ErrorRule(_stop(Reason.BUCKET_NOT_FOUND), frozenset({404}), targets=frozenset({Target.BUCKET, Target.NEW_OBJECT})),
+    ErrorRule(_error(PreconditionFailed), frozenset({412})),
+    ErrorRule(
+        _error(StopAndTell, Reason.BUCKET_NOT_FOUND),
+        frozenset({404}),
+        says=_saying(r"^The specified bucket does not exist"),
+    ),
+    ErrorRule(
+        _error(StopAndTell, Reason.BUCKET_NOT_FOUND),
+        frozenset({404}),
+        targets=frozenset({Target.BUCKET, Target.NEW_OBJECT}),
+    ),
     # 499: cancelled, by us. 401: we send no token to a session, so what began it is not trusted any more.
-    ErrorRule(_session_gone, frozenset({401, 404, 410, 499}), targets=frozenset({Target.SESSION})),
+    ErrorRule(_error(SessionGone), frozenset({401, 404, 410, 499}), targets=frozenset({Target.SESSION})),
     # Most likely another offset than the bucket's: the next try asks it again.
-    ErrorRule(_refused_chunk, frozenset({400, 416}), targets=frozenset({Target.SESSION})),
+    ErrorRule(_error(TryAgain, Reason.BUCKET_REFUSED), frozenset({400, 416}), targets=frozenset({Target.SESSION})),
     ErrorRule(_missing, frozenset({404, 410})),
-    ErrorRule(_stop(Reason.CREDENTIALS_REFUSED), frozenset({401})),
-    ErrorRule(_stop(Reason.PERMISSION_DENIED), frozenset({403}), targets=frozenset({Target.BUCKET})),
+    ErrorRule(_error(StopAndTell, Reason.CREDENTIALS_REFUSED), frozenset({401})),
+    ErrorRule(_error(StopAndTell, Reason.PERMISSION_DENIED), frozenset({403}), targets=frozenset({Target.BUCKET})),
     ErrorRule(_denied, frozenset({403})),
     # A portal or a proxy answered in the bucket's place.
     ErrorRule(_again, frozenset(range(300, 400))),

@@ -126,8 +126,10 @@ class Objects:
             raise TryAgain("The bucket sent another number of bytes than was asked for.")
 
     def signed_url(self, info: ObjectInfo, *, expires_seconds: int) -> str:
+        from google.auth.credentials import Signing
+
         credentials = self._identity.credentials()
-        if not _can_sign(credentials):
+        if not isinstance(credentials, Signing):
             raise StopAndTell(
                 "Signed URLs need the key of a service account, and there is none.", code=Reason.NOT_CONFIGURED
             )
@@ -213,35 +215,34 @@ class Objects:
         return self._library()[1]
 
     def _library(self) -> tuple[Any, Any]:
-        """The library's client, and the session it speaks through."""
+        """The library's client, and the session it speaks through; made by the first thread that asks."""
         with self._lock:
-            if self._made is None:
-                self._made = self._make()
+            if self._made is not None:
+                return self._made
+            from google.auth.transport.requests import AuthorizedSession
+            from google.cloud.storage import Client
+
+            from offload.gcs.tls import trust
+
+            # Otherwise the library reads each bucket's settings in a thread, for traces that are not switched on.
+            os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+            credentials = self._identity.credentials()
+            authorized: Any = AuthorizedSession
+            session = authorized(credentials, auth_request=self._identity.channel())
+            trust(session, self._ca_file, connections=self._connections)
+            client = Client(
+                project=self._project,
+                credentials=credentials,
+                _http=session,
+                client_options={"api_endpoint": self._endpoint},
+            )
+            self._made = client, session
             return self._made
-
-    def _make(self) -> tuple[Any, Any]:
-        from google.auth.transport.requests import AuthorizedSession
-        from google.cloud.storage import Client
-
-        from offload.gcs.tls import trust
-
-        # Otherwise the library reads each bucket's settings in a thread, for traces that are not switched on.
-        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-        credentials = self._identity.credentials()
-        authorized: Any = AuthorizedSession
-        session = authorized(credentials, auth_request=self._identity.channel())
-        trust(session, self._ca_file, connections=self._connections)
-        client = Client(
-            project=self._project,
-            credentials=credentials,
-            _http=session,
-            client_options={"api_endpoint": self._endpoint},
-        )
-        return client, session
 
     def _check(self, response: Any, target: Target, probe: BucketProbe) -> None:
         if not response.ok:
-            raise error_of(Response(response.status_code, _lower(response.headers), response.content), target, probe)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            raise error_of(Response(response.status_code, headers, response.content), target, probe)
 
     @contextmanager
     def _translated(self, target: Target, probe: BucketProbe) -> Iterator[None]:
@@ -316,15 +317,5 @@ def _described(blob: Any) -> ObjectInfo:
     )
 
 
-def _can_sign(credentials: Any) -> bool:
-    from google.auth.credentials import Signing
-
-    return isinstance(credentials, Signing)
-
-
 def _quoted(text: str) -> str:
     return quote(text, safe="")
-
-
-def _lower(headers: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}

@@ -16,11 +16,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 import pycurl
 
-from offload.errors import OffloadError, TryAgain
+from offload.errors import TryAgain
 from offload.gcs.error_rules import line_error, untrusted
 from offload.gcs.responses import Response
 from offload.store import SESSION_QUANTUM_BYTES, Abort, Body, never_abort
@@ -172,7 +171,7 @@ class Transport:
         handle = self._thread.handle
         exchange = _Exchange(request.body, abort)
         try:
-            with self._pieces.granted(self._wanted_bytes(request)) as piece_bytes:
+            with self._pieces.granted(min(self._line_bytes(), request.body.length_bytes)) as piece_bytes:
                 self._prepare(handle, request, exchange, piece_bytes)
                 handle.perform()
         except pycurl.error as error:
@@ -182,24 +181,22 @@ class Transport:
         else:
             code = 0
         finally:
-            self._judge(handle, request.body.length_bytes)
+            # A request that was long enough to show the line's speed chooses the size of the next one's pieces.
+            if request.body.length_bytes >= JUDGED_BYTES:
+                quick = handle.getinfo(pycurl.SPEED_UPLOAD_T) >= self._quick_bytes_per_second
+                if quick != self._thread.quick:
+                    self._thread.quick = quick
+                    _limit_unsent(handle.getinfo(pycurl.ACTIVESOCKET), self._line_bytes())
             handle.reset()  # forgets the body, the address and the callbacks; keeps the connection
         exchange.raise_failure()
+        # Without libcurl's text, which names hosts and addresses (P10).
+        if code in _TLS_ERRORS:
+            raise untrusted() from None
+        if code in _LINE_ERRORS:
+            raise line_error(_LINE_ERRORS[code]) from None
         if code:
-            _raise_for(code)
+            raise TryAgain(f"The request failed (libcurl error {code}).") from None
         return Response(exchange.status, exchange.headers, bytes(exchange.received))
-
-    def _judge(self, handle: pycurl.Curl, length_bytes: int) -> None:
-        """Choose the size of the pieces by the line's speed, after every request that was long enough to show it."""
-        if length_bytes < JUDGED_BYTES:
-            return
-        quick = handle.getinfo(pycurl.SPEED_UPLOAD_T) >= self._quick_bytes_per_second
-        if quick != self._thread.quick:
-            self._thread.quick = quick
-            _limit_unsent(handle.getinfo(pycurl.ACTIVESOCKET), self._line_bytes())
-
-    def _wanted_bytes(self, request: Request) -> int:
-        return min(self._line_bytes(), request.body.length_bytes)
 
     def _line_bytes(self) -> int:
         return QUICK_PIECE_BYTES if self._thread.quick else PIECE_BYTES
@@ -329,15 +326,3 @@ def _limit_unsent(descriptor: int, most_bytes: int) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most_bytes)
     finally:
         connection.detach()
-
-
-def _raise_for(code: int) -> NoReturn:
-    """Raise the error for libcurl's `code`, without libcurl's text, which names hosts and addresses (P10)."""
-    error: OffloadError
-    if code in _TLS_ERRORS:
-        error = untrusted()
-    elif code in _LINE_ERRORS:
-        error = line_error(_LINE_ERRORS[code])
-    else:
-        error = TryAgain(f"The request failed (libcurl error {code}).")
-    raise error from None

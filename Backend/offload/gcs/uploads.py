@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from offload.digest import to_base64
-from offload.errors import OffloadError, Reason, SessionGone, StopAndTell, TryAgain
+from offload.errors import Reason, SessionGone, StopAndTell, TryAgain
 from offload.gcs.credentials import Identity
 from offload.gcs.error_rules import BucketProbe, NoBucketProbe, Target, error_of
 from offload.gcs.responses import Response, object_info
@@ -68,7 +68,11 @@ class Uploads:
         request = Request("PUT", self._checked(uri), {"Content-Range": "bytes */*"}, seconds=SHORT_REQUEST_SECONDS)
         response = self._on_session(request)
         if response.status == _UNAUTHORIZED:
-            response = self._with_fresh_token(request)
+            # Once more with a fresh token. Where that succeeds, all later requests of the session carry one.
+            headers = self._identity.renewed_headers(self._identity.headers()) or {}
+            response = self._transport.perform(_with(request, headers))
+            if headers and response.status != _UNAUTHORIZED:
+                self._with_token.add(request.url)
         return _session_status(response, probe)
 
     def send(
@@ -120,14 +124,6 @@ class Uploads:
     def _on_session(self, request: Request, abort: Abort = never_abort) -> Response:
         headers = self._identity.headers() if request.url in self._with_token else {}
         return self._transport.perform(_with(request, headers), abort=abort)
-
-    def _with_fresh_token(self, request: Request) -> Response:
-        """Ask the same session once more. Where that succeeds, all its later requests carry a token."""
-        headers = self._identity.renewed_headers(self._identity.headers()) or {}
-        response = self._transport.perform(_with(request, headers))
-        if headers and response.status != _UNAUTHORIZED:
-            self._with_token.add(request.url)
-        return response
 
     def _authorised(self, request: Request, abort: Abort) -> Response:
         """Send with our token; where it is refused, once more with a new one: nothing was written before a 401."""
@@ -227,20 +223,14 @@ def _session_status(response: Response, probe: BucketProbe) -> SessionStatus:
     if response.status in {_OK, _CREATED}:
         finished = object_info(response.document())
         return SessionStatus(finished.size_bytes, finished)
-    if response.status == _RESUME_INCOMPLETE:
-        return SessionStatus(_committed_bytes(response.headers.get("range")))
-    error: OffloadError = error_of(response, Target.SESSION, probe)
-    raise error
-
-
-def _committed_bytes(committed_range: str | None) -> int:
-    """How many bytes a 308 says are committed; without ``Range`` there are none yet.
-
-    https://cloud.google.com/storage/docs/performing-resumable-uploads#status-check
-    """
+    if response.status != _RESUME_INCOMPLETE:
+        raise error_of(response, Target.SESSION, probe)
+    # Without `Range` nothing is committed yet:
+    # https://cloud.google.com/storage/docs/performing-resumable-uploads#status-check
+    committed_range = response.headers.get("range")
     if committed_range is None:
-        return 0
+        return SessionStatus(0)
     found = _RANGE.fullmatch(committed_range.strip())
     if found is None:
         raise TryAgain("The bucket's answer to a chunk could not be read.")
-    return int(found[1]) + 1
+    return SessionStatus(int(found[1]) + 1)

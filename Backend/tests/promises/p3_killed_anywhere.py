@@ -22,14 +22,14 @@ BREAKAGES = (
     Breakage(
         "P3",
         "offload/sender.py",
-        "        return self._send_all(spec, status.committed_bytes)",
-        "        return self._send_all(spec, 0)",
+        "        summed.move_to(status.committed_bytes)\n",
+        "        summed.move_to(0)\n",
         "tests/unit/test_uploader_resume.py::test_killed_worker_is_continued_from_the_last_committed_byte",
     ),
     Breakage(
         "P3",
         "offload/sender.py",
-        "        self._journal.session_started(session)\n",
+        "            self._journal.session_started(session)\n",
         "",
         "tests/unit/test_uploader.py::test_session_is_stored_before_the_first_byte",
     ),
