@@ -80,7 +80,15 @@ def hold_set(*, recording_id: UUID, user: User, reason: str, now: datetime) -> H
         recording.save(update_fields=_HOLD_COLUMNS)
         remains = _local_copy_remains(transfer)
         if transfer is not None and remains and transfer.transfer_status == State.CLEANUP_PENDING:
-            _unschedule(transfer, user, reason, now)
+            GCPVideoTransfer.objects.move(
+                transfer.pk,
+                Move.UNSCHEDULE_CLEANUP,
+                actor=user.get_username(),
+                now=now,
+                reason=Reason.HOLD_SET,
+                detail=reason,
+                changes={"cleanup_scheduled_at": None, "next_attempt_at": None},
+            )
     _log_hold("hold_set", recording, transfer, user, Reason.HOLD_SET)
     return HoldReport(recording, _message_of_set(transfer, remains=remains), remains)
 
@@ -100,7 +108,14 @@ def hold_lift(*, recording_id: UUID, user: User, now: datetime, settings: Servic
         message = "The hold is lifted."
         cleanup_at = cleanup_time(settings, now)
         if transfer is not None and transfer.transfer_status == State.COMPLETED and cleanup_at is not None:
-            _schedule(transfer, user, now, cleanup_at)
+            GCPVideoTransfer.objects.move(
+                transfer.pk,
+                Move.SCHEDULE_CLEANUP,
+                actor=user.get_username(),
+                now=now,
+                reason=Reason.HOLD_LIFTED,
+                changes={"cleanup_scheduled_at": cleanup_at, "next_attempt_at": None, "cleanup_failures": 0},
+            )
             message = f"The hold is lifted. The local file goes after {cleanup_at:%Y-%m-%d %H:%M} UTC."
     _log_hold("hold_lifted", recording, transfer, user, Reason.HOLD_LIFTED)
     return HoldReport(recording, message, remains)
@@ -124,29 +139,6 @@ def _local_copy_remains(transfer: GCPVideoTransfer | None) -> bool:
     if transfer.transfer_status != State.CLEANUP_PENDING:
         return True  # a file whose transfer is in any other status stays; a receipt left open says nothing
     return not transfer.receipts.filter(closed_at__isnull=True).exists()
-
-
-def _unschedule(transfer: GCPVideoTransfer, user: User, reason: str, now: datetime) -> None:
-    GCPVideoTransfer.objects.move(
-        transfer.pk,
-        Move.UNSCHEDULE_CLEANUP,
-        actor=user.get_username(),
-        now=now,
-        reason=Reason.HOLD_SET,
-        detail=reason,
-        changes={"cleanup_scheduled_at": None, "next_attempt_at": None},
-    )
-
-
-def _schedule(transfer: GCPVideoTransfer, user: User, now: datetime, cleanup_at: datetime) -> None:
-    GCPVideoTransfer.objects.move(
-        transfer.pk,
-        Move.SCHEDULE_CLEANUP,
-        actor=user.get_username(),
-        now=now,
-        reason=Reason.HOLD_LIFTED,
-        changes={"cleanup_scheduled_at": cleanup_at, "next_attempt_at": None, "cleanup_failures": 0},
-    )
 
 
 def _message_of_set(transfer: GCPVideoTransfer | None, *, remains: bool) -> str:

@@ -7,7 +7,6 @@ explains. Such an object must not keep all others on the disk, run after run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from apps.cctv.models import GCPVideoTransfer
@@ -15,7 +14,6 @@ from apps.cctv.services.cleanup.due_rows import DueRow, load
 from apps.cctv.services.cleanup.run_state import BucketClock, Run, RunStopped
 from offload.errors import FileProblem, LineDown, ObjectProblem, OffloadError, Reason, StopAndTell, TryAgain
 from offload.source import MediaRoot
-from offload.store import ObjectStore
 
 LOCAL_SHARE = 1 / 2
 REMOTE_SHARE = 1 / 10
@@ -57,20 +55,9 @@ def guards_pass(run: Run, rows: list[DueRow]) -> None:
 
 def objects_pass(run: Run, rows: list[DueRow]) -> None:
     """Read those rows' objects and count the missing ones. Raises RunStopped, LineDown; notes buckets that refuse."""
-    loaded = load(run.reachable([row for row in rows if not row.held and _is_ours(run, row)]))
+    loaded = load(run.reachable([due for due in rows if not due.held and _is_ours(run, due)]))
     run.proofs.load(loaded)
-    _count_missing_objects(run, loaded)
-    if run.failure is not None:
-        raise run.failure
-
-
-def _is_ours(run: Run, row: DueRow) -> bool:
-    """Another installation's objects, and those of a bucket that the settings do not name, say nothing of this run."""
-    return row.bucket in run.settings.trusted_buckets and row.installation == run.installation
-
-
-def _count_missing_objects(run: Run, rows: Iterable[GCPVideoTransfer]) -> None:
-    for row in rows:
+    for row in loaded:
         if row.gcp_bucket in run.refusing:
             continue
         try:
@@ -82,6 +69,13 @@ def _count_missing_objects(run: Run, rows: Iterable[GCPVideoTransfer]) -> None:
             continue
         run.missing_remotely.note(row.pk, missing=proof.info is None)
     run.missing_remotely.check()
+    if run.failure is not None:
+        raise run.failure
+
+
+def _is_ours(run: Run, row: DueRow) -> bool:
+    """Another installation's objects, and those of a bucket that the settings do not name, say nothing of this run."""
+    return row.bucket in run.settings.trusted_buckets and row.installation == run.installation
 
 
 # --- The disk ----------------------------------------------------------------------------------------
@@ -116,22 +110,17 @@ def bucket_now(run: Run, bucket: str) -> datetime:
     Raises RunStopped where it differs too much from this machine's, and the bucket's errors.
     """
     if bucket not in run.bucket_clocks:
-        run.bucket_clocks[bucket] = _read_clock(run, bucket)
+        read_monotonic = run.clock.monotonic()
+        read = run.store.bucket_time(bucket)
+        ahead_seconds = (run.clock.now() - read).total_seconds()
+        if abs(ahead_seconds) > CLOCK_SKEW_SECONDS:
+            raise RunStopped(
+                Reason.CLOCK_SKEW,
+                f"this machine's clock is {abs(ahead_seconds):.0f} s {'ahead of' if ahead_seconds > 0 else 'behind'} "
+                f"the one of the bucket {bucket}",
+            )
+        run.bucket_clocks[bucket] = BucketClock(read, read_monotonic)
     return run.bucket_clocks[bucket].now(run.clock)
-
-
-def _read_clock(run: Run, bucket: str) -> BucketClock:
-    # The monotonic clock first: a slow answer makes the bucket's time seem later, and no file goes too early.
-    read_monotonic = run.clock.monotonic()
-    read = run.store.bucket_time(bucket)
-    ahead_seconds = (run.clock.now() - read).total_seconds()
-    if abs(ahead_seconds) > CLOCK_SKEW_SECONDS:
-        raise RunStopped(
-            Reason.CLOCK_SKEW,
-            f"this machine's clock is {abs(ahead_seconds):.0f} s {'ahead of' if ahead_seconds > 0 else 'behind'} "
-            f"the one of the bucket {bucket}",
-        )
-    return BucketClock(read, read_monotonic)
 
 
 # --- One odd object, or a bucket that refuses --------------------------------------------------------
@@ -156,20 +145,15 @@ def _others_are_answered(run: Run, row: GCPVideoTransfer) -> bool:
         report = run.store.bucket_report(bucket)
         return report.exists and READ not in report.missing_permissions
     for name in names:
-        if _is_answered(run.store, bucket, name):
-            run.answered[bucket] = name
-            return True
-    return False
-
-
-def _is_answered(store: ObjectStore, bucket: str, name: str) -> bool:
-    try:
-        store.get(bucket, name)
-    except ObjectProblem:
+        try:
+            run.store.get(bucket, name)
+        except ObjectProblem:
+            pass  # an answer about that object
+        except (StopAndTell, TryAgain):
+            continue
+        run.answered[bucket] = name
         return True
-    except (StopAndTell, TryAgain):
-        return False
-    return True
+    return False
 
 
 def _names_of_others(run: Run, row: GCPVideoTransfer) -> list[str]:

@@ -61,7 +61,13 @@ class Proofs:
         known = self._known.get((row.gcp_bucket, row.gcp_storage_path))
         if known is not None and self.is_fresh(known, margin_seconds=margin_seconds):
             return known
-        return self._read(row)
+        # The times are taken before the question: a slow answer makes a proof older, never younger.
+        read_at, read_monotonic = self._clock.now(), self._clock.monotonic()
+        # The live object is asked for, not the generation: one that is no longer live is on its way out.
+        info = self._store.get(row.gcp_bucket, row.gcp_storage_path)
+        proof = Proof(info, read_at, read_monotonic)
+        self._known[row.gcp_bucket, row.gcp_storage_path] = proof
+        return proof
 
     def load(self, rows: Iterable[GCPVideoTransfer]) -> None:
         """List a prefix wherever that is cheaper than a read of each row's object, and forget what is stale.
@@ -83,15 +89,6 @@ class Proofs:
                     self._list(bucket, prefix, names, most_objects=2 * pages * PAGE_OBJECTS)
                 except OffloadError as error:  # it shows what it showed until then; single reads tell the rest
                     log.info("cleanup.listing_failed", bucket=bucket, reason=error.code.value, detail=error.detail)
-
-    def _read(self, row: GCPVideoTransfer) -> Proof:
-        # The times are taken before the question: a slow answer makes a proof older, never younger.
-        read_at, read_monotonic = self._clock.now(), self._clock.monotonic()
-        # The live object is asked for, not the generation: one that is no longer live is on its way out.
-        info = self._store.get(row.gcp_bucket, row.gcp_storage_path)
-        proof = Proof(info, read_at, read_monotonic)
-        self._known[row.gcp_bucket, row.gcp_storage_path] = proof
-        return proof
 
     def _list(self, bucket: str, prefix: str, names: set[str], *, most_objects: int) -> None:
         read_at, read_monotonic = self._clock.now(), self._clock.monotonic()

@@ -37,7 +37,13 @@ def run_tell(run: Run, report: CleanupReport, *, site_id: UUID | None, whole: bo
         subject = Subject.of_site(SubjectKind.CLEANUP, site_id)
         alarm_raise(code=report.stopped, subject=subject, detail=report.stopped_detail, now=now)
         return
-    _close_stops(site_id=site_id, now=now)
+    stops = open_alarms().filter(subject_kind=SubjectKind.CLEANUP)
+    if site_id is not None:
+        # Where there is but one site, a run over all sites is a run over this one.
+        same = [Subject.of_site(SubjectKind.CLEANUP, site_id).id]
+        stops = stops.filter(subject_id__in=[*same, ""] if Site.objects.count() == 1 else same)
+    for alarm in stops:
+        alarm_close(alarm, now)
     if whole:
         for alarm in open_alarms():
             if (alarm.code, alarm.subject) not in run.alarms and _is_over(alarm, site_id):
@@ -56,16 +62,6 @@ def _note(report: CleanupReport, *, site_id: UUID | None, now: datetime, next_in
     job.update(last_started_at=report.started_at, last_finished_at=now, last_result=str(report))
     if report.stopped is None and not report.forced:
         job.filter(lease_owner__isnull=True).update(next_run_at=next_run_at)
-
-
-def _close_stops(*, site_id: UUID | None, now: datetime) -> None:
-    stopped = open_alarms().filter(subject_kind=SubjectKind.CLEANUP)
-    if site_id is not None:
-        # A run over all sites is one over no more than this where there is but one site.
-        same = [Subject.of_site(SubjectKind.CLEANUP, site_id).id]
-        stopped = stopped.filter(subject_id__in=[*same, ""] if Site.objects.count() == 1 else same)
-    for alarm in stopped:
-        alarm_close(alarm, now)
 
 
 def _is_over(alarm: Alarm, site_id: UUID | None) -> bool:
