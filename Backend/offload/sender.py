@@ -280,7 +280,13 @@ class Sender:
             status = self._status(spec)
         else:
             self._confirm(status.committed_bytes)
-            self._learn(status.committed_bytes - before_bytes, self._clock.monotonic() - started)
+            # The next chunk is as large as goes in `chunk_seconds` at this one's speed, at most four times as large: a
+            # stop waits for the chunk that runs, and a lost one has to be asked about. Both take about as long.
+            took_seconds, new_bytes = self._clock.monotonic() - started, status.committed_bytes - before_bytes
+            if new_bytes > 0:
+                wanted_bytes = new_bytes / max(took_seconds, 0.001) * self._settings.chunk_seconds
+                most_bytes = min(self._settings.chunk_max_bytes, 4 * self._chunk_bytes)
+                self._chunk_bytes = _whole_quanta(max(self._settings.chunk_min_bytes, min(wanted_bytes, most_bytes)))
             # Without a pause, a bucket that accepts a chunk and commits none of it would be sent it for ever.
             if status.finished is None and status.committed_bytes <= before_bytes:
                 self._connection.wait(TryAgain("the bucket committed nothing of a chunk"))
@@ -320,16 +326,6 @@ class Sender:
             self._connection.is_good()
         if self._clock.monotonic() - self._noted_at >= self._settings.progress_seconds:
             self.note_progress()
-
-    def _learn(self, committed_bytes: int, seconds: float) -> None:
-        """Make the next chunk as large as goes in `chunk_seconds` at the last one's speed, at most four times as large.
-
-        A stop waits for the chunk that runs, and a lost one has to be asked about: both take about as long.
-        """
-        if committed_bytes > 0:
-            wanted_bytes = committed_bytes / max(seconds, 0.001) * self._settings.chunk_seconds
-            most_bytes = min(self._settings.chunk_max_bytes, 4 * self._chunk_bytes)
-            self._chunk_bytes = _whole_quanta(max(self._settings.chunk_min_bytes, min(wanted_bytes, most_bytes)))
 
 
 def _whole_quanta(wanted_bytes: float) -> int:

@@ -40,9 +40,18 @@ class Identity:
     def credentials(self) -> Any:
         """google-auth's object. Raises StopAndTell CREDENTIALS_REFUSED where no usable credentials are found."""
         with self._lock:
-            if self._loaded is None:
-                with translated_auth_errors():
-                    self._loaded = self._load()
+            if self._loaded is not None:
+                return self._loaded
+            with translated_auth_errors():
+                from google.auth import credentials, default
+
+                if self._anonymous:
+                    anonymous: Any = credentials.AnonymousCredentials
+                    self._loaded = anonymous()
+                elif self._path:
+                    self._loaded = _load_file(Path(self._path))
+                else:
+                    self._loaded = default(scopes=SCOPES, request=self.channel())[0]
             return self._loaded
 
     def headers(self) -> dict[str, str]:
@@ -83,16 +92,6 @@ class Identity:
             if self._channel is None:
                 self._channel = Request(trust(requests.Session(), self._ca_file, connections=1))
             return _Patient(self._channel)
-
-    def _load(self) -> Any:
-        from google.auth import credentials, default
-
-        if self._anonymous:
-            anonymous: Any = credentials.AnonymousCredentials
-            return anonymous()
-        if self._path:
-            return _load_file(Path(self._path))
-        return default(scopes=SCOPES, request=self.channel())[0]
 
 
 class _Patient:

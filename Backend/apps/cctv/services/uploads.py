@@ -75,7 +75,16 @@ def upload_job(claim: Claim, *, settings: ServiceSettings) -> UploadJob:
         relative_path=transfer.original_local_path,
         content_type=_CONTENT_TYPES.get(_path(transfer).suffix.lower(), "application/octet-stream"),
         storage_class=settings.storage_class or None,
-        metadata=_metadata(transfer),
+        metadata={
+            store.META_INSTALLATION: installation_id(),
+            store.META_TRANSFER: str(transfer.pk),
+            store.META_RECORDING: str(recording.pk),
+            store.META_CAMERA: str(recording.camera_id),
+            store.META_STARTED_AT: recording.started_at.isoformat(),
+            store.META_ENDED_AT: recording.ended_at.isoformat() if recording.ended_at else "",
+            store.META_LOCAL_PATH: transfer.original_local_path,
+            store.META_SIZE: str(recording.file_size_bytes),
+        },
         temporary_hold=recording.hold_wanted,
         object_name=partial(_object_name, transfer),
         name_version=transfer.name_version,
@@ -101,20 +110,6 @@ def _object_name(transfer: GCPVideoTransfer, name_version: int) -> str:
         file_name=_path(transfer).name,
         name_version=name_version,
     )
-
-
-def _metadata(transfer: GCPVideoTransfer) -> dict[str, str]:
-    recording = transfer.recording
-    return {
-        store.META_INSTALLATION: installation_id(),
-        store.META_TRANSFER: str(transfer.pk),
-        store.META_RECORDING: str(recording.pk),
-        store.META_CAMERA: str(recording.camera_id),
-        store.META_STARTED_AT: recording.started_at.isoformat(),
-        store.META_ENDED_AT: recording.ended_at.isoformat() if recording.ended_at else "",
-        store.META_LOCAL_PATH: transfer.original_local_path,
-        store.META_SIZE: str(recording.file_size_bytes),
-    }
 
 
 # --- Uploaded -----------------------------------------------------------------------------------------
@@ -241,7 +236,9 @@ def upload_record_failure(
         return None
     now = lease_clock(now)
     with transaction.atomic():
-        row = _locked(claim, now)
+        row = GCPVideoTransfer.objects.under_lease(claim.lease, now).select_for_update().first()
+        if row is None:
+            raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
         if not row.session_uri:  # what a dropped session had taken is confirmed no more (P9)
             GCPVideoTransfer.objects.note(claim.lease, now, {"bytes_uploaded": 0})
         _raise_alarm(claim, error, now)
@@ -257,13 +254,6 @@ def upload_record_failure(
             _retry(claim, row, error, now, random, settings=settings)
         event = "upload.put_back" if row.next_attempt_at else "upload.given_up"
         transaction.on_commit(lambda: log.info(event, reason=error.code, **_log_fields(claim)), robust=True)
-    return row
-
-
-def _locked(claim: Claim, now: datetime) -> GCPVideoTransfer:
-    row = GCPVideoTransfer.objects.under_lease(claim.lease, now).select_for_update().first()
-    if row is None:
-        raise LeaseLost(f"the lease of transfer {claim.transfer.pk} is another's now")
     return row
 
 
