@@ -8,16 +8,19 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from apps.cctv.doctor import DoctorSettings
 from apps.cctv.services import NotConfigured
 from apps.cctv.services.settings import ServiceSettings, Timings
 from offload.retry import Backoff
 from offload.source import MediaRoot
 from offload.store import ObjectStore
 from offload.uploader import UploadSettings
+
+if TYPE_CHECKING:
+    from apps.cctv.doctor import DoctorSettings
 
 _lock = threading.Lock()
 _stores: dict[tuple[object, ...], ObjectStore] = {}
@@ -80,6 +83,9 @@ def service_settings() -> ServiceSettings:
 
 def doctor_settings() -> DoctorSettings:
     """What `doctor` looks at beside the machine, the database and the bucket."""
+    # Imported here: every worker imports this module, and would carry the checks of doctor, that one command runs.
+    from apps.cctv.doctor.settings import DoctorSettings
+
     return DoctorSettings(
         services=service_settings(),
         credentials_path=settings.GCP_STORAGE_CREDENTIALS_PATH,

@@ -34,7 +34,13 @@ from django.db import connection
 from apps.cctv.doctor.bucket import bucket_findings, unknown_bucket_finding
 from apps.cctv.doctor.database import database_findings
 from apps.cctv.doctor.delete_rights import delete_rights_findings
-from apps.cctv.doctor.disk import home_findings, media_root_findings, private_findings, reserve_findings
+from apps.cctv.doctor.disk import (
+    file_system_findings,
+    home_findings,
+    media_root_findings,
+    private_findings,
+    reserve_findings,
+)
 from apps.cctv.doctor.finding import Finding, Level, worst
 from apps.cctv.doctor.footage import footage_findings, request_findings
 from apps.cctv.doctor.settings import DoctorSettings, settings_findings
@@ -76,7 +82,8 @@ def diagnose(
     database = list(database_findings())
     yield from database
     usable = worst(database) is not Level.PROBLEM
-    yield from media_root_findings(root=root, mounts=mounts, database_usable=usable)
+    yield from media_root_findings(root=root, database_usable=usable)
+    yield from file_system_findings(root=root, mounts=mounts)
     if store_problem:
         yield unknown_bucket_finding(store_problem)
     elif store is not None:

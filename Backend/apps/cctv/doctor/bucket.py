@@ -42,16 +42,6 @@ def bucket_findings(*, store: ObjectStore, clock: Clock, settings: ServiceSettin
         return
     kind = ", ".join(part for part in (report.location, report.storage_class) if part)
     yield ok("bucket", f"{bucket} answers{f' ({kind})' if kind else ''}.")
-    yield from _permissions(bucket, report)
-    yield _clock(store, bucket, clock)
-    yield from _settings(report, settings)
-
-
-def _refused(check: str, error: OffloadError) -> Finding:
-    return problem(check, f"{error.code}: {error.detail}", MEANING[error.code])
-
-
-def _permissions(bucket: str, report: BucketReport) -> Iterator[Finding]:
     for permission in report.missing_permissions:
         advice = f"Grant {permission} on {bucket} to the account that Coldreel uses."
         if permission == OPTIONAL_PERMISSION:
@@ -64,27 +54,29 @@ def _permissions(bucket: str, report: BucketReport) -> Iterator[Finding]:
             yield problem("permissions", f"{permission} is missing.", advice)
     if not report.missing_permissions:
         yield ok("permissions", "Objects may be created, read, listed, updated and deleted.")
-
-
-def _clock(store: ObjectStore, bucket: str, clock: Clock) -> Finding:
     before = clock.now()
     try:
         theirs = store.bucket_time(bucket)
     except OffloadError as error:
-        return _refused("clock", error)
-    ours = before + (clock.now() - before) / 2
-    # The bucket's time has whole seconds: half a second more is right on average.
-    skew = abs(ours - (theirs + HALF_SECOND))
-    said = f"This machine's clock and the bucket's differ by {skew.total_seconds():.1f} s."
-    if skew > timedelta(seconds=CLOCK_SKEW_SECONDS):
-        return problem(
-            "clock",
-            f"{said} Above {CLOCK_SKEW_SECONDS:.0f} s nothing is cleaned up.",
-            "Set the clock; run an NTP client.",
-        )
-    if skew > SKEW_NOTICED:
-        return warning("clock", said, "Run an NTP client.")
-    return ok("clock", said)
+        yield _refused("clock", error)
+    else:
+        # Half of the round trip is taken for the way there.
+        ours = before + (clock.now() - before) / 2
+        # The bucket's time has whole seconds: half a second more is right on average.
+        skew = abs(ours - (theirs + HALF_SECOND))
+        said = f"This machine's clock and the bucket's differ by {skew.total_seconds():.1f} s."
+        if skew > timedelta(seconds=CLOCK_SKEW_SECONDS):
+            limit = f"Above {CLOCK_SKEW_SECONDS:.0f} s nothing is cleaned up."
+            yield problem("clock", f"{said} {limit}", "Set the clock; run an NTP client.")
+        elif skew > SKEW_NOTICED:
+            yield warning("clock", said, "Run an NTP client.")
+        else:
+            yield ok("clock", said)
+    yield from _settings(report, settings)
+
+
+def _refused(check: str, error: OffloadError) -> Finding:
+    return problem(check, f"{error.code}: {error.detail}", MEANING[error.code])
 
 
 def _settings(report: BucketReport, settings: ServiceSettings) -> Iterator[Finding]:
@@ -96,51 +88,52 @@ def _settings(report: BucketReport, settings: ServiceSettings) -> Iterator[Findi
             f"Grant storage.buckets.get on {bucket} to have them checked.",
         )
         return
-    found = [*_deletion(bucket, report), *_holds(bucket, report), *_classes(report, settings.storage_class)]
+    found: list[Finding] = []
+    if report.lifecycle_deletes:
+        found.append(
+            warning(
+                "lifecycle",
+                "A lifecycle rule deletes objects: footage whose local file is cleaned up is then lost.",
+                f"See `gcloud storage buckets describe gs://{bucket}`; its age must cover what you have to keep.",
+            )
+        )
+    if report.retention_period_seconds:
+        found.append(
+            warning(
+                "retention",
+                f"Objects cannot be deleted or replaced for {_days(report.retention_period_seconds)}.",
+                "Good for evidence. An object of a file that changed during its upload stays that long as well.",
+            )
+        )
+    if (report.soft_delete_seconds or 0) > SOFT_DELETE_USUAL_SECONDS:
+        found.append(
+            warning(
+                "soft delete",
+                f"Deleted objects are kept, and billed, for {_days(report.soft_delete_seconds or 0)} more.",
+                "Shorten it where the bill matters.",
+            )
+        )
+    if report.default_event_based_hold:
+        found.append(
+            problem(
+                "default hold",
+                "The bucket holds every new object, and a hold that was not set here keeps the local file as well.",
+                f"Run `gcloud storage buckets update gs://{bucket} --no-default-event-based-hold`.",
+            )
+        )
+    if report.autoclass:
+        found.append(
+            warning(
+                "autoclass",
+                "Autoclass moves objects between storage classes by itself, for a fee per thousand objects.",
+                f"GCP_STORAGE_CLASS={settings.storage_class} has no lasting effect there."
+                if settings.storage_class
+                else "Leave it so if that is intended.",
+            )
+        )
     yield from found
     if not found:
         yield ok("bucket settings", "No lifecycle deletion, no retention, no default hold, no other surprise.")
-
-
-def _deletion(bucket: str, report: BucketReport) -> Iterator[Finding]:
-    if report.lifecycle_deletes:
-        yield warning(
-            "lifecycle",
-            "A lifecycle rule deletes objects: footage whose local file is cleaned up is then lost.",
-            f"See `gcloud storage buckets describe gs://{bucket}`; its age must cover what you have to keep.",
-        )
-    if report.retention_period_seconds:
-        yield warning(
-            "retention",
-            f"Objects cannot be deleted or replaced for {_days(report.retention_period_seconds)}.",
-            "Good for evidence. An object of a file that changed during its upload stays that long as well.",
-        )
-    if (report.soft_delete_seconds or 0) > SOFT_DELETE_USUAL_SECONDS:
-        yield warning(
-            "soft delete",
-            f"Deleted objects are kept, and billed, for {_days(report.soft_delete_seconds or 0)} more.",
-            "Shorten it where the bill matters.",
-        )
-
-
-def _holds(bucket: str, report: BucketReport) -> Iterator[Finding]:
-    if report.default_event_based_hold:
-        yield problem(
-            "default hold",
-            "The bucket holds every new object, and a hold that was not set here keeps the local file as well.",
-            f"Run `gcloud storage buckets update gs://{bucket} --no-default-event-based-hold`.",
-        )
-
-
-def _classes(report: BucketReport, chosen: str) -> Iterator[Finding]:
-    if report.autoclass:
-        yield warning(
-            "autoclass",
-            "Autoclass moves objects between storage classes by itself, for a fee per thousand objects.",
-            f"GCP_STORAGE_CLASS={chosen} has no lasting effect there."
-            if chosen
-            else "Leave it so if that is intended.",
-        )
 
 
 def _days(seconds: int) -> str:

@@ -20,43 +20,31 @@ def database_findings() -> Iterator[Finding]:
     """Ends with the first problem: without the database the other checks of it are not possible."""
     try:
         connection.ensure_connection()
-        missing = _missing_migrations()
+        executor = MigrationExecutor(connection)
+        # The plan alone takes a history with gaps for a complete one.
+        executor.loader.check_consistent_history(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except (DatabaseError, InconsistentMigrationHistory) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         yield problem("database", f"It cannot be used: {lines[0]}", "Check DATABASE_URL, the server and its disk.")
         return
-    if missing:
-        yield problem(
-            "database", f"Migrations missing: {len(missing)}, {missing[0]} first.", "Run `manage.py migrate`."
-        )
+    if plan:
+        first = f"{plan[0][0].app_label}.{plan[0][0].name}"
+        yield problem("database", f"Migrations missing: {len(plan)}, {first} first.", "Run `manage.py migrate`.")
         return
     yield ok("database", f"{connection.display_name} answers, all migrations are applied.")
     if connection.vendor == "sqlite":
-        yield from _sqlite()
-    yield from _installation()
-
-
-def _missing_migrations() -> list[str]:
-    executor = MigrationExecutor(connection)
-    executor.loader.check_consistent_history(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
-
-
-def _sqlite() -> Iterator[Finding]:
-    for name, wanted in PRAGMAS.items():
-        with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA {name}")
-            (found,) = cursor.fetchone()
-        if found != wanted:
-            yield warning(
-                "sqlite",
-                f"{name} is {found}, not {wanted}: a power cut or a busy moment may cost work.",
-                "Keep the database on a local disk: network file systems do not support WAL.",
-            )
-
-
-def _installation() -> Iterator[Finding]:
+        for name, wanted in PRAGMAS.items():
+            with connection.cursor() as cursor:
+                cursor.execute(f"PRAGMA {name}")
+                (found,) = cursor.fetchone()
+            if found != wanted:
+                yield warning(
+                    "sqlite",
+                    f"{name} is {found}, not {wanted}: a power cut or a busy moment may cost work.",
+                    "Keep the database on a local disk: network file systems do not support WAL.",
+                )
+    # By its id an upload and a cleanup tell their own objects from those of a copy of this database.
     try:
         own = installation_id()
     except InstallationUnknown as unknown:

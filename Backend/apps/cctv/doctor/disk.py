@@ -109,7 +109,13 @@ def private_findings(*, home: Path, media_root: Path, database: Path | None) -> 
             f"MEDIA_ROOT is below COLDREEL_HOME={str(home)!r} and other users record there, so they may enter it.",
             "They can read nothing else in it. A MEDIA_ROOT outside COLDREEL_HOME keeps them out altogether.",
         )
-    seen = [path for path in own_paths(home, database) if _others_read(path, home)]
+    # What is in a home that other users cannot enter is closed to them whatever its own mode.
+    closed = not home.stat().st_mode & 0o011
+    seen = [
+        path
+        for path in own_paths(home, database)
+        if not (closed and path.is_relative_to(home)) and path.stat().st_mode & OTHERS
+    ]
     for path in seen:
         yield problem(
             "private files",
@@ -121,48 +127,38 @@ def private_findings(*, home: Path, media_root: Path, database: Path | None) -> 
         yield ok("private files", "Database, keys and logs can be read by their owner alone.")
 
 
-def _others_read(path: Path, home: Path) -> bool:
-    """By its own mode, unless it is in a home that they cannot enter."""
-    if path.is_relative_to(home) and not home.stat().st_mode & 0o011:
-        return False
-    return bool(path.stat().st_mode & OTHERS)
-
-
-def media_root_findings(*, root: MediaRoot, mounts: Path, database_usable: bool) -> Iterator[Finding]:
-    """`mounts` is Linux's list of mounts; elsewhere it is missing and the check is left out."""
+def media_root_findings(*, root: MediaRoot, database_usable: bool) -> Iterator[Finding]:
+    """Whether recordings can be read and freed there, and how much room is left."""
+    place = f"MEDIA_ROOT={str(root.path)!r}"
     if not root.path.is_dir():
         yield problem(
             "media root",
-            f"MEDIA_ROOT={str(root.path)!r} is no folder.",
+            f"{place} is no folder.",
             "Mount its disk, create it, or set MEDIA_ROOT.",
         )
         return
-    yield _marker(root, database_usable=database_usable)
+    unmarked = f"{place} has no marker file {MARKER_NAME}"
+    if root.has_marker():
+        yield ok("media root", f"{place} is marked as the right disk.")
+    elif not database_usable:
+        # Only the database knows whether there were recordings, so that the marker is missed.
+        yield warning("media root", f"{unmarked}.", "Run doctor again once the database can be used.")
+    elif not media_root_expected(root):
+        yield warning("media root", f"{unmarked} yet.", "The first `manage.py import_recordings` writes it.")
+    else:
+        yield problem(
+            "media root",
+            f"{unmarked}: its disk is probably not mounted.",
+            "Mount it. If this is the right folder, run `manage.py mark_media_root`.",
+        )
     if not _is_usable(root.path):
         yield problem(
             "media root",
-            f"MEDIA_ROOT={str(root.path)!r} cannot be written to: cleanup cannot free it.",
+            f"{place} cannot be written to: cleanup cannot free it.",
             "Give the user that Coldreel runs as the right to write, and check that it is not mounted read-only.",
         )
     usage = shutil.disk_usage(root.path)
     yield space_finding(free_bytes=usage.free, total_bytes=usage.total)
-    yield from _file_systems_below(root, mounts)
-
-
-def _marker(root: MediaRoot, *, database_usable: bool) -> Finding:
-    place = f"MEDIA_ROOT={str(root.path)!r}"
-    if root.has_marker():
-        return ok("media root", f"{place} is marked as the right disk.")
-    said = f"{place} has no marker file {MARKER_NAME}"
-    if not database_usable:
-        return warning("media root", f"{said}.", "Run doctor again once the database can be used.")
-    if not media_root_expected(root):
-        return warning("media root", f"{said} yet.", "The first `manage.py import_recordings` writes it.")
-    return problem(
-        "media root",
-        f"{said}: its disk is probably not mounted.",
-        "Mount it. If this is the right folder, run `manage.py mark_media_root`.",
-    )
 
 
 def space_finding(*, free_bytes: int, total_bytes: int) -> Finding:
@@ -180,10 +176,30 @@ def space_finding(*, free_bytes: int, total_bytes: int) -> Finding:
     return ok("free space", said)
 
 
-def _file_systems_below(root: MediaRoot, mounts: Path) -> Iterator[Finding]:
-    """Other file systems mounted below the media root: each needs a trash folder of its own, to free its files."""
+def file_system_findings(*, root: MediaRoot, mounts: Path) -> Iterator[Finding]:
+    """Other file systems mounted below the media root: each needs a trash folder of its own, to free its files.
+
+    `mounts` is Linux's list of mounts; elsewhere it is missing and only the media root itself is looked at.
+    """
+    if not root.path.is_dir():
+        return
     places = Places(root, mounts=mounts)
-    yield from _clocks([root.path, *(root.path.joinpath(*place) for place in places.mounted())])
+    # The server of a network file system stamps its files, and is asked for its time by a small file in the trash.
+    for folder in [root.path, *(root.path.joinpath(*place) for place in places.mounted())]:
+        if not folder.is_dir() or _is_usable(folder):
+            continue
+        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            is_ours = stamps_by_our_clock(descriptor)
+        finally:
+            os.close(descriptor)
+        if not is_ours:
+            yield warning(
+                "file clock",
+                f"{folder} cannot be written to, so its clock cannot be asked: a new file there is uploaded once "
+                "it was seen unchanged, or after five minutes.",
+                "Make it writable, or make sure that the clock of its server is right.",
+            )
     for place in places.mounted():
         shown = str(root.path.joinpath(*place))
         if _is_usable(Path(shown)):
@@ -205,26 +221,6 @@ def _file_systems_below(root: MediaRoot, mounts: Path) -> Iterator[Finding]:
             f"{root.path.joinpath(*place)} is not mounted: recordings were taken from a disk there.",
             "Mount it. Until then nothing of it is cleaned up.",
         )
-
-
-def _clocks(folders: list[Path]) -> Iterator[Finding]:
-    """Network file systems: their server stamps files, and is asked for its time by a small file in the trash there."""
-    for folder in folders:
-        if folder.is_dir() and not _is_usable(folder) and not _stamps_by_this_clock(folder):
-            yield warning(
-                "file clock",
-                f"{folder} cannot be written to, so its clock cannot be asked: a new file there is uploaded once "
-                "it was seen unchanged, or after five minutes.",
-                "Make it writable, or make sure that the clock of its server is right.",
-            )
-
-
-def _stamps_by_this_clock(folder: Path) -> bool:
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return stamps_by_our_clock(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_usable(folder: Path) -> bool:

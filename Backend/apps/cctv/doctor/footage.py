@@ -11,7 +11,7 @@ from apps.cctv.doctor.finding import Finding, Level, ok, warning
 from apps.cctv.models import Recording
 from apps.cctv.selectors.recordings import unrequested
 from apps.cctv.services.importing.report import shown
-from apps.cctv.services.unimported_footage import FootageScan, footage_scan
+from apps.cctv.services.unimported_footage import footage_scan
 from apps.cctv.units import human_size
 from offload.clock import Clock
 from offload.errors import FileProblem
@@ -27,31 +27,16 @@ _ASK = "Ask for their transfer: POST /api/v0/recordings/transfer-to-gcp/."
 
 def footage_findings(*, root: MediaRoot, clock: Clock) -> Iterator[Finding]:
     try:
-        yield from _of_scan(footage_scan(root=root, clock=clock), clock.now())
+        scan = footage_scan(root=root, clock=clock)
     except FileProblem as problem:
         yield warning(
             "footage",
             f"The media root was not looked at for footage that was never imported: {problem.detail}.",
             "See the finding about the media root, then run doctor again.",
         )
-
-
-def request_findings(*, now: datetime) -> Iterator[Finding]:
-    found = unrequested(Recording.objects.all()).aggregate(
-        count=Count("pk"), size=Sum("file_size_bytes"), since=Min("created_at")
-    )
-    if found["count"]:
-        yield _aged(
-            "requests",
-            f"Recordings that wait for a request: {found['count']}, {human_size(found['size'])}, the oldest "
-            f"imported {found['since']:%Y-%m-%d %H:%M} UTC. No transfer of them was asked for.",
-            _ASK,
-            since=found["since"],
-            now=now,
-        )
-
-
-def _of_scan(scan: FootageScan, now: datetime) -> Iterator[Finding]:
+        return
+    # Asked for after the scan, which takes minutes on a large disk.
+    now = clock.now()
     reasons = ["there are too many files"] if scan.was_cut_short else []
     reasons += [f"{scan.unreadable} files or folders cannot be read"] if scan.unreadable else []
     bound = "" if scan.is_whole else f" Not everything was looked at: {', '.join(reasons)}."
@@ -79,6 +64,21 @@ def _of_scan(scan: FootageScan, now: datetime) -> Iterator[Finding]:
             "footage",
             f"Looked at all {scan.looked_at} files below MEDIA_ROOT: {scan.registered} registered, {scan.passed_over} "
             f"passed over by their type, none that was never imported.{young}",
+        )
+
+
+def request_findings(*, now: datetime) -> Iterator[Finding]:
+    found = unrequested(Recording.objects.all()).aggregate(
+        count=Count("pk"), size=Sum("file_size_bytes"), since=Min("created_at")
+    )
+    if found["count"]:
+        yield _aged(
+            "requests",
+            f"Recordings that wait for a request: {found['count']}, {human_size(found['size'])}, the oldest "
+            f"imported {found['since']:%Y-%m-%d %H:%M} UTC. No transfer of them was asked for.",
+            _ASK,
+            since=found["since"],
+            now=now,
         )
 
 

@@ -36,8 +36,26 @@ class DoctorSettings:
 
 
 def settings_findings(settings: DoctorSettings) -> Iterator[Finding]:
-    yield _bucket(settings.services)
-    yield _cleanup(settings.services)
+    services = settings.services
+    if services.is_configured:
+        yield ok("settings", f"Transfers go to the bucket {services.bucket}.")
+    else:
+        yield warning(
+            "settings",
+            "GCP storage is not configured: nothing can be transferred, and the bucket was not checked.",
+            "Set GCP_STORAGE_USE_GCS=True and GCP_STORAGE_BUCKET_NAME, and credentials where the machine has none.",
+        )
+    hours = services.waiting_period.total_seconds() / 3600
+    if not services.cleanup_local:
+        yield ok("cleanup", "Local files are never deleted (GCP_STORAGE_CLEANUP_LOCAL=False).")
+    elif hours < 1:
+        yield warning(
+            "cleanup",
+            f"Local files are deleted {hours:g} hours after their upload: that leaves little time to notice a mistake.",
+            "Set GCP_CLEANUP_DELAY_HOURS to 24, or to what the disk allows.",
+        )
+    else:
+        yield ok("cleanup", f"Local files are deleted {hours:g} hours after their verified upload.")
     if settings.emulator_host:
         yield warning(
             "emulator",
@@ -49,6 +67,7 @@ def settings_findings(settings: DoctorSettings) -> Iterator[Finding]:
         yield warning(
             "web", "DJANGO_DEBUG is on: error pages show settings and code.", "Switch it off outside of development."
         )
+    # Without HTTPS it is enough that only this machine can reach the pages.
     if not settings.https_only and not _LOOPBACK.issuperset(settings.allowed_hosts):
         yield warning(
             "web",
@@ -57,35 +76,13 @@ def settings_findings(settings: DoctorSettings) -> Iterator[Finding]:
         )
 
 
-def _bucket(settings: ServiceSettings) -> Finding:
-    if settings.is_configured:
-        return ok("settings", f"Transfers go to the bucket {settings.bucket}.")
-    return warning(
-        "settings",
-        "GCP storage is not configured: nothing can be transferred, and the bucket was not checked.",
-        "Set GCP_STORAGE_USE_GCS=True and GCP_STORAGE_BUCKET_NAME, and credentials where the machine has none.",
-    )
-
-
-def _cleanup(settings: ServiceSettings) -> Finding:
-    hours = settings.waiting_period.total_seconds() / 3600
-    if not settings.cleanup_local:
-        return ok("cleanup", "Local files are never deleted (GCP_STORAGE_CLEANUP_LOCAL=False).")
-    if hours < 1:
-        return warning(
-            "cleanup",
-            f"Local files are deleted {hours:g} hours after their upload: that leaves little time to notice a mistake.",
-            "Set GCP_CLEANUP_DELAY_HOURS to 24, or to what the disk allows.",
-        )
-    return ok("cleanup", f"Local files are deleted {hours:g} hours after their verified upload.")
-
-
 def _key_file(path: str) -> Iterator[Finding]:
     if not path:
         return
     try:
         mode = Path(path).stat().st_mode
     except OSError as error:
+        # Run by another user than the worker's, doctor may not enter the folder of the key.
         yield warning("credentials", f"{path} cannot be checked: {error.strerror}.", "Check the path and its folder.")
         return
     if mode & _OTHERS_READ:

@@ -45,13 +45,16 @@ def worker_findings(*, home: Path, now: datetime, settings: ServiceSettings) -> 
     if len(silent) < len(alive):
         names = ", ".join(str(row) for row in alive if row not in silent)
         yield ok("worker", f"Alive: {names}.")
-    yield from _late_jobs(now, settings)
-
-
-def _late_jobs(now: datetime, settings: ServiceSettings) -> Iterator[Finding]:
-    """Judged by when each job last ended: a lease says only that a worker claims to run it."""
+    # The disk is looked at after a cleanup, the bucket in a sweep.
+    intervals = {
+        JobKind.SWEEP.value: settings.timings.sweep_seconds,
+        JobKind.BUCKET.value: settings.timings.sweep_seconds,
+        JobKind.CLEANUP.value: settings.timings.cleanup_seconds,
+        JobKind.LOOK.value: settings.timings.cleanup_seconds,
+    }
+    # Judged by when each job last ended: a lease says only that a worker claims to run it.
     for job in PeriodicJob.objects.order_by("name"):
-        every = _interval(job, settings)
+        every = timedelta(seconds=intervals.get(job.kind, 0))
         due_at = job.next_run_at if job.last_finished_at is None else job.last_finished_at + every
         if due_at > now + every + CLOCK_SLACK:
             yield warning(
@@ -73,33 +76,16 @@ def _late_jobs(now: datetime, settings: ServiceSettings) -> Iterator[Finding]:
             )
 
 
-def _interval(job: PeriodicJob, settings: ServiceSettings) -> timedelta:
-    """The disk is looked at after a cleanup, the bucket in a sweep."""
-    timings = settings.timings
-    seconds = {
-        JobKind.SWEEP.value: timings.sweep_seconds,
-        JobKind.BUCKET.value: timings.sweep_seconds,
-        JobKind.CLEANUP.value: timings.cleanup_seconds,
-        JobKind.LOOK.value: timings.cleanup_seconds,
-    }
-    return timedelta(seconds=seconds.get(job.kind, 0))
-
-
 def _is_alive(row: WorkerProcess, home: Path, now: datetime, patience: timedelta) -> bool:
     """By its lock file where that can be read, else by its heartbeat."""
-    if row.host == socket.gethostname():
-        locked = _is_locked(home / OWNERS_FOLDER / f"{row.pk}.lock")
-        if locked is not None:
-            return locked
-    return now - row.heartbeat_at <= patience
-
-
-def _is_locked(path: Path) -> bool | None:
-    """None where the file cannot be opened: another user's, or of another COLDREEL_HOME."""
+    beats = now - row.heartbeat_at <= patience
+    if row.host != socket.gethostname():
+        return beats
     try:
-        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(home / OWNERS_FOLDER / f"{row.pk}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None
+        # Another user's file, or one of another COLDREEL_HOME.
+        return beats
     try:
         # A shared lock: two doctors at once must not take each other for a worker.
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
