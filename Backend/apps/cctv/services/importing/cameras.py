@@ -38,10 +38,24 @@ class ImportCameras:
 
     def camera(self, name: str, site_name: str | None) -> Camera:
         """Raises FileProblem CAMERA_NOT_FOUND where there is none and none may be made."""
-        site = self._site_of(self._site if site_name is None else site_name)
+        named = self._site if site_name is None else site_name
+        if named not in self._sites:
+            self._sites[named] = self._found_site(named)
+        site = self._sites[named]
         key = (site.name, name)
         if key not in self._cameras:
-            self._cameras[key] = self._found_or_made(name, site)
+            # A site of a dry run is not saved, and has no cameras to ask for.
+            found = None if site._state.adding else Camera.objects.filter(site=site, name=name).first()  # noqa: SLF001
+            if found is None:
+                self._check_may_create(name, "camera")
+                self.created.append(name)
+                if self._dry_run:
+                    found = Camera(site=site, name=name)
+                else:
+                    found = camera_of_name(site=site, name=name, actor=self._actor, now=self._now)
+            # The one site object of the whole import: otherwise each file would ask for the site of its camera.
+            found.site = site
+            self._cameras[key] = found
         return self._cameras[key]
 
     def zone(self, site: Site) -> ZoneInfo:
@@ -51,18 +65,16 @@ class ImportCameras:
             self._zones[name] = zone_of(name)
         return self._zones[name]
 
-    def _site_of(self, name: str) -> Site:
-        if name not in self._sites:
-            self._sites[name] = self._named_site(name) if name else self._only_site()
-        return self._sites[name]
-
-    def _only_site(self) -> Site:
-        sites = list(Site.objects.all()[:2])
-        if len(sites) > 1:
-            raise Conflict("There are several sites: say which one with --site.")
-        return sites[0] if sites else self._named_site(DEFAULT_SITE_NAME)
-
-    def _named_site(self, name: str) -> Site:
+    def _found_site(self, name: str) -> Site:
+        """The site of that name; without a name the only one. Where there is none it is made."""
+        if not name:
+            # Two are enough to know that there are several.
+            sites = list(Site.objects.all()[:2])
+            if len(sites) > 1:
+                raise Conflict("There are several sites: say which one with --site.")
+            if sites:
+                return sites[0]
+            name = DEFAULT_SITE_NAME
         found = Site.objects.filter(name=name).first()
         if found is not None:
             return found
@@ -71,21 +83,6 @@ class ImportCameras:
         if self._dry_run:
             return Site(name=name, time_zone=time_zone)
         return site_of_name(name=name, time_zone=time_zone, actor=self._actor, now=self._now)
-
-    def _found_or_made(self, name: str, site: Site) -> Camera:
-        # A site of a dry run is not saved, and has no cameras to ask for.
-        found = None if site._state.adding else Camera.objects.filter(site=site, name=name).first()  # noqa: SLF001
-        if found is None:
-            self._check_may_create(name, "camera")
-            found = self._made(name, site)
-        found.site = site
-        return found
-
-    def _made(self, name: str, site: Site) -> Camera:
-        self.created.append(name)
-        if self._dry_run:
-            return Camera(site=site, name=name)
-        return camera_of_name(site=site, name=name, actor=self._actor, now=self._now)
 
     def _check_may_create(self, name: str, what: str) -> None:
         if not name.strip() or not name.isprintable() or len(name) > _MOST_LETTERS:

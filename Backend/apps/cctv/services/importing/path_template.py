@@ -20,7 +20,6 @@ All other text is literal; ``{{`` and ``}}`` are braces. Times are local unless 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from string import Formatter
@@ -104,9 +103,36 @@ class PathTemplate:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.placeholders: frozenset[str] = frozenset()
-        components = "".join(self._compiled(_parsed(text))).split(_BOUNDARY)
+        try:
+            parts = list(Formatter().parse(text))
+        except ValueError as error:
+            raise TemplateError(f"{text!r}: {error}; write {{{{ for a brace.") from error
+        if not text or text.startswith("/") or ".." in text.split("/"):
+            raise TemplateError(
+                f"{text!r}: expected a path below FOLDER, for example {{camera}}/{{date}}/{{time}}.mp4."
+            )
+        names: list[str] = []
+        pattern = ""
+        for number, (literal, name, spec, conversion) in enumerate(parts):
+            pattern += _BOUNDARY.join(re.escape(piece) for piece in literal.split("/"))
+            if name is None:
+                continue
+            if name not in _PATTERNS or spec or conversion:
+                known = " ".join(f"{{{known}}}" for known in _PATTERNS)
+                raise TemplateError(f"{text!r}: {{{name}}} is no placeholder; expected one of {known}.")
+            if not literal and names and names[-1] in _FREE and name in _FREE:
+                raise TemplateError(f"{text!r}: nothing tells where {{{names[-1]}}} ends and {{{name}}} begins.")
+            # A camera or site that the template has twice has to be the same both times.
+            pattern += f"(?P={name})" if name in _NAMES and name in names else _PATTERNS[name].format(n=f"_{number}")
+            names.append(name)
+        _check_clocks(text, names)
+        for component in text.split("/"):
+            if sum(component.count(f"{{{name}}}") for name in _FREE) > _MOST_FREE:
+                free = ", ".join(f"{{{name}}}" for name in sorted(_FREE))
+                raise TemplateError(f"{text!r}: expected at most {_MOST_FREE} of {free} in {component!r}.")
+        self.placeholders = frozenset(names)
         # Atomic groups: a later component that does not match never tries an earlier one again.
+        components = pattern.split(_BOUNDARY)
         self._pattern = re.compile("/".join(rf"(?>{component}(?=/|\Z))" for component in components), re.ASCII)
 
     def match(self, relative_path: str) -> PathMatch | None:
@@ -118,14 +144,26 @@ class PathTemplate:
         if found is None:
             return None
         groups = {name: value for name, value in found.groupdict().items() if value is not None}
+        # Milliseconds since 1970.
+        told = {int(value) * 1000 for group, value in groups.items() if group.startswith("epoch_")}
+        told |= {int(value) for group, value in groups.items() if group.startswith("epochms")}
+        if len(told) > 1:
+            return None
         try:
-            local = _local_start(_fields(groups))
+            local = _local_start(groups)
             zone = _zone(groups)
-            start = _since_1970(groups)
+            start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=told.pop()) if told else None
         except (ValueError, OverflowError):
+            return None
+        if start is not None and start.year not in _YEARS:
             return None
         if local is not None and zone is not None:
             start = local.replace(tzinfo=zone).astimezone(UTC)
+        unread = ""
+        if local is None and start is None:
+            has_date = any(group.startswith("day") for group in groups)
+            free = [value for group, value in groups.items() if group.startswith(("any", "camera", "site"))]
+            unread = next(filter(None, (looks_like_a_time(value, below_a_date=has_date) for value in free)), "")
         return PathMatch(
             groups.get("camera"),
             groups.get("site"),
@@ -133,47 +171,8 @@ class PathTemplate:
             start,
             is_end="end" in self.placeholders,
             unclear=_unclear(found, local, zone),
-            unread="" if local or start else _unread(groups),
+            unread=unread,
         )
-
-    def _compiled(self, parts: list[tuple[str, str | None]]) -> Iterator[str]:
-        names: list[str] = []
-        for number, (literal, name) in enumerate(parts):
-            yield _BOUNDARY.join(re.escape(piece) for piece in literal.split("/"))
-            if name is None:
-                continue
-            # A camera or site that the template has twice has to be the same both times.
-            yield f"(?P={name})" if name in _NAMES and name in names else _PATTERNS[name].format(n=f"_{number}")
-            names.append(name)
-        self.placeholders = frozenset(names)
-
-
-def _parsed(text: str) -> list[tuple[str, str | None]]:
-    """Pairs of literal text and the placeholder after it. Raises TemplateError."""
-    try:
-        parts = [
-            (literal, name, bool(spec or conversion)) for literal, name, spec, conversion in Formatter().parse(text)
-        ]
-    except ValueError as error:
-        raise TemplateError(f"{text!r}: {error}; write {{{{ for a brace.") from error
-    if not text or text.startswith("/") or ".." in text.split("/"):
-        raise TemplateError(f"{text!r}: expected a path below FOLDER, for example {{camera}}/{{date}}/{{time}}.mp4.")
-    before: str | None = None
-    for literal, name, extra in parts:
-        if name is None:
-            continue
-        if name not in _PATTERNS or extra:
-            known = " ".join(f"{{{known}}}" for known in _PATTERNS)
-            raise TemplateError(f"{text!r}: {{{name}}} is no placeholder; expected one of {known}.")
-        if not literal and before in _FREE and name in _FREE:
-            raise TemplateError(f"{text!r}: nothing tells where {{{before}}} ends and {{{name}}} begins.")
-        before = name
-    _check_clocks(text, [name for _, name, _ in parts if name is not None])
-    for component in text.split("/"):
-        if sum(component.count(f"{{{name}}}") for name in _FREE) > _MOST_FREE:
-            free = ", ".join(f"{{{name}}}" for name in sorted(_FREE))
-            raise TemplateError(f"{text!r}: expected at most {_MOST_FREE} of {free} in {component!r}.")
-    return [(literal, name) for literal, name, _ in parts]
 
 
 def _check_clocks(text: str, names: list[str]) -> None:
@@ -191,8 +190,8 @@ def _check_clocks(text: str, names: list[str]) -> None:
         raise TemplateError(f"{text!r}: write {{ampm}} for AM or PM, or half of the files would be read wrong.")
 
 
-def _fields(groups: dict[str, str]) -> dict[str, int]:
-    """Year to second, as far as the path has them. Raises ValueError where it has two values for one."""
+def _local_start(groups: dict[str, str]) -> datetime | None:
+    """None where date, hour or minute is missing. Raises ValueError where there is no such time, or two of them."""
     fields: dict[str, int] = {}
     for group, value in groups.items():
         name, number = group.partition("_")[0], value
@@ -206,11 +205,6 @@ def _fields(groups: dict[str, str]) -> dict[str, int]:
         if len(half) > 1 or not 1 <= fields["hour"] <= 12:  # noqa: PLR2004 - a clock of twelve hours
             raise ValueError("no hour of a clock of twelve")
         fields["hour"] = fields["hour"] % 12 + (12 if half == {"p"} else 0)
-    return fields
-
-
-def _local_start(fields: dict[str, int]) -> datetime | None:
-    """None where date, hour or minute is missing. Raises ValueError where there is no such time."""
     if not {"year", "month", "day", "hour", "minute"} <= fields.keys():
         return None
     if fields["year"] not in _YEARS:
@@ -220,36 +214,21 @@ def _local_start(fields: dict[str, int]) -> datetime | None:
 
 def _zone(groups: dict[str, str]) -> timezone | None:
     """Plus is ahead of UTC, as in ISO 8601. In POSIX, and in the name ``Etc/GMT+1``, it is the opposite."""
-    told = {_offset(value) for group, value in groups.items() if group.startswith("zone")}
-    if len(told) > 1:
+    offsets: set[timedelta] = set()
+    for text in (value for group, value in groups.items() if group.startswith("zone")):
+        number = text.strip(" _").removeprefix("GMT").removeprefix("UTC").replace(":", "")
+        if number in {"", "Z"}:
+            offsets.add(timedelta())
+            continue
+        digits = number[1:]
+        hours, minutes = (digits, "0") if len(digits) <= 2 else (digits[:-2], digits[-2:])  # noqa: PLR2004 - hours alone
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        if offset > _MOST_OFFSET or int(minutes) >= 60:  # noqa: PLR2004 - minutes of an hour
+            raise ValueError("no offset of any place")
+        offsets.add(-offset if number[0] == "-" else offset)
+    if len(offsets) > 1:
         raise ValueError("two different offsets")
-    return timezone(told.pop()) if told else None
-
-
-def _offset(text: str) -> timedelta:
-    number = text.strip(" _").removeprefix("GMT").removeprefix("UTC").replace(":", "")
-    if number in {"", "Z"}:
-        return timedelta()
-    digits = number[1:]
-    hours, minutes = (digits, "0") if len(digits) <= 2 else (digits[:-2], digits[-2:])  # noqa: PLR2004 - hours alone
-    offset = timedelta(hours=int(hours), minutes=int(minutes))
-    if offset > _MOST_OFFSET or int(minutes) >= 60:  # noqa: PLR2004 - minutes of an hour
-        raise ValueError("no offset of any place")
-    return -offset if number[0] == "-" else offset
-
-
-def _since_1970(groups: dict[str, str]) -> datetime | None:
-    """None where the path has no such number. Raises ValueError where it has two different ones."""
-    told = {int(value) * 1000 for group, value in groups.items() if group.startswith("epoch_")}
-    told |= {int(value) for group, value in groups.items() if group.startswith("epochms")}
-    if not told:
-        return None
-    if len(told) > 1:
-        raise ValueError("two different times")
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=told.pop())
-    if moment.year not in _YEARS:
-        raise ValueError("no year of a recording")
-    return moment
+    return timezone(offsets.pop()) if offsets else None
 
 
 def _unclear(found: re.Match[str], local: datetime | None, zone: timezone | None) -> str:
@@ -269,14 +248,6 @@ def _unclear(found: re.Match[str], local: datetime | None, zone: timezone | None
         follows = _BETWEEN.fullmatch(found.string, ends_at, found.start(name))
         if zone is None and follows and (offset := _OFFSET.match(groups[name])):
             return f"{offset[0].strip(' _')!r} behind the time is not read: write {{offset}} for it in the template"
-    return ""
-
-
-def _unread(groups: dict[str, str]) -> str:
-    has_date = any(group.startswith("day") for group in groups)
-    for group, value in groups.items():
-        if group.startswith(("any", "camera", "site")) and (seen := looks_like_a_time(value, below_a_date=has_date)):
-            return seen
     return ""
 
 

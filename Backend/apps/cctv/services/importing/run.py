@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from django.db import transaction
 
-from apps.cctv.models import Camera, Recording
+from apps.cctv.models import Recording
 from apps.cctv.services.importing.cameras import ImportCameras
 from apps.cctv.services.importing.local_time import utc_of
 from apps.cctv.services.importing.path_template import PathMatch, PathTemplate, looks_like_a_time
@@ -169,62 +169,75 @@ class _Import:
         found = walk(self._root, self._root.relative(self._request.folder) if self._request.folder else "")
         if self._request.camera:
             self._cameras.check_camera(self._request.camera)
-        for page in _pages(found):
-            self._import_page(page)
+        files = iter(found)
+        while page := list(islice(files, PAGE_FILES)):
+            # A page is read outside of any transaction, which reading would keep open for minutes, then written.
+            present = [(found.relative_path, identity) for found in page if (identity := self._identity(found))]
+            earlier: dict[str, list[_Earlier]] = {}
+            rows = Recording.objects.filter(local_path__in=[path for path, _ in present]).order_by("created_at")
+            columns = rows.values_list("local_path", "id", "file_mtime_ns", "file_size_bytes", "storage_type")
+            for path, recording_id, mtime_ns, size_bytes, storage_type in columns:
+                earlier.setdefault(path, []).append(_Earlier(recording_id, mtime_ns, size_bytes, storage_type))
+            new: list[Recording] = []
+            for path, identity in present:
+                same_time = [row for row in earlier.get(path, []) if row.mtime_ns == identity.mtime_ns]
+                if any(row.size_bytes == identity.size_bytes for row in same_time):
+                    self._report.known += 1
+                elif same_time:
+                    detail = "another file than the one registered under this name, with the same modification time"
+                    self._report.note_problem(path, FileChanged(detail))
+                else:
+                    try:
+                        new.append(self._recording_of(path))
+                    except FileProblem as problem:
+                        self._report.note_problem(path, problem)
+                self._count()
+            self._write(new, earlier)
         self._report.cameras_created = self._cameras.created
-
-    def _import_page(self, page: list[Found]) -> None:
-        """Read a page of files outside of any transaction, which reading would keep open for minutes, then write it."""
-        present = [(found.relative_path, identity) for found in page if (identity := self._identity(found))]
-        earlier = _earlier_by_path([path for path, _ in present])
-        new: list[Recording] = []
-        for path, identity in present:
-            recording = self._new_recording(path, identity, earlier.get(path, []))
-            if recording is not None:
-                new.append(recording)
-            self._count()
-        self._write(new, earlier)
 
     def _identity(self, found: Found) -> SourceIdentity | None:
         """None, and in the report, where the file is passed over by its type or is no regular file."""
-        if (
-            found.problem is None
-            and not self._request.every_type
-            and (ending := ending_beside_videos(found.relative_path))
-        ):
-            self._report.passed_over[ending] += 1
-            self._count()
-            return None
-        try:
-            return _identity_of(found, self._root)
-        except FileProblem as problem:
-            self._report.note_problem(found.relative_path, problem)
-            self._count()
-            return None
+        problem = found.problem
+        if problem is None:
+            if not self._request.every_type and (ending := ending_beside_videos(found.relative_path)):
+                self._report.passed_over[ending] += 1
+                self._count()
+                return None
+            try:
+                identity = self._root.stat(found.relative_path)
+            except FileProblem as error:
+                problem = error
+            else:
+                # The column has 64 bits.
+                if 0 <= identity.mtime_ns <= _MOST_NS:
+                    return identity
+                problem = FileProblem("its modification time cannot be stored", code=Reason.FILE_UNREADABLE)
+        self._report.note_problem(found.relative_path, problem)
+        self._count()
+        return None
 
     def _count(self) -> None:
         self._report.looked_at += 1
         self._on_file(self._report)
 
-    def _new_recording(self, path: str, identity: SourceIdentity, earlier: list[_Earlier]) -> Recording | None:
-        """None, and in the report, where the file is registered already or refused."""
-        try:
-            if _is_known(identity, earlier):
-                self._report.known += 1
-                return None
-            return self._recording_of(path)
-        except FileProblem as problem:
-            self._report.note_problem(path, problem)
-            return None
-
     def _recording_of(self, path: str) -> Recording:
-        match, camera = self._owner_of(path)
+        request = self._request
+        below = path.removeprefix(f"{request.folder}/") if request.folder else path
+        if request.template is None:
+            match: PathMatch | None = PathMatch(unread=looks_like_a_time(below))
+        else:
+            match = request.template.match(below)
+        if match is None:
+            raise FileProblem(f"{path!r} does not match the template", code=Reason.PATH_NOT_MATCHED)
+        if match.unclear:
+            raise FileProblem(f"{path!r}: {match.unclear}", code=Reason.TIME_UNCLEAR)
+        camera = self._cameras.camera(match.camera or request.camera, match.site)
         file_name = path.rpartition("/")[2]
         with self._root.open(path) as source:
             check_settled(
                 source.identity,
-                time=source.time(self._clock, may_write=not self._request.dry_run),
-                settle_seconds=self._request.settle_seconds,
+                time=source.time(self._clock, may_write=not request.dry_run),
+                settle_seconds=request.settle_seconds,
             )
             facts = read_media_facts(source, file_name)
             # The container was read while a recorder may have written: what it says must be of one file.
@@ -233,7 +246,7 @@ class _Import:
             identity = source.identity
         zone = self._cameras.zone(camera.site)
         started_at, time_from = _started_at(match, facts, identity, zone)
-        if match.unread and not self._request.time_from_file:
+        if match.unread and not request.time_from_file:
             self._report.note_unread_time(path, match.unread)
         self._on_reading(
             Reading(path, camera.site.name, camera.name, started_at.astimezone(zone), started_at, time_from)
@@ -257,19 +270,6 @@ class _Import:
             created_at=self._clock.now(),
         )
 
-    def _owner_of(self, path: str) -> tuple[PathMatch, Camera]:
-        request = self._request
-        below = path.removeprefix(f"{request.folder}/") if request.folder else path
-        if request.template is None:
-            match: PathMatch | None = PathMatch(unread=looks_like_a_time(below))
-        else:
-            match = request.template.match(below)
-        if match is None:
-            raise FileProblem(f"{path!r} does not match the template", code=Reason.PATH_NOT_MATCHED)
-        if match.unclear:
-            raise FileProblem(f"{path!r}: {match.unclear}", code=Reason.TIME_UNCLEAR)
-        return match, self._cameras.camera(match.camera or request.camera, match.site)
-
     def _write(self, new: list[Recording], earlier: dict[str, list[_Earlier]]) -> None:
         if not new:
             return
@@ -283,38 +283,6 @@ class _Import:
             for former in earlier.get(row.local_path, []):
                 if former.storage_type == Recording.StorageType.LOCAL:
                     self._report.note_replaced(row.local_path, former.recording_id)
-
-
-def _pages(found: Iterable[Found]) -> Iterator[list[Found]]:
-    files = iter(found)
-    while page := list(islice(files, PAGE_FILES)):
-        yield page
-
-
-def _identity_of(found: Found, root: MediaRoot) -> SourceIdentity:
-    if found.problem is not None:
-        raise found.problem
-    identity = root.stat(found.relative_path)
-    if not 0 <= identity.mtime_ns <= _MOST_NS:  # the column has 64 bits
-        raise FileProblem("its modification time cannot be stored", code=Reason.FILE_UNREADABLE)
-    return identity
-
-
-def _earlier_by_path(paths: list[str]) -> dict[str, list[_Earlier]]:
-    rows = Recording.objects.filter(local_path__in=paths).order_by("created_at")
-    found: dict[str, list[_Earlier]] = {}
-    columns = rows.values_list("local_path", "id", "file_mtime_ns", "file_size_bytes", "storage_type")
-    for path, recording_id, mtime_ns, size_bytes, storage_type in columns:
-        found.setdefault(path, []).append(_Earlier(recording_id, mtime_ns, size_bytes, storage_type))
-    return found
-
-
-def _is_known(identity: SourceIdentity, earlier: list[_Earlier]) -> bool:
-    """Raises FileChanged where a file of another size has the very mtime of the registered one."""
-    same_time = [row for row in earlier if row.mtime_ns == identity.mtime_ns]
-    if same_time and all(row.size_bytes != identity.size_bytes for row in same_time):
-        raise FileChanged("another file than the one registered under this name, with the same modification time")
-    return bool(same_time)
 
 
 def _started_at(
