@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 from uuid import UUID
@@ -73,8 +73,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        output = self._output(as_json=options["json"])
-        with _stop_between_files() as stop, output:
+        output = Output(self.stdout.write)
+        if options["json"]:
+            output = JsonOutput(self.stdout.write)
+        elif self.stdout.isatty():
+            output = TerminalOutput(self.stdout.write)
+        with Stop() as stop, output:
             report = _run(output, stop, options)
         output.summary(report)
         if stop.number:
@@ -82,13 +86,12 @@ class Command(BaseCommand):
         if report.stopped is not None:
             detail = f" ({report.stopped_detail})" if report.stopped_detail else ""
             raise CommandError(f"The cleanup stopped. {MEANING[report.stopped]}{detail}", returncode=COULD_NOT_RUN)
-        if words := _done_in_part(report):
-            raise CommandError(words, returncode=DONE_IN_PART)
-
-    def _output(self, *, as_json: bool) -> Output:
-        if as_json:
-            return JsonOutput(self.stdout.write)
-        return TerminalOutput(self.stdout.write) if self.stdout.isatty() else Output(self.stdout.write)
+        left = report.left_for_a_person
+        words = [f"{report.failed} of {report.files} files failed."] if report.failed else []
+        words += [f"{left.total()} of {report.files} files were left for a person to decide."] if left else []
+        words += [f"{reason.value}: {MEANING[reason]}" for reason in sorted(left)]
+        if words:
+            raise CommandError(" ".join(words), returncode=DONE_IN_PART)
 
 
 def _run(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
@@ -97,9 +100,18 @@ def _run(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
     except NotFound as error:
         raise CommandError(f"--transfer-id: {error.detail}", returncode=BAD_USAGE) from error
     except NotConfigured as error:
-        return _not_run(options, Reason.NOT_CONFIGURED, error.detail)
+        # A report all the same: who reads the JSON of a cron job finds the reason there.
+        now = timezone.now()
+        report = CleanupReport(dry_run=options["dry_run"], forced=options["force"], started_at=now, finished_at=now)
+        report.stopped, report.stopped_detail = Reason.NOT_CONFIGURED, error.detail
+        return report
     except DatabaseError as error:
-        raise CommandError(_database_error(error), returncode=COULD_NOT_RUN) from error
+        detail = f"The database does not answer: {error}"
+        if is_disk_full_error(error):
+            detail = (
+                "The database's disk is full and no reserve is left: make a few MiB of room on it, then run this again."
+            )
+        raise CommandError(detail, returncode=COULD_NOT_RUN) from error
     finally:
         Reserve.of_installation().refill()
 
@@ -122,19 +134,6 @@ def _cleanup(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupRepo
         site_id=site.pk if site else None,
         accept_missing=options["accept_missing"],
     )
-
-
-def _database_error(error: DatabaseError) -> str:
-    if is_disk_full_error(error):
-        return "The database's disk is full and no reserve is left: make a few MiB of room on it, then run this again."
-    return f"The database does not answer: {error}"
-
-
-def _not_run(options: dict[str, Any], reason: Reason, detail: str) -> CleanupReport:
-    now = timezone.now()
-    report = CleanupReport(dry_run=options["dry_run"], forced=options["force"], started_at=now, finished_at=now)
-    report.stopped, report.stopped_detail = reason, detail
-    return report
 
 
 def _uuid(text: str) -> UUID:
@@ -162,10 +161,21 @@ def _site(name: str | None) -> Site | None:
 # --- Ctrl-C -------------------------------------------------------------------------------------------
 
 
-class Stop:
+class Stop(contextlib.AbstractContextManager["Stop"]):
     """Notes the first SIGINT or SIGTERM. A second one ends the process at once, which is safe as well."""
 
     number = 0
+
+    def __enter__(self) -> Self:
+        # Python lets only the main thread set handlers: a test may call the command from another one.
+        is_main = threading.current_thread() is threading.main_thread()
+        signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        self._before = {number: signal.signal(number, self) for number in signals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.number = number
@@ -173,21 +183,6 @@ class Stop:
 
     def asked(self) -> bool:
         return bool(self.number)
-
-
-@contextlib.contextmanager
-def _stop_between_files() -> Iterator[Stop]:
-    stop = Stop()
-    # Python lets only the main thread set handlers: a test may call the command from another one.
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # --- Output -------------------------------------------------------------------------------------------
@@ -206,7 +201,11 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """`count` more files are next."""
 
     def file(self, file: FileReport) -> None:
-        self.line(_file_line(file))
+        plain = file.outcome is Outcome.CLEANED and file.reason is Reason.CLEANED
+        reason = "" if plain else f" ({file.reason.value})"
+        detail = f": {_printable(file.detail)}" if file.detail else ""
+        path = _printable(file.path)
+        self.line(f"{_WORDS[file.outcome]}{reason}  {path}  {decimal(file.size_bytes)}{detail}")
 
     def line(self, text: str) -> None:
         try:
@@ -217,8 +216,14 @@ class Output(contextlib.AbstractContextManager["Output"]):
                 raise
 
     def summary(self, report: CleanupReport) -> None:
-        for line in _summary_lines(report):
-            self.line(line)
+        cleaned, freed = ("Would clean", "Would free") if report.dry_run else ("Files cleaned", "Space freed")
+        if report.dry_run:
+            self.line("Dry run: nothing was changed.")
+        self.line(f"{cleaned + ':':<17}{report.cleaned} of {report.due}")
+        self.line(f"{freed + ':':<17}{decimal(report.freed_bytes)} ({report.freed_bytes} bytes)")
+        self.line(f"Already missing: {report.already_missing}")
+        self.line(f"{'Skipped:':<17}{_counted(report.skipped)}")
+        self.line(f"{'Failures:':<17}{_counted(report.failures)}")
 
 
 class TerminalOutput(Output):
@@ -269,37 +274,9 @@ class JsonOutput(Output):
         self.line(json.dumps({**report.as_json(), "files": self._files}, indent=2))
 
 
-def _file_line(file: FileReport) -> str:
-    reason = "" if file.outcome is Outcome.CLEANED and file.reason is Reason.CLEANED else f" ({file.reason.value})"
-    detail = f": {_printable(file.detail)}" if file.detail else ""
-    return f"{_WORDS[file.outcome]}{reason}  {_printable(file.path)}  {decimal(file.size_bytes)}{detail}"
-
-
 def _printable(text: str) -> str:
     """A file name may hold a line break or an escape sequence of a terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def _summary_lines(report: CleanupReport) -> list[str]:
-    cleaned, freed = ("Would clean", "Would free") if report.dry_run else ("Files cleaned", "Space freed")
-    lines = ["Dry run: nothing was changed."] if report.dry_run else []
-    return [
-        *lines,
-        f"{cleaned + ':':<17}{report.cleaned} of {report.due}",
-        f"{freed + ':':<17}{decimal(report.freed_bytes)} ({report.freed_bytes} bytes)",
-        f"Already missing: {report.already_missing}",
-        f"{'Skipped:':<17}{_counted(report.skipped)}",
-        f"{'Failures:':<17}{_counted(report.failures)}",
-    ]
-
-
-def _done_in_part(report: CleanupReport) -> str:
-    """How many files failed or wait for a person, and what each reason means; empty where there are none."""
-    left = report.left_for_a_person
-    words = [f"{report.failed} of {report.files} files failed."] if report.failed else []
-    words += [f"{left.total()} of {report.files} files were left for a person to decide."] if left else []
-    words += [f"{reason.value}: {MEANING[reason]}" for reason in sorted(left)]
-    return " ".join(words)
 
 
 def _counted(reasons: Counter[Reason]) -> str:

@@ -16,7 +16,6 @@ from apps.cctv.services import NotConfigured
 from apps.cctv.services.importing.report import shown
 from offload.clock import SystemClock
 from offload.errors import OffloadError
-from offload.store import ObjectStore
 
 PROBLEMS_FOUND = 1
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
@@ -35,7 +34,14 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print every finding as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        store, store_problem = _store()
+        store, store_problem = None, ""
+        try:
+            store = wiring.object_store()
+        except NotConfigured:
+            # The findings about the settings say so.
+            pass
+        except OffloadError as error:
+            store_problem = f"{error.code}: {error.detail}"
         findings = list(
             diagnose(
                 store=store,
@@ -51,26 +57,13 @@ class Command(BaseCommand):
         elif self.stdout.isatty():
             _print_table(findings)
         else:
-            self._print_lines(findings)
+            for finding in findings:
+                self.stdout.write(f"{finding.level:8} {finding.check}: {shown(finding.detail)}")
+                if finding.advice:
+                    self.stdout.write(f"{'':8} {'':{len(finding.check)}}  {finding.advice}")
+            self.stdout.write(_summary(findings))
         if worst(findings) is Level.PROBLEM:
             sys.exit(PROBLEMS_FOUND)
-
-    def _print_lines(self, findings: list[Finding]) -> None:
-        for finding in findings:
-            self.stdout.write(f"{finding.level:8} {finding.check}: {shown(finding.detail)}")
-            if finding.advice:
-                self.stdout.write(f"{'':8} {'':{len(finding.check)}}  {finding.advice}")
-        self.stdout.write(_summary(findings))
-
-
-def _store() -> tuple[ObjectStore | None, str]:
-    """The store, or a sentence why there is none. Neither where no bucket is configured."""
-    try:
-        return wiring.object_store(), ""
-    except NotConfigured:
-        return None, ""
-    except OffloadError as error:
-        return None, f"{error.code}: {error.detail}"
 
 
 def _print_table(findings: list[Finding]) -> None:

@@ -88,7 +88,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         root = media_root()
         request = _request(options, root)
+        # A dry run shows each reading, so that a wrong time is seen before it is stored.
         readings: list[Reading] = []
+        tell_reading = readings.append if options["json"] else self._tell_reading
         try:
             with self._progress(root, request, as_json=options["json"]) as on_file:
                 report = recordings_import(
@@ -96,7 +98,7 @@ class Command(BaseCommand):
                     root=root,
                     clock=SystemClock(),
                     on_file=on_file,
-                    on_reading=self._reader(readings, dry_run=request.dry_run, as_json=options["json"]),
+                    on_reading=tell_reading if request.dry_run else lambda _: None,
                     examples_per_reason=None if options["json"] else EXAMPLES,
                 )
         except (ServiceError, FileProblem) as error:
@@ -116,12 +118,6 @@ class Command(BaseCommand):
         if not report.is_whole:
             sys.exit(SOME_REFUSED)
 
-    def _reader(self, readings: list[Reading], *, dry_run: bool, as_json: bool) -> Callable[[Reading], None]:
-        """What is done with each reading: a dry run shows it, so that a wrong time is seen before it is stored."""
-        if not dry_run:
-            return lambda _: None
-        return readings.append if as_json else self._tell_reading
-
     def _tell_reading(self, reading: Reading) -> None:
         self.stdout.write(
             f"{shown(reading.path)}: {shown(reading.site)}, {shown(reading.camera)}, "
@@ -134,7 +130,18 @@ class Command(BaseCommand):
         if as_json:
             yield lambda _: None
         elif self.stdout.isatty() and not request.dry_run:
-            with _bar(root, request) as on_file:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            total = sum(1 for _ in walk(root, request.folder))
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            with Progress(*columns, transient=True) as progress:
+                task = progress.add_task("Looking at files", total=total)
+
+                def on_file(report: ImportReport) -> None:
+                    progress.update(task, completed=report.looked_at)
+                    if report.looked_at >= total:  # so that what is logged next begins a line
+                        progress.stop()
+
                 yield on_file
         else:
             yield self._tell_now_and_then
@@ -152,7 +159,14 @@ class Command(BaseCommand):
         if report.passed_over:
             kinds = ", ".join(f"{ending} {count}" for ending, count in sorted(report.passed_over.items()))
             self.stdout.write(f"Passed over by their type: {kinds}")
-        self._tell_unread(report)
+        if report.time_unread:
+            self.stdout.write(
+                f"Time not read, {Reason.TIME_UNREAD}: {report.time_unread} ({MEANING[Reason.TIME_UNREAD]} "
+                "Write it into --template, or give --time-from-file.)"
+            )
+            for example in report.time_unread_examples:
+                self.stdout.write(f"  {example.path}: {example.detail}")
+            self._tell_of_more(report.time_unread - len(report.time_unread_examples), "; --json has them all")
         for code, count in report.refused.most_common():
             self.stdout.write(f"Refused, {code}: {count} ({MEANING[code]})")
             for refusal in report.refusals[code]:
@@ -166,17 +180,6 @@ class Command(BaseCommand):
         words += [f"{report.later} later (still written to)"] if report.later else []
         words += [f"{report.passed_over.total()} passed over"] if report.passed_over else []
         self._line(", ".join([*words, f"{report.refused_count} refused"]), report)
-
-    def _tell_unread(self, report: ImportReport) -> None:
-        if not report.time_unread:
-            return
-        self.stdout.write(
-            f"Time not read, {Reason.TIME_UNREAD}: {report.time_unread} ({MEANING[Reason.TIME_UNREAD]} "
-            "Write it into --template, or give --time-from-file.)"
-        )
-        for example in report.time_unread_examples:
-            self.stdout.write(f"  {example.path}: {example.detail}")
-        self._tell_of_more(report.time_unread - len(report.time_unread_examples), "; --json has them all")
 
     def _tell_of_more(self, count: int, where: str = "") -> None:
         if count > 0:
@@ -220,43 +223,21 @@ def _below_root(folder: str, root: MediaRoot) -> str:
 
     A relative one is looked for below the working directory, then below the root. Raises CommandError.
     """
-    inside = [below for start in (Path.cwd(), root.path) if (below := _inside(start / folder, root)) is not None]
+    inside: list[str] = []
+    for start in (Path.cwd(), root.path):
+        written = Path(os.path.abspath(start / folder))  # noqa: PTH100 - Path.resolve() would follow links below the root
+        # As written, then with links followed: the root may be a link, or lie behind one.
+        for path, outer in ((written, root.path), (written.resolve(), root.path.resolve())):
+            if path.is_relative_to(outer):
+                below = path.relative_to(outer).as_posix()
+                inside.append("" if below == "." else below)
+                break
     if not inside:
         raise CommandError(
             f"{shown(folder)} is not inside MEDIA_ROOT={str(root.path)!r}, the only tree to read from.",
             returncode=USAGE,
         )
     return next((below for below in inside if (root.path / below).is_dir()), inside[0])
-
-
-def _inside(path: Path, root: MediaRoot) -> str | None:
-    """`path` below the root; None where it is outside.
-
-    Compared as written, then with links followed: the root may be a link, or lie behind one.
-    """
-    written = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve() would follow links below the root
-    for folder, outer in ((written, root.path), (written.resolve(), root.path.resolve())):
-        if folder.is_relative_to(outer):
-            below = folder.relative_to(outer).as_posix()
-            return "" if below == "." else below
-    return None
-
-
-@contextlib.contextmanager
-def _bar(root: MediaRoot, request: ImportRequest) -> Iterator[OnFile]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    total = sum(1 for _ in walk(root, request.folder))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task("Looking at files", total=total)
-
-        def on_file(report: ImportReport) -> None:
-            progress.update(task, completed=report.looked_at)
-            if report.looked_at >= total:  # so that what is logged next begins a line
-                progress.stop()
-
-        yield on_file
 
 
 def _as_json(report: ImportReport, readings: list[Reading]) -> dict[str, Any]:
