@@ -59,8 +59,17 @@ def home_mode(home: Path, media_root: Path) -> int | None:
     """The mode that the home should have; None where it is the media root too, whose mode the recorder sets."""
     if home.resolve() == media_root.resolve():
         return None
-    inside = home.resolve() in media_root.resolve().parents
-    return PASS_THROUGH if inside and _others_write_to(media_root) else 0o700
+    if home.resolve() not in media_root.resolve().parents:
+        return 0o700
+    # Another user records there where the folder, or an entry of it, is another's or a folder open to others.
+    try:
+        with os.scandir(media_root) as entries:
+            some = itertools.islice(entries, _ENTRIES_LOOKED_AT)
+            found = [media_root.stat(), *(entry.stat(follow_symlinks=False) for entry in some)]
+    except OSError:
+        return 0o700
+    shared = any(one.st_uid != os.geteuid() or (stat.S_ISDIR(one.st_mode) and one.st_mode & 0o022) for one in found)
+    return PASS_THROUGH if shared else 0o700
 
 
 def make_private(home: Path, *, media_root: Path, database: Path | None) -> None:
@@ -81,14 +90,3 @@ def _narrow(paths: Iterable[Path], most: int) -> None:
             # Only the owner may change a mode. Root would change those of other users as well, and must not.
             if found.st_uid == os.geteuid() and mode & ~most & OTHERS:
                 path.chmod(mode & (most | ~OTHERS))
-
-
-def _others_write_to(media_root: Path) -> bool:
-    """Whether another user records there: the folder, or an entry of it, is another's or a folder open to others."""
-    try:
-        with os.scandir(media_root) as entries:
-            some = itertools.islice(entries, _ENTRIES_LOOKED_AT)
-            found = [media_root.stat(), *(entry.stat(follow_symlinks=False) for entry in some)]
-    except OSError:
-        return False
-    return any(one.st_uid != os.geteuid() or (stat.S_ISDIR(one.st_mode) and one.st_mode & 0o022) for one in found)

@@ -151,14 +151,6 @@ TEMPLATES = [
 ]
 
 
-def _seconds_of_sqlite(timeout: Any) -> float:
-    """How long a statement waits for the write lock of another connection: `?timeout=` in DATABASE_URL."""
-    try:
-        return max(0.0, float(timeout))
-    except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL: timeout={timeout} is invalid: expected seconds.") from error
-
-
 def _database(url: str) -> dict[str, Any]:
     """The default database. SQLite is set up so that many writers wait for each other and do not fail."""
     try:
@@ -168,12 +160,18 @@ def _database(url: str) -> dict[str, Any]:
             "DATABASE_URL is invalid: expected sqlite:////absolute/path or postgres://user:password@host:port/name."
         ) from error
     if found["ENGINE"] == "django.db.backends.sqlite3":
+        # How long a statement waits for the write lock of another connection: `?timeout=` in DATABASE_URL.
+        timeout = found.get("OPTIONS", {}).get("timeout", 30)
+        try:
+            seconds = max(0.0, float(timeout))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"DATABASE_URL: timeout={timeout} is invalid: expected seconds.") from error
         # Measured: without IMMEDIATE and WAL, two writers are enough for "database is locked".
         # FULL keeps a committed row through a power cut: https://www.sqlite.org/pragma.html#pragma_synchronous
         found["CONN_MAX_AGE"] = 0
         found["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
-            "timeout": _seconds_of_sqlite(found.get("OPTIONS", {}).get("timeout", 30)),
+            "timeout": seconds,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
         }
     elif found["ENGINE"] != "django.db.backends.postgresql":

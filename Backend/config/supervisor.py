@@ -125,23 +125,21 @@ class Supervisor:
             if child.alive():
                 continue
             if child.process is not None:
-                self._plan_restart(child, child.process.returncode, now)
+                # One that ran for a while ends for another reason than one that never gets going.
+                if now - child.started_at > LONGEST_RESTART_SECONDS:
+                    child.pause_seconds = FIRST_RESTART_SECONDS
+                self._say(
+                    f"The {child.name} ended with status {child.process.returncode}; "
+                    f"it is started again in {child.pause_seconds:.0f} s."
+                )
+                child.process = None
+                self._wait_longer(child, now)
             elif now >= child.start_at:
-                self._start(child, now)
-
-    def _start(self, child: Child, now: float) -> None:
-        try:
-            child.start()
-        except OSError as error:
-            self._say(f"The {child.name} cannot be started ({error}); again in {child.pause_seconds:.0f} s.")
-            self._wait_longer(child, now)
-
-    def _plan_restart(self, child: Child, status: int, now: float) -> None:
-        if now - child.started_at > LONGEST_RESTART_SECONDS:
-            child.pause_seconds = FIRST_RESTART_SECONDS
-        self._say(f"The {child.name} ended with status {status}; it is started again in {child.pause_seconds:.0f} s.")
-        child.process = None
-        self._wait_longer(child, now)
+                try:
+                    child.start()
+                except OSError as error:
+                    self._say(f"The {child.name} cannot be started ({error}); again in {child.pause_seconds:.0f} s.")
+                    self._wait_longer(child, now)
 
     def _wait_longer(self, child: Child, now: float) -> None:
         child.start_at = now + child.pause_seconds

@@ -50,7 +50,11 @@ class SignInAttempt:
 
     def begin(self) -> int:
         """Count it as failed. The seconds after which it is welcome; 0 is now, and the password may be checked."""
-        _purge(self._now)
+        # Rows that count no more. What another process has locked is left to it: waiting for it could deadlock.
+        with transaction.atomic():
+            expired = LoginFailures.objects.filter(expires_at__lte=self._now).order_by()
+            some = expired.select_for_update(skip_locked=True).values("pk")[:_PURGED_AT_ONCE]
+            LoginFailures.objects.filter(pk__in=some).delete()
         with transaction.atomic():
             name, address = self._locked_rows()
             if locked_seconds := self._locked_seconds([name, address]):
@@ -99,14 +103,6 @@ class SignInAttempt:
 
     def _seconds_until(self, moment: datetime) -> int:
         return max(0, math.ceil((moment - self._now).total_seconds()))
-
-
-def _purge(now: datetime) -> None:
-    """Rows that count no more. What another process has locked is left to it: waiting for it could deadlock."""
-    with transaction.atomic():
-        expired = LoginFailures.objects.filter(expires_at__lte=now).order_by()
-        some = expired.select_for_update(skip_locked=True).values("pk")[:_PURGED_AT_ONCE]
-        LoginFailures.objects.filter(pk__in=some).delete()
 
 
 def _key(*parts: str) -> str:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from apps.cctv import actions
-from apps.cctv.actions import ACTIONS, Action, ActionRequest, ActionResults, carry_out, subject_of
+from apps.cctv.actions import ACTIONS, Action, ActionRequest, carry_out, subject_of
 from apps.cctv.admin_pages.base import RoleAdmin
 from apps.cctv.admin_pages.site import viewer
 from apps.cctv.models import Camera, OrphanedObject
@@ -87,7 +87,12 @@ class ActionsAdmin(RoleAdmin):
         if not confirmed or complaint:
             return self._ask(request, action, chosen, back=back, complaint=complaint)
         # Also rows that the page did not offer: their state may have changed since, and each refusal is told.
-        self._tell(request, action, carry_out(action, chosen, ActionRequest(viewer(request), timezone.now(), reason)))
+        results = carry_out(action, chosen, ActionRequest(viewer(request), timezone.now(), reason))
+        for sentences, level in ((results.done, messages.SUCCESS), (results.refused, messages.WARNING)):
+            for sentence in sentences[:MOST_MESSAGES]:
+                self.message_user(request, sentence, level)
+            if (more := len(sentences) - MOST_MESSAGES) > 0:
+                self.message_user(request, f"{action.title}: {more} more likewise.", level)
         return None
 
     def _ask(
@@ -111,13 +116,6 @@ class ActionsAdmin(RoleAdmin):
                 "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
             },
         )
-
-    def _tell(self, request: HttpRequest, action: Action, results: ActionResults) -> None:
-        for sentences, level in ((results.done, messages.SUCCESS), (results.refused, messages.WARNING)):
-            for sentence in sentences[:MOST_MESSAGES]:
-                self.message_user(request, sentence, level)
-            if (more := len(sentences) - MOST_MESSAGES) > 0:
-                self.message_user(request, f"{action.title}: {more} more likewise.", level)
 
     def changeform_view(
         self,

@@ -74,11 +74,9 @@ def status_name(status: str) -> str:
 def reason_meaning(code: str) -> SafeString:
     """What a reason code means, for people; empty where the code is unknown or absent."""
     parts = _MEANING.get(code, "").split("`")
-    return format_html_join("", "{}", ((_code(part) if odd % 2 else part,) for odd, part in enumerate(parts)))
-
-
-def _code(text: str) -> SafeString:
-    return format_html("<code>{}</code>", text)
+    # Every second part stood between two backquotes.
+    shown = [format_html("<code>{}</code>", part) if odd % 2 else part for odd, part in enumerate(parts)]
+    return format_html_join("", "{}", ((part,) for part in shown))
 
 
 def path(text: str) -> str | SafeString:

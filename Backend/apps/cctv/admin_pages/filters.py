@@ -61,14 +61,11 @@ class CameraFilter(DropdownFilter):  # type: ignore[misc]
         return [(str(camera.pk), f"{camera.name} ({camera.site.name})") for camera in cameras]
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
-        return self._by(self.lookup_path, queryset)
-
-    def _by(self, lookup_path: str, queryset: Rows) -> Rows:
         # Another value than those offered is no UUID, or a camera that is hidden from this person.
         chosen = self.value()
         if chosen not in {value for value, _ in self.lookup_choices}:
             return queryset
-        return queryset.filter(**{lookup_path: chosen})
+        return queryset.filter(**{self.lookup_path: chosen})
 
 
 class SiteFilter(CameraFilter):

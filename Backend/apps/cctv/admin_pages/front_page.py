@@ -85,12 +85,16 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         lease_seconds=settings.timings.lease_seconds,
         uploads_are_on=settings.use_gcs,
     )
+    list_url = reverse("admin:cctv_gcpvideotransfer_changelist") + "?transfer_status__exact="
     cleanup, oldest = found.last_cleanup, found.oldest_pending
     return Dashboard(
         worries=[_SENTENCES[worry.code](worry.number) for worry in found.worries()],
         alarms=[(shown, reason_meaning(shown.alarm.code), span(now - shown.alarm.raised_at)) for shown in found.alarms],
         alarm_count=found.alarm_count,
-        counts=_counts(found.transfers_by_status),
+        counts=[
+            Count(status_name(state), STATUS_COLOURS[state], found.transfers_by_status[state], list_url + state.value)
+            for state in State
+        ],
         total=sum(found.transfers_by_status.values()),
         disk=_disk(found),
         to_free=human_size(found.to_free_bytes),
@@ -136,11 +140,6 @@ _SENTENCES: dict[WorryCode, Callable[[int], str]] = {
         f"{_many(count, 'file')} on the disk for an import: no recording is known of them."
     ),
 }
-
-
-def _counts(by_status: dict[str, int]) -> list[Count]:
-    url = reverse("admin:cctv_gcpvideotransfer_changelist") + "?transfer_status__exact="
-    return [Count(status_name(state), STATUS_COLOURS[state], by_status[state], url + state.value) for state in State]
 
 
 def _disk(found: Overview) -> Disk | None:

@@ -37,19 +37,18 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no type
     def clean(self) -> dict[str, Any]:
         found: dict[str, Any] = self.cleaned_data
         if found.get("username") and found.get("password"):
-            self.user_cache = self._user(found["username"], found["password"])
+            try:
+                user = login(
+                    request=self.request, username=found["username"], password=found["password"], now=timezone.now()
+                )
+            except LoginDelayed as delayed:
+                raise self._refusal("delayed", seconds=delayed.retry_after_seconds) from delayed
+            except LoginRefused as refused:
+                raise self._refusal("invalid_login") from refused
+            if not may(user, Permission.VIEW):
+                raise self._refusal("role")
+            self.user_cache = user
         return found
-
-    def _user(self, username: str, password: str) -> User:
-        try:
-            user = login(request=self.request, username=username, password=password, now=timezone.now())
-        except LoginDelayed as delayed:
-            raise self._refusal("delayed", seconds=delayed.retry_after_seconds) from delayed
-        except LoginRefused as refused:
-            raise self._refusal("invalid_login") from refused
-        if not may(user, Permission.VIEW):
-            raise self._refusal("role")
-        return user
 
     def _refusal(self, code: str, **params: object) -> ValidationError:
         return ValidationError(self.error_messages[code], code=code, params=params)

@@ -1,4 +1,4 @@
-"""What `doctor` says of sites: nothing, their limit, or what makes no sense about them."""
+"""What `doctor` says of sites: nothing, their limit, or what is invalid about them."""
 
 from __future__ import annotations
 
