@@ -43,7 +43,9 @@ def _parsed(text: str) -> _Address | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
+        # Without the interface of a link-local address, as in fe80::1%eth0.
         found = ip_address(text.partition("%")[0])
     except ValueError:
         return None
+    # A server that listens on IPv6 sees the clients of IPv4 as ::ffff:192.0.2.1.
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found

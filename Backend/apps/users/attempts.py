@@ -79,7 +79,8 @@ class SignInAttempt:
         """Both rows, made where they are not there, begun anew where they have expired; locked until the commit."""
         new = {"count": 0, "last_at": self._now, "wait_until": self._now, "expires_at": self._now + self._cooloff}
         LoginFailures.objects.bulk_create(
-            [LoginFailures(pk=key, **new) for key in sorted(self._limits)],  # one order: no deadlock
+            # All attempts lock their rows in one order, so that two of them cannot wait for each other.
+            [LoginFailures(pk=key, **new) for key in sorted(self._limits)],
             update_conflicts=True,
             unique_fields=["key"],
             update_fields=["last_at"],
@@ -99,6 +100,7 @@ class SignInAttempt:
             return self._cooloff
         if failures <= _FREE_FAILURES:
             return timedelta()
+        # The exponent is bounded: 2 ** 47 seconds are more than a timedelta holds.
         return min(timedelta(seconds=2.0 ** min(failures - _FREE_FAILURES - 1, 30)), self._cooloff)
 
     def _seconds_until(self, moment: datetime) -> int:

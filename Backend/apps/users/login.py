@@ -73,11 +73,13 @@ def login(*, request: HttpRequest, username: str, password: str, now: datetime) 
         if not has_turn:
             log.warning("login.crowded", address=address)
             raise LoginDelayed(1)
+        # Counted with a turn only: a caller who is sent away from the crowd has not failed.
         if seconds := attempt.begin():
             raise _refused(address, username, "too_early", seconds)
         user = authenticate(request=request, username=username, password=password)
     if isinstance(user, User):
         attempt.succeed()
+        # Django notes it where it starts a session, and the API starts none.
         update_last_login(User, user)
         log.info("login.succeeded", address=address, username=username)
         return user

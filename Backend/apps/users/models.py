@@ -43,6 +43,7 @@ class User(AbstractUser):
         """Django's two flags follow the role: `is_staff` for each but visitor, `is_superuser` for superadmin."""
         self.is_superuser = self.role == Role.SUPERADMIN
         self.is_staff = self.role != Role.VISITOR
+        # A save of the role alone would leave the flags of the former one.
         if (fields := kwargs.get("update_fields")) is not None and "role" in fields:
             kwargs["update_fields"] = {*fields, "is_superuser", "is_staff"}
         super().save(*args, **kwargs)

@@ -51,6 +51,7 @@ class TokenPair:
 def tokens_issue(user: User) -> TokenPair:
     """A new pair for a user who proved who they are, the first of a family."""
     refresh = _new_refresh(user, uuid4())
+    # No job cleans this table: each sign-in takes away what has run out.
     TokenFamily.objects.filter(expires_at__lte=refresh.current_time).delete()
     TokenFamily.objects.create(pk=UUID(refresh[_FAMILY_CLAIM]), user=user, **_current(refresh))
     return _pair(refresh)
@@ -114,6 +115,7 @@ def _read(kind: Any, text: str) -> Any:
 
 def _user_of(token: Any) -> User:
     user_id, found_print = token.get(_USER_CLAIM), token.get(_PASSWORD_CLAIM)
+    # Not isinstance(): a boolean is an int there. The column has 64 bits.
     if type(user_id) is not int or not 0 < user_id <= _LARGEST_USER_ID:
         raise TokenRefused("The token names no user.")
     user = User.objects.filter(pk=user_id, is_active=True).first()

@@ -66,6 +66,7 @@ class ActionsAdmin(RoleAdmin):
         """The page that asks (GET) and acts (POST) on one row."""
         action = next((action for action in ACTIONS[self.model] if action.name == action_name), None)
         rows = self.get_queryset(request).filter(pk=object_id)
+        # A row that is hidden from this person is answered as one that does not exist.
         if action is None or not rows.exists():
             raise Http404
         back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id])
@@ -124,6 +125,7 @@ class ActionsAdmin(RoleAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
+        # None on the page that adds a row, which has no actions.
         row = self.get_object(request, object_id) if object_id else None
         allowed = [
             (action, ICONS[action])
@@ -146,6 +148,7 @@ def _reason_of(request: HttpRequest) -> tuple[str, str]:
 
 
 def _list_action(action: Action) -> Callable[[ActionsAdmin, HttpRequest, QuerySet[Model]], HttpResponse | None]:
+    # Made by a call of its own: in a loop each function would get the action of the last turn.
     def act(model_admin: ActionsAdmin, request: HttpRequest, queryset: QuerySet[Model]) -> HttpResponse | None:
         return model_admin.ask_or_act(request, action, queryset)
 

@@ -50,7 +50,8 @@ class RoleAdmin(RolePermissions, ModelAdmin):  # type: ignore[misc]  # unfold ha
     # A second count of the whole table for "of 1,234,567 in all" would cost more than it tells.
     show_full_result_count = False
     list_filter_submit = True
-    show_facets = ShowFacets.NEVER  # a count per choice of every filter
+    # Facets would cost a count for each choice of every filter.
+    show_facets = ShowFacets.NEVER
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only what the list's filters ask.
@@ -96,6 +97,7 @@ class TransferRecordAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         rows: QuerySet[Model] = super().get_queryset(request).select_related("transfer__recording__camera")
+        # The address of an upload session is a key to the bucket: no page has it in memory (P10).
         rows = rows.defer("transfer__session_uri", "transfer__session_identity")
         user = viewer(request)
         if may(user, Permission.MANAGE):

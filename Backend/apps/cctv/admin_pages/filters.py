@@ -26,6 +26,7 @@ class DayRange(RangeDateFilter):  # type: ignore[misc]  # unfold has no types
         first, last = (self._day(end) for end in ("from", "to"))
         if first is not None:
             queryset = queryset.filter(**{f"{self.field_path}__gte": first})
+        # Up to the midnight after it: the last day is included.
         if last is not None:
             queryset = queryset.filter(**{f"{self.field_path}__lt": last + timedelta(days=1)})
         return queryset

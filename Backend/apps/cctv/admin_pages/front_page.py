@@ -145,6 +145,7 @@ _SENTENCES: dict[WorryCode, Callable[[int], str]] = {
 def _disk(found: Overview) -> Disk | None:
     if (disk := found.disk) is None:
         return None
+    # Rounded for people; whether it is tight was decided before.
     free, total = human_size(disk.free_bytes), human_size(disk.total_bytes)
     return Disk(free, total, round(disk.used_percent, 1), disk.is_tight)
 

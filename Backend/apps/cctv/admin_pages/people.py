@@ -35,6 +35,7 @@ class RoleForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean()
         stays = cleaned.get("role") == Role.SUPERADMIN and cleaned.get("is_active")
+        # An inactive one does not count: that person could not sign in and set it right.
         others = User.objects.filter(role=Role.SUPERADMIN, is_active=True).exclude(pk=self.instance.pk)
         if self.initial.get("role") == Role.SUPERADMIN and not stays and not others.exists():
             raise forms.ValidationError("This is the last active super administrator.")
@@ -55,6 +56,7 @@ class UserAdmin(RoleAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # generi
     list_filter = ("role", "is_active")
     search_fields = ("username", "first_name", "last_name", "email")
     ordering = ("username",)
+    # Django's page has groups and permissions there, which decide nothing here.
     filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
     fieldsets = (

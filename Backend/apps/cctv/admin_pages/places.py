@@ -99,6 +99,7 @@ class GrantInline(RoleTabularInline):
     hide_title = True  # the row says it already
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        # Only those whose role needs a grant can be chosen.
         if db_field.name == "user":
             kwargs["queryset"] = people_for_grants()
         return super().formfield_for_foreignkey(db_field, request, **kwargs)

@@ -26,6 +26,7 @@ def delete_rights_findings(*, root: MediaRoot, home: Path) -> Iterator[Finding]:
             rehearse_deletion(root, path)
             tried += 1
         except FileProblem as found:
+            # A recorder took the folder away since: that says nothing of rights.
             if found.code is not Reason.FILE_MISSING:
                 tried += 1
                 refused.append(found)

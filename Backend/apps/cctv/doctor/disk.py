@@ -33,6 +33,7 @@ def home_findings(*, home: Path, media_root: Path) -> Iterator[Finding]:
         )
         return
     free_bytes = shutil.disk_usage(home).free
+    # The same device number means the same file system (stat(2)).
     shared = media_root.is_dir() and home.stat().st_dev == media_root.stat().st_dev
     also = " Recordings are on the same disk, so the recorder fills it too." if shared else ""
     if is_disk_full(home):

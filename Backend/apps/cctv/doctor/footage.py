@@ -53,6 +53,7 @@ def footage_findings(*, root: MediaRoot, clock: Clock) -> Iterator[Finding]:
             since=scan.oldest_at,
             now=now,
         )
+    # A scan that ended early must not say that all is known.
     elif not scan.is_whole:
         yield warning(
             "footage",

@@ -28,6 +28,7 @@ def transfer_findings(*, now: datetime, trusted_buckets: Collection[str]) -> Ite
         alarm, about = shown.alarm, f" ({shown.subject})" if shown.subject else ""
         said = f"{alarm.code}{about} since {alarm.raised_at:%Y-%m-%d %H:%M} UTC: {alarm.detail}"
         found.append(problem("alarm", said, _meaning(alarm.code)))
+    # The others are counted by the database, and not read.
     more = alarms.count() - _ALARMS_TOLD
     if more > 0:
         found.append(problem("alarm", f"More open alarms: {more}.", "See the alarms in the admin pages."))

@@ -35,6 +35,7 @@ def worker_findings(*, home: Path, now: datetime, settings: ServiceSettings) -> 
         else:
             yield warning("worker", "No worker runs. No transfer waits for one now.", _START)
         return
+    # A worker that hangs still holds its lock.
     silent = [row for row in alive if now - row.heartbeat_at > patience]
     for row in silent:
         yield warning(

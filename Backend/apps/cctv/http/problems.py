@@ -109,7 +109,8 @@ def _fields(_request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 
 def _framework(request: HttpRequest, error: HttpError) -> HttpResponse:
-    if isinstance(error.__cause__, ValidationError):  # the body was not even taken apart
+    # Raised by our own parser, before the body was taken apart.
+    if isinstance(error.__cause__, ValidationError):
         return _fields(request, error.__cause__)
     # The framework's only other 400 is a body that is no JSON: malformed, so 422 here.
     if error.status_code == 400:  # noqa: PLR2004
@@ -128,10 +129,12 @@ _ANSWERS: dict[type[Exception], Answer] = {
     NotConfigured: _with_detail(400),
     NotPermitted: _with_detail(403),
     NotFound: _with_detail(404),
+    # Django's own text names the model that was asked for.
     Http404: lambda _request, _error: problem(404, "Not found"),
     Conflict: _with_detail(409),
     MoveRefused: _with_detail(409),
     Unauthorized: lambda _request, error: problem(401, str(error), {"WWW-Authenticate": "Bearer"}),
+    # Which check refused a token is nothing that its sender has to know.
     TokenRefused: lambda _request, _error: problem(401, "The token is invalid or expired."),
     Forbidden: _with_detail(403),
     LoginRefused: lambda _request, _error: problem(401, "No active account has that name and password."),
@@ -143,6 +146,7 @@ _ANSWERS: dict[type[Exception], Answer] = {
     HttpError: _framework,
     RequestDataTooBig: lambda _request, _error: problem(413, "The body is too large."),
     SuspiciousOperation: lambda _request, _error: problem(400, "The request is not valid."),
+    # The client went away in the middle: no fault of ours, and nothing for the log.
     UnreadablePostError: lambda _request, _error: problem(400, "The body ended early."),
     Exception: _fault,
 }
@@ -159,7 +163,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django takes a session that cannot be written for one that was deleted, and the request for a bad one."""
     if found := _disk_full_page(request, exception):
         return found
-    if request.path.startswith("/api/"):  # before any route of it was found, for example at a foreign host name
+    # Refused before any route of the API was found, for example at a foreign host name.
+    if request.path.startswith("/api/"):
         return problem(400, "The request is not valid.")
     return standard_bad_request(request, exception)
 
@@ -192,6 +197,7 @@ def routes_of(api: NinjaAPI) -> tuple[list[URLPattern], str, str]:
         for found in patterns
         if isinstance(found, URLPattern)
     ]
+    # Last: Django takes the first pattern that fits.
     return [*routes, re_path("", _no_such_path)], app_name, namespace
 
 
@@ -205,6 +211,7 @@ def _answers_in_json(view: Callable[..., HttpResponse], *, asks_database: bool) 
             return _no_such_path(request)
         except Exception as error:  # noqa: BLE001 - the framework answers its own; this is a database that is away
             return _fault(request, error)
+        # The framework answers an unknown method in plain text.
         if response.status_code == 405:  # noqa: PLR2004
             return problem(405, "This path does not know that method.", {"Allow": response.headers["Allow"]})
         return response

@@ -40,6 +40,7 @@ SOME_TIME = "2026-11-20T12:00:00Z"
 
 
 def _written_out(moment: object) -> object:
+    # Pydantic would take a bare number for seconds since 1970.
     if not isinstance(moment, str) or not re.match(r"\d{4}-\d{2}-\d{2}", moment):
         raise ValueError("expected a time like 2026-11-20T12:00:00Z")
     return moment
@@ -56,6 +57,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _no_word(number: object) -> object:
+    # Pydantic would take true for 1, and "5" for 5.
     if isinstance(number, bool | str):
         raise ValueError("expected a number")  # noqa: TRY004 - pydantic listens to ValueError only
     return number
@@ -381,6 +383,7 @@ class RecordingOut(Schema):
 
 
 def _transfer_of(row: Recording) -> GCPVideoTransfer | None:
+    # Where there is none, Django raises a RelatedObjectDoesNotExist, which is an AttributeError too.
     found: GCPVideoTransfer | None = getattr(row, "gcp_transfer", None)
     return found
 

@@ -132,6 +132,7 @@ class Command(BaseCommand):
         elif self.stdout.isatty() and not request.dry_run:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+            # Walked once before the import, to know how far the bar has to go.
             total = sum(1 for _ in walk(root, request.folder))
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, transient=True) as progress:

@@ -51,6 +51,7 @@ _FREE = {*_NAMES, "any"}
 _FIELDS = ("year", "month", "day", "hour", "minute", "second")
 _MOST_FREE = 3
 """In one folder or file name. With more, a name of 255 underscores would take hours to match."""
+# No path can have this character in it.
 _BOUNDARY = "\0"
 _YEARS = range(1970, 2200)
 _CENTURY_TURNS = 69
@@ -238,8 +239,10 @@ def _unclear(found: re.Match[str], local: datetime | None, zone: timezone | None
     groups = {name: value for name, value in found.groupdict().items() if value}
     clock = [name for name in groups if name.startswith(("hour", "minute", "second"))]
     ends_at = max(found.end(name) for name in clock)
+    # Only what stands in the same folder or file name as the time can belong to it.
     first = found.string.rfind("/", 0, min(found.start(name) for name in clock)) + 1
     last = (found.string + "/").find("/", ends_at)
+    # Where the template reads AM or PM, another one beside the time is part of a name.
     has_half = any(name.startswith("ampm") for name in groups)
     beside = [name for name in groups if name.startswith("any") and first <= found.start(name) <= last]
     for name in beside:

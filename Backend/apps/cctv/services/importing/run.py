@@ -171,8 +171,9 @@ class _Import:
             self._cameras.check_camera(self._request.camera)
         files = iter(found)
         while page := list(islice(files, PAGE_FILES)):
-            # A page is read outside of any transaction, which reading would keep open for minutes, then written.
+            # 3. Outside of any transaction, which the reading of a page would keep open for minutes.
             present = [(found.relative_path, identity) for found in page if (identity := self._identity(found))]
+            # 4. With one query for the page, the oldest recording of a path first.
             earlier: dict[str, list[_Earlier]] = {}
             rows = Recording.objects.filter(local_path__in=[path for path, _ in present]).order_by("created_at")
             columns = rows.values_list("local_path", "id", "file_mtime_ns", "file_size_bytes", "storage_type")
@@ -188,10 +189,12 @@ class _Import:
                     self._report.note_problem(path, FileChanged(detail))
                 else:
                     try:
+                        # 5. Any other time: a recorder may use a name again, so this is a new recording.
                         new.append(self._recording_of(path))
                     except FileProblem as problem:
                         self._report.note_problem(path, problem)
                 self._count()
+            # 6. Before the next page is read: an interrupted import keeps all pages but the last.
             self._write(new, earlier)
         self._report.cameras_created = self._cameras.created
 
@@ -275,6 +278,7 @@ class _Import:
             return
         registered = {row.pk for row in new} if self._request.dry_run else recordings_register(recordings=new)
         for row in new:
+            # Another process registered the same file since this page was looked up.
             if row.pk not in registered:
                 self._report.known += 1
                 continue
