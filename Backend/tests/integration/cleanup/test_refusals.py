@@ -355,6 +355,15 @@ def test_not_due_by_the_buckets_clock_is_not_due(site: UploadedSite) -> None:
     assert site.clean(force=True).report.cleaned == 1
 
 
+def test_slow_answer_does_not_put_the_buckets_clock_ahead(site: UploadedSite) -> None:
+    """The bucket takes half a minute to tell the time, and the waiting period ends 20 seconds after it has told it."""
+    footage = site.add()
+    site.tamper(footage, stored_at=site.clock.now() - timedelta(hours=24) + timedelta(seconds=50))
+    site.store.fault("bucket_time", action=lambda: site.clock.advance(30))
+    assert site.clean().reasons == ["not_due_in_bucket"]
+    assert footage.is_whole
+
+
 def test_longer_waiting_period_counts_from_the_upload_at_once(site: UploadedSite, settings: Any) -> None:
     footage = site.add()
     settings.GCP_CLEANUP_DELAY_HOURS = 48

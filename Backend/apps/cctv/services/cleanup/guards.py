@@ -110,8 +110,9 @@ def bucket_now(run: Run, bucket: str) -> datetime:
     Raises RunStopped where it differs too much from this machine's, and the bucket's errors.
     """
     if bucket not in run.bucket_clocks:
-        read_monotonic = run.clock.monotonic()
         read = run.store.bucket_time(bucket)
+        # After the answer: the time that it took is not counted twice, and no file goes too early.
+        read_monotonic = run.clock.monotonic()
         ahead_seconds = (run.clock.now() - read).total_seconds()
         if abs(ahead_seconds) > CLOCK_SKEW_SECONDS:
             raise RunStopped(
