@@ -54,6 +54,7 @@ def progress_bar(percent: float, status: str) -> SafeString:
         status,
         percent,
         percent,
+        # Without a decimal only where it is exact: 99.6 must not be shown as 100.
         f"{percent:.0f} %" if percent in {0, 100} else f"{percent:.1f} %",
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.admin import display
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -41,21 +40,21 @@ class OrphanedObjectAdmin(ActionsAdmin, TransferRecordAdmin):
         ),
     )
 
-    @display(description="Left there", ordering="orphaned_at")
+    @admin.display(description="Left there", ordering="orphaned_at")
     def left(self, row: OrphanedObject) -> str | SafeString:
         return short_time(row.orphaned_at)
 
-    @display(description="Recording", ordering="transfer__recording__name")
+    @admin.display(description="Recording", ordering="transfer__recording__name")
     def of(self, row: OrphanedObject) -> SafeString:
         url = reverse("admin:cctv_gcpvideotransfer_change", args=[row.transfer_id])
         return format_html('<a class="cr-link cr-name" href="{}">{}</a>', url, row.transfer.recording.name)
 
-    @display(description="State", ordering="deleted_at")
+    @admin.display(description="State", ordering="deleted_at")
     def state(self, row: OrphanedObject) -> SafeString:
         if row.deleted_at is not None:
             return badge("deleted", "default")
         return badge("the recording's own", "success") if row.is_found_again else badge("in the bucket", "warning")
 
-    @display(description="Size", ordering="size_bytes")
+    @admin.display(description="Size", ordering="size_bytes")
     def size(self, row: OrphanedObject) -> str:
         return human_size(row.size_bytes)

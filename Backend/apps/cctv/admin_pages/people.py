@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin import display
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
@@ -69,10 +68,10 @@ class UserAdmin(RoleAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # generi
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         return {}
 
-    @display(description="Role", ordering="role")
+    @admin.display(description="Role", ordering="role")
     def role_name(self, row: User) -> SafeString:
         return badge(row.get_role_display(), ROLE_COLOURS[row.role])
 
-    @display(description="Last signed in", ordering="last_login")
+    @admin.display(description="Last signed in", ordering="last_login")
     def last_seen(self, row: User) -> str:
         return short_time(row.last_login)

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin import display
 from django.db.models import QuerySet
 from django.forms import BaseModelFormSet
 from django.http import HttpRequest
@@ -68,17 +67,17 @@ class SiteAdmin(RoleAdmin):
             # The admin's log, and its answer, need the id of the row that was saved.
             obj.pk = site_create(**columns, user=viewer(request), now=timezone.now()).pk
 
-    @display(description="Limit in force now")
+    @admin.display(description="Limit in force now")
     def limit_now(self, row: Site) -> str:
         limit = limit_of(row)
         told = limit.told(timezone.now())
         return f"{told}. {limit.problem}" if limit.problem else told
 
-    @display(description="Frees early above", ordering="disk_high_water_percent")
+    @admin.display(description="Frees early above", ordering="disk_high_water_percent")
     def disk_high_water(self, row: Site) -> str:
         return NOTHING if row.disk_high_water_percent is None else f"{row.disk_high_water_percent} % of the disk"
 
-    @display(description="Cameras", ordering="camera_count")
+    @admin.display(description="Cameras", ordering="camera_count")
     def cameras(self, row: Any) -> int:
         return int(row.camera_count)
 
@@ -129,6 +128,7 @@ class CameraAdmin(ActionsAdmin):
         if change:
             camera_update(camera_id=obj.pk, **columns, user=viewer(request), now=timezone.now())
         else:
+            # As with a site, the admin needs the id.
             obj.pk = camera_create(**columns, user=viewer(request), now=timezone.now()).pk
 
     def save_formset(self, request: HttpRequest, form: Any, formset: BaseModelFormSet[Any, Any], change: bool) -> None:
@@ -139,18 +139,18 @@ class CameraAdmin(ActionsAdmin):
         for grant in formset.deleted_objects:
             grant_end(camera_id=camera_id, person_id=grant.user_id, user=user, now=now)
 
-    @display(description="Private", ordering="is_private")
+    @admin.display(description="Private", ordering="is_private")
     def private(self, row: Camera) -> str:
         return badge("private", "warning") if row.is_private else NOTHING
 
-    @display(description="Archived", ordering="archived_at")
+    @admin.display(description="Archived", ordering="archived_at")
     def archived(self, row: Camera) -> str:
         return short_time(row.archived_at)
 
-    @display(description="Added", ordering="created_at")
+    @admin.display(description="Added", ordering="created_at")
     def created(self, row: Camera) -> str:
         return short_time(row.created_at)
 
-    @display(description="Recordings", ordering="recording_count")
+    @admin.display(description="Recordings", ordering="recording_count")
     def recordings(self, row: Any) -> int:
         return int(row.recording_count)

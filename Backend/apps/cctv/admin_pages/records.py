@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin import display
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -78,23 +77,23 @@ class TransferEventAdmin(TransferRecordAdmin):
     ordering = ("-id",)
     fields = (time_field("at", "When"), "of", ("from_status", "to_status"), "why", "actor", "detail")
 
-    @display(description="When", ordering="id")
+    @admin.display(description="When", ordering="id")
     def happened(self, row: TransferEvent) -> str | SafeString:
         return short_time(row.at)
 
-    @display(description="Recording", ordering="transfer__recording__name")
+    @admin.display(description="Recording", ordering="transfer__recording__name")
     def of(self, row: TransferEvent) -> SafeString:
         return _of(row.transfer)
 
-    @display(description="From")
+    @admin.display(description="From")
     def came_from(self, row: TransferEvent) -> str:
         return status_name(row.from_status) or NOTHING
 
-    @display(description="To")
+    @admin.display(description="To")
     def led_to(self, row: TransferEvent) -> SafeString:
         return status_badge(row.to_status)
 
-    @display(description="Why")
+    @admin.display(description="Why")
     def why(self, row: TransferEvent) -> SafeString:
         return format_html('<strong class="cr-code">{}</strong> {}', row.reason, reason_meaning(row.reason))
 
@@ -113,7 +112,7 @@ class PlaceEventAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[PlaceEvent]:
         return place_events_visible_to(viewer(request))
 
-    @display(description="When", ordering="id")
+    @admin.display(description="When", ordering="id")
     def happened(self, row: PlaceEvent) -> str | SafeString:
         return short_time(row.at)
 
@@ -150,23 +149,23 @@ class DeletionReceiptAdmin(TransferRecordAdmin):
         ),
     )
 
-    @display(description="When", ordering="opened_at")
+    @admin.display(description="When", ordering="opened_at")
     def opened(self, row: DeletionReceipt) -> str | SafeString:
         return short_time(row.opened_at)
 
-    @display(description="Recording", ordering="transfer__recording__name")
+    @admin.display(description="Recording", ordering="transfer__recording__name")
     def of(self, row: DeletionReceipt) -> SafeString:
         return _of(row.transfer)
 
-    @display(description="Outcome", ordering="outcome")
+    @admin.display(description="Outcome", ordering="outcome")
     def ended(self, row: DeletionReceipt) -> SafeString:
         return badge(row.get_outcome_display(), OUTCOME_COLOURS[row.outcome])
 
-    @display(description="Before its time", ordering="forced")
+    @admin.display(description="Before its time", ordering="forced")
     def early(self, row: DeletionReceipt) -> str:
         return "Yes, --force" if row.forced else NOTHING
 
-    @display(description="Size", ordering="size_bytes")
+    @admin.display(description="Size", ordering="size_bytes")
     def freed(self, row: DeletionReceipt) -> str:
         return human_size(row.size_bytes)
 
@@ -201,6 +200,7 @@ class AlarmAdmin(ReadOnlyAdmin):
         """Also by the name that a site has now."""
         found, has_duplicates = super().get_search_results(request, queryset, search_term)
         if search_term and sees_all_cameras(viewer(request)):
+            # An alarm has the id of a site within a text: there is no column to join by.
             for pk in Site.objects.filter(name__icontains=search_term).values_list("pk", flat=True)[:_SITES_SEARCHED]:
                 found |= queryset.filter(subject_id__contains=str(pk))
         return found, has_duplicates
@@ -208,6 +208,7 @@ class AlarmAdmin(ReadOnlyAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Alarm | None:
         row: Alarm | None = super().get_object(request, object_id, from_field)
         if row is not None:
+            # The same words as in the list: what this person may not read is left out of them.
             (shown,) = alarms_shown([row], sees_all=sees_all_cameras(viewer(request)))
             row.detail = shown.detail
             row.words = shown.subject  # type: ignore[attr-defined]
@@ -220,23 +221,23 @@ class AlarmAdmin(ReadOnlyAdmin):
             shown.alarm.words = shown.subject  # type: ignore[attr-defined]
         return page
 
-    @display(description="Subject")
+    @admin.display(description="Subject")
     def about(self, row: Alarm) -> str:
         return getattr(row, "words", "")
 
-    @display(description="State", ordering="cleared_at")
+    @admin.display(description="State", ordering="cleared_at")
     def state(self, row: Alarm) -> SafeString:
         return badge("open", "danger") if row.cleared_at is None else badge("cleared", "success")
 
-    @display(description="Meaning")
+    @admin.display(description="Meaning")
     def told(self, row: Alarm) -> SafeString:
         return reason_meaning(row.code)
 
-    @display(description="Raised", ordering="raised_at")
+    @admin.display(description="Raised", ordering="raised_at")
     def raised(self, row: Alarm) -> str | SafeString:
         return short_time(row.raised_at)
 
-    @display(description="Last seen", ordering="last_seen_at")
+    @admin.display(description="Last seen", ordering="last_seen_at")
     def seen(self, row: Alarm) -> str | SafeString:
         return short_time(row.last_seen_at)
 
@@ -260,19 +261,19 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[WorkerProcess]:
         return workers_visible_to(viewer(request))
 
-    @display(description="Process")
+    @admin.display(description="Process")
     def process(self, row: WorkerProcess) -> str:
         return str(row)
 
-    @display(description="Heartbeat", ordering="heartbeat_at")
+    @admin.display(description="Heartbeat", ordering="heartbeat_at")
     def heartbeat(self, row: WorkerProcess) -> str:
         return f"{span(timezone.now() - row.heartbeat_at)} ago"
 
-    @display(description="Started", ordering="started_at")
+    @admin.display(description="Started", ordering="started_at")
     def started(self, row: WorkerProcess) -> str | SafeString:
         return short_time(row.started_at)
 
-    @display(description="Stopped", ordering="stopped_at")
+    @admin.display(description="Stopped", ordering="stopped_at")
     def stopped(self, row: WorkerProcess) -> str | SafeString:
         return short_time(row.stopped_at)
 
@@ -297,11 +298,11 @@ class PeriodicJobAdmin(ReadOnlyAdmin):
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         return [name for name in self.fields if name != "last_result" or sees_all_cameras(viewer(request))]
 
-    @display(description="Next run", ordering="next_run_at")
+    @admin.display(description="Next run", ordering="next_run_at")
     def next_run(self, row: PeriodicJob) -> str | SafeString:
         return short_time(row.next_run_at)
 
-    @display(description="Last finished", ordering="last_finished_at")
+    @admin.display(description="Last finished", ordering="last_finished_at")
     def finished(self, row: PeriodicJob) -> str | SafeString:
         return short_time(row.last_finished_at)
 
@@ -320,10 +321,10 @@ class TransferBatchAdmin(ReadOnlyAdmin):
         user = viewer(request)
         return batches_visible_to(user).annotate(transfer_count=count_of(transfers_visible_to(user), "batch"))
 
-    @display(description="Created", ordering="created_at")
+    @admin.display(description="Created", ordering="created_at")
     def created(self, row: TransferBatch) -> str | SafeString:
         return short_time(row.created_at)
 
-    @display(description="Transfers", ordering="transfer_count")
+    @admin.display(description="Transfers", ordering="transfer_count")
     def transfers(self, row: Any) -> int:
         return int(row.transfer_count)

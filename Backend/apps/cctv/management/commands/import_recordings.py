@@ -204,8 +204,24 @@ def _request(options: dict[str, Any], root: MediaRoot) -> ImportRequest:
         )
     if settle_seconds is not None and not 0 <= settle_seconds <= SETTLE_SECONDS_MOST:
         raise CommandError(f"--settle-seconds: expected a number from 0 to {SETTLE_SECONDS_MOST}.", returncode=USAGE)
+    # A relative folder is looked for below the working directory, then below the root. Each is compared as written,
+    # then with links followed: the root may be a link, or lie behind one.
+    inside: list[str] = []
+    for start in (Path.cwd(), root.path):
+        # Path.resolve() would follow links below the root.
+        written = Path(os.path.abspath(start / options["folder"]))  # noqa: PTH100
+        for path, outer in ((written, root.path), (written.resolve(), root.path.resolve())):
+            if path.is_relative_to(outer):
+                below = path.relative_to(outer).as_posix()
+                inside.append("" if below == "." else below)
+                break
+    if not inside:
+        raise CommandError(
+            f"{shown(options['folder'])} is not inside MEDIA_ROOT={str(root.path)!r}, the only tree to read from.",
+            returncode=USAGE,
+        )
     return ImportRequest(
-        folder=_below_root(options["folder"], root),
+        folder=next((below for below in inside if (root.path / below).is_dir()), inside[0]),
         template=template,
         camera=options["camera"],
         site=options["site"],
@@ -217,28 +233,6 @@ def _request(options: dict[str, Any], root: MediaRoot) -> ImportRequest:
         dry_run=options["dry_run"],
         settle_seconds=upload_settings().settle_seconds if settle_seconds is None else settle_seconds,
     )
-
-
-def _below_root(folder: str, root: MediaRoot) -> str:
-    """`folder` as a path below the root, ``""`` for the root itself.
-
-    A relative one is looked for below the working directory, then below the root. Raises CommandError.
-    """
-    inside: list[str] = []
-    for start in (Path.cwd(), root.path):
-        written = Path(os.path.abspath(start / folder))  # noqa: PTH100 - Path.resolve() would follow links below the root
-        # As written, then with links followed: the root may be a link, or lie behind one.
-        for path, outer in ((written, root.path), (written.resolve(), root.path.resolve())):
-            if path.is_relative_to(outer):
-                below = path.relative_to(outer).as_posix()
-                inside.append("" if below == "." else below)
-                break
-    if not inside:
-        raise CommandError(
-            f"{shown(folder)} is not inside MEDIA_ROOT={str(root.path)!r}, the only tree to read from.",
-            returncode=USAGE,
-        )
-    return next((below for below in inside if (root.path / below).is_dir()), inside[0])
 
 
 def _as_json(report: ImportReport, readings: list[Reading]) -> dict[str, Any]:
