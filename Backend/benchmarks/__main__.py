@@ -62,7 +62,7 @@ def _bench(options: Options) -> None:
     check_compiler()
     home = Path(os.environ.get("COLDREEL_HOME", tempfile.gettempdir())) / "bench"
     home.mkdir(parents=True, exist_ok=True)
-    # First of all: a missing compiler or registry is told before minutes of work.
+    # First of all, so that a missing compiler or registry is told before minutes of work.
     tools = build_tools(home, peers_environment(home, say))
     results = Results(datetime.now(tz=UTC), machine(), versions(tools), options.runs)
     print(f"# Coldreel bench\n\n{results.head()}", flush=True)

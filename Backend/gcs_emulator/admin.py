@@ -99,7 +99,7 @@ class Admin:
         return json_answer({"objects": [public(one) for bucket in buckets for one in bucket.everything()]})
 
     def object_put(self, request: Request) -> Answer:
-        """Put another object under that name, a new generation made of the body, whatever holds the old one."""
+        """Put another object, made of the body, under that name, even where a hold or retention keeps the old one."""
         bucket = self._storage.bucket(request.bucket)
         name = check_name(request.name)
         path = self._sessions.temporary_path()

@@ -148,7 +148,7 @@ def _from_token(token: str) -> str:
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:
-    """First and last byte, or None for the whole object. Refuses with 416 one beyond it (RFC 9110, 15.5.17)."""
+    """First and last byte, or None for the whole object. Refuses one beyond the end with 416 (RFC 9110, 15.5.17)."""
     if header is None:
         return None
     found = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())

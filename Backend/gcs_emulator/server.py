@@ -1,6 +1,6 @@
 """The HTTP server: connections, routing, faults, the log.
 
-Each connection has a thread. A body is passed on as a stream and never held in memory whole.
+Each connection has a thread. A body is passed on as a stream and is never in memory as a whole.
 """
 
 from __future__ import annotations

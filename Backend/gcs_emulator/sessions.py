@@ -1,7 +1,7 @@
 """Resumable upload sessions: the bytes that the bucket has of an object that does not exist yet.
 
     DATA/sessions/ID.json     what the client asked for at the start, and how the session ended
-    DATA/sessions/ID.data     the bytes; whole 256 KiB of them count as committed, and what a fault committed beyond
+    DATA/sessions/ID.data     the bytes; whole 256 KiB of them count as committed, and what a fault committed besides
 
 The size of the data file says how many bytes are committed, so that a kill at any moment loses no byte that a
 client was told of, and no chunk costs a second write.

@@ -35,7 +35,7 @@ MAX_NAME_BYTES = 1024
 
 
 class Storage:
-    """Every bucket of one emulator. `lock` guards resources and is never held while bytes arrive."""
+    """Every bucket of one emulator. `lock` guards resources and is free while bytes arrive."""
 
     def __init__(self, folder: Path, clock: EmulatorClock) -> None:
         self.lock = threading.RLock()

@@ -67,7 +67,7 @@ class ContentRange:
 
     @property
     def final(self) -> bool:
-        """Whether the chunk ends the object. A query does not: it ends it where exactly `total` bytes are there."""
+        """Whether the chunk ends the object. A query ends it only where exactly `total` bytes are there."""
         return not self.asks and self.total is not None and self.last + 1 >= self.total
 
 
@@ -255,7 +255,7 @@ class Uploads:
 
     def _commit(self, request: Request, resource: Resource, path: Path, preconditions: Preconditions) -> Resource:
         if request.fault and request.fault.action == "corrupt_metadata":
-            # Only what the bucket says is wrong then; its bytes are right.
+            # For a fault: only the object's resource is wrong then; its bytes are right.
             resource |= request.fault.fields
         return self._storage.bucket(request.bucket).put(resource, path, preconditions)
 
@@ -293,7 +293,7 @@ def _checked(request: Request, wanted: Resource, path: Path, crc: int) -> str:
 
 
 def _gap(offset_bytes: int, committed_bytes: int) -> Refusal:
-    """The words of the service, with its two blanks: clients tell it from a passing 503 by them."""
+    """The service's own text, with its two blanks: clients recognise this 503 by it."""
     message = (
         f"Invalid request.  According to the Content-Range header, the upload offset is {offset_bytes} byte(s), "
         f"which exceeds already uploaded size of {committed_bytes} byte(s)."

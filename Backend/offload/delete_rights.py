@@ -23,7 +23,7 @@ _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 @contextlib.contextmanager
 def needing_right() -> Iterator[None]:
-    """Turns a FileProblem of the block that comes of a missing right into one that says so."""
+    """Turns a FileProblem of the block into NO_RIGHT_TO_DELETE, where a missing right is its cause."""
     try:
         yield
     except FileProblem as problem:
@@ -34,7 +34,10 @@ def needing_right() -> Iterator[None]:
 
 
 def demand_right(root: MediaRoot, relative_path: str) -> None:
-    """By modes and owners alone, writing nothing. Raises FileProblem NO_RIGHT_TO_DELETE, or what `root` raises."""
+    """Check the file's folder by modes and owners alone, writing nothing.
+
+    Raises FileProblem NO_RIGHT_TO_DELETE, or what `root` raises.
+    """
     folders, name = root.split(relative_path)
     shown = "/".join(folders) or "."
     with needing_right(), root.folder(folders) as folder:
@@ -49,7 +52,7 @@ def demand_right(root: MediaRoot, relative_path: str) -> None:
 
 
 def demand_trash(root: MediaRoot, relative_path: str) -> None:
-    """As `demand_right`, of the trash folder that the file would go to, or of the folder that it would be made in."""
+    """The same check of the trash folder, or of the folder in which it would be made."""
     folders, _ = root.split(relative_path)
     place = root.place_of(folders)
     with needing_right():
@@ -87,7 +90,7 @@ def rehearse_deletion(root: MediaRoot, relative_path: str) -> None:
 
 @contextlib.contextmanager
 def _trash_of(root: MediaRoot, place: tuple[str, ...]) -> Iterator[int]:
-    """The trash folder; one that had to be made goes again, so that it is not the wrong user's."""
+    """The trash folder; one that had to be made is removed again, since it would belong to this user."""
     with root.folder(place) as above:
         made = False
         with translated(TRASH_NAME), contextlib.suppress(FileExistsError):
@@ -98,7 +101,7 @@ def _trash_of(root: MediaRoot, place: tuple[str, ...]) -> Iterator[int]:
                 yield trash
         finally:
             if made:
-                with contextlib.suppress(OSError):  # a cleanup has put a file into it meanwhile
+                with contextlib.suppress(OSError):  # not empty: a cleanup has put a file into it meanwhile
                     os.rmdir(TRASH_NAME, dir_fd=above)
 
 
@@ -117,7 +120,7 @@ def _made(folder: int, name: str, shown: str) -> tuple[int, int]:
 
 
 def _remove(folder: int, name: str, ours: tuple[int, int]) -> None:
-    """Our own empty file, if it is still there and still that."""
+    """Delete our own empty file, if it is still there and still empty."""
     with contextlib.suppress(OSError):
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if (found.st_dev, found.st_ino) == ours and found.st_size == 0:

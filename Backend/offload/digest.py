@@ -65,11 +65,11 @@ def to_base64(value: int) -> str:
 
 
 def from_base64(text: str) -> int:
-    """Inverse of `to_base64`. Raises ValueError where `text` is none."""
+    """Inverse of `to_base64`. Raises ValueError where `text` is not such a checksum."""
     try:
         raw = base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise ValueError(f"{text!r} is no base64") from error
+        raise ValueError(f"{text!r} is not base64") from error
     if len(raw) != 4:  # noqa: PLR2004 - 32 bits
-        raise ValueError(f"{text!r} holds {len(raw)} bytes, not 4")
+        raise ValueError(f"{text!r} has {len(raw)} bytes, not 4")
     return int.from_bytes(raw, "big")

@@ -2,7 +2,7 @@
 
     OffloadError
     ├── TryAgain              another try may cure it: 408, 429, 5xx, connection, time-out
-    │   └── LineDown          no answer at all: burns no retry budget
+    │   └── LineDown          no answer at all: uses up no retries
     ├── SessionGone           404 or 410 on a session: begin a new one
     ├── StopAndTell           no upload can succeed until a person acts: one alarm, transfers wait
     ├── ObjectProblem         this object in the bucket: retention, hold, conflict, gone
@@ -27,10 +27,10 @@ class Disposition(StrEnum):
     """What the worker does with a transfer whose attempt ended in an error."""
 
     RETRY = "retry"  # back to pending with backoff; counts against the budget
-    WAIT = "wait"  # back to pending with backoff; burns no budget
+    WAIT = "wait"  # back to pending with backoff; does not count against the budget
     FAIL = "fail"  # failed: no retry cures it, a person decides
     RELEASE = "release"  # back to pending at once, no backoff
-    ABANDON = "abandon"  # another worker's by now: write nothing
+    ABANDON = "abandon"  # another worker has the transfer by now: write nothing
 
 
 class Reason(StrEnum):

@@ -1,8 +1,8 @@
 """What time it is by the clock that stamps a file, and how finely it stamps.
 
 ext4, XFS, Btrfs, tmpfs and their like stamp by this kernel's clock. Any other file system may be a server's, whose
-clock is another one, or keep whole seconds only (exFAT), or even ones (FAT). It is asked: an empty line is written
-into a file of our own there, in the trash folder, and its time is looked up; once in `READ_AGAIN_SECONDS`.
+clock is another one, or keep whole seconds only (exFAT), or even ones (FAT). So a file of our own is
+written there, in the trash folder, and its time is looked up; at most once in `READ_AGAIN_SECONDS`.
 
 Where nothing can be written (a share that is mounted read-only), the clock is no earlier than the latest change of a
 file that was seen there, carried on by the monotonic clock, and is taken to be at most `UNKNOWN_SECONDS` behind ours.
@@ -31,7 +31,7 @@ UNKNOWN_SECONDS = 300
 OwnFolder = Callable[[], AbstractContextManager[int]]
 """A folder of our own on the file system in question, made if need be. Raises FileProblem."""
 
-_ODD_NS = 1_700_000_001_987_654_321  # an odd second, and a bit: what of it is kept tells the step
+_ODD_NS = 1_700_000_001_987_654_321  # an odd second and a fraction: how it is rounded tells the step
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,10 @@ class FileClocks:
     def time_of(
         self, descriptor: int, *, device: int, changed_ns: int, clock: Clock, own_folder: OwnFolder | None
     ) -> FileTime:
-        """For an open file and its ctime. `own_folder` is None where nothing may be written."""
+        """The time by the clock that stamps an open file; `changed_ns` is its ctime.
+
+        `own_folder` is None where nothing may be written.
+        """
         local_ns = int(clock.now().timestamp() * SECOND_NS)
         if stamps_by_our_clock(descriptor):
             return FileTime(local_ns, 0, known=True)

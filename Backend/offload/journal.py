@@ -1,6 +1,6 @@
 """What an upload makes durable while it runs, and when: a contract, which the application fulfils with its database.
 
-An upload that goes on after a note has it committed; that is what a killed process's successor starts from (P3).
+An upload goes on only after its note was committed. After a kill, the next process starts from these notes (P3).
 """
 
 from __future__ import annotations

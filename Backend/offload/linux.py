@@ -1,4 +1,4 @@
-"""Linux calls on files that Python has no name for. Where the system lacks one, the answer is "cannot tell".
+"""Linux calls on files that Python does not offer. Where the system lacks one, the answer is "cannot tell".
 
 https://man7.org/linux/man-pages/man2/rename.2.html, statfs.2, fcntl.2 (F_SETLEASE, F_SETSIG),
 https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html

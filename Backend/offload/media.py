@@ -72,7 +72,7 @@ def read_media_facts(source: Source, file_name: str) -> MediaFacts:
             timeout=(OPEN_SECONDS, READ_SECONDS),
         ) as container:
             facts = _facts(container, source.identity.size_bytes, file_name, whole=not reader.exhausted)
-    # PyAV's own errors, and those of Python that its code raises at nonsensical fields.
+    # PyAV's own errors, and those of Python that its code raises at invalid fields.
     except (av.FFmpegError, ValueError, ArithmeticError, LookupError) as error:
         # FFmpeg's own words, without its error number and its name for the file.
         said = str(getattr(error, "strerror", None) or error.__class__.__name__).lower()

@@ -173,7 +173,7 @@ class SharedPace:
             self._in_demand = False
             return self._stock.next_seconds
 
-    # --- with the lock held ---
+    # --- with the lock taken ---
 
     def _serve(self) -> None:
         now = self._clock.monotonic()
@@ -188,7 +188,7 @@ class SharedPace:
 
 
 class _Stock:
-    """Stretches of one limit, and how much of the first is used."""
+    """Stretches under one limit, and how much of the first is used."""
 
     def __init__(self) -> None:
         self.next_seconds = MOST_STRETCH_SECONDS

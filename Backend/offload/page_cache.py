@@ -19,7 +19,7 @@ _CAN = hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT") and hasattr(os, "posi
 
 
 class Footprint:
-    """The part of the page cache that reading one descriptor fills. All of it is advice: no error leaves it."""
+    """The part of the page cache that reading one descriptor fills. Advice only: errors are ignored."""
 
     def __init__(self, descriptor: int, size_bytes: int) -> None:
         self._descriptor = descriptor
@@ -34,7 +34,7 @@ class Footprint:
         self.leave()
         self._begin_bytes = offset_bytes
         self._end_bytes = min(offset_bytes + WINDOW_BYTES, self._size_bytes)
-        # In the middle: the kernel's own read-ahead runs a little into every next window.
+        # Asked about the middle of the window: the kernel's read-ahead has filled the beginning of it already.
         self._ours = not self._is_cached((self._begin_bytes + self._end_bytes) // 2)
         if self._ours:
             self._advise(os.POSIX_FADV_WILLNEED)
@@ -47,7 +47,7 @@ class Footprint:
         self._ours = False
 
     def _is_cached(self, offset_bytes: int) -> bool:
-        """True as well where the file system cannot tell."""
+        """Also True where the file system cannot tell."""
         try:
             os.preadv(self._descriptor, [bytearray(1)], offset_bytes, os.RWF_NOWAIT)
         except BlockingIOError:

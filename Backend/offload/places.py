@@ -61,7 +61,7 @@ class Places:
         return absent
 
     def remember(self, place: Place) -> None:
-        """Before the first file is renamed there: write the place into the list, durably, where it is not in it.
+        """Add the place to the list, durably, before the first file is renamed there.
 
         A mount point whose place cannot be written down is found by the list of mounts.
         """

@@ -128,7 +128,7 @@ def _make_placeholder(trash: int, key: str, origin: int, name: str, relative_pat
     try:
         descriptor = os.open(name, _MAKE | os.O_EXCL, 0o600, dir_fd=origin)
     except FileExistsError:
-        forget_note(trash, key)  # it was written for a placeholder that there never was
+        forget_note(trash, key)  # it was written for a placeholder that was never made
         raise
     try:
         return os.fstat(descriptor)
@@ -137,12 +137,12 @@ def _make_placeholder(trash: int, key: str, origin: int, name: str, relative_pat
 
 
 def _own_placeholder(trash: int, key: str, origin: int, name: str, relative_path: str) -> os.stat_result | None:
-    """What a call that died made at the old name; None where it is another's. Raises FileProblem BUSY."""
+    """The placeholder that a call left when it died; None where the file there is not ours. Raises FileProblem BUSY."""
     if _noted(trash, key) != relative_path.encode():
         return None
     found = _look(origin, name)
     if found is None or not _is_still(found, found):
-        forget_note(trash, key)  # another file's place now: no empty file that comes later is ours
+        forget_note(trash, key)  # another file has the name now: no empty file that comes later is ours
         return None
     now_ns = _write_note(trash, key, relative_path)
     if now_ns - found.st_mtime_ns < PLACEHOLDER_SECONDS * 1_000_000_000:

@@ -20,7 +20,7 @@ BUFFER_LIMIT_BYTES = 16 * 1024 * 1024
 class SourceBody:
     """A `Body` of `length_bytes` from `offset_bytes` on; `crc32c` is the sum of all that precedes.
 
-    Reads at most MOST_PIECE_BYTES at once, and no more than `pace` allows. `crc32c` continues with every byte
+    Reads at most MOST_PIECE_BYTES at once, and no faster than `pace` allows. `crc32c` continues with every byte
     read, and `rewind` takes it back; `bytes_read` counts what was handed out, twice where the transport asked
     twice.
     """

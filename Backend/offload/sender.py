@@ -172,7 +172,7 @@ class Sender:
         """Read once, summed and sent from memory: the checksum stands before the bytes in the request."""
         body, crc32c = self._buffered(offset_bytes=0, length_bytes=self._size_bytes)
         self.crc32c = crc32c
-        # Read while it was written to, the bytes would be of no moment of the file.
+        # If the file was written to meanwhile, the bytes read are a mix that the file never had at any one moment.
         self.demand_unchanged()
 
         def put() -> ObjectInfo:
@@ -280,14 +280,14 @@ class Sender:
             status = self._status(spec)
         else:
             self._confirm(status.committed_bytes)
-            # The next chunk is as large as goes in `chunk_seconds` at this one's speed, at most four times as large: a
-            # stop waits for the chunk that runs, and a lost one has to be asked about. Both take about as long.
+            # The next chunk takes about `chunk_seconds` at the speed of this one, and is at most four times as large:
+            # a stop waits until the running chunk has ended.
             took_seconds, new_bytes = self._clock.monotonic() - started, status.committed_bytes - before_bytes
             if new_bytes > 0:
                 wanted_bytes = new_bytes / max(took_seconds, 0.001) * self._settings.chunk_seconds
                 most_bytes = min(self._settings.chunk_max_bytes, 4 * self._chunk_bytes)
                 self._chunk_bytes = _whole_quanta(max(self._settings.chunk_min_bytes, min(wanted_bytes, most_bytes)))
-            # Without a pause, a bucket that accepts a chunk and commits none of it would be sent it for ever.
+            # Without a pause, a bucket that accepts a chunk and commits none of it would be sent that chunk for ever.
             if status.finished is None and status.committed_bytes <= before_bytes:
                 self._connection.wait(TryAgain("the bucket committed nothing of a chunk"))
         finally:

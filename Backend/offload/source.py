@@ -66,7 +66,7 @@ class SourceIdentity:
 
     @classmethod
     def decode(cls, text: str) -> SourceIdentity:
-        """Inverse of `encode`. Raises ValueError where `text` is none."""
+        """Inverse of `encode`. Raises ValueError where `text` is not of that form."""
         trusted = not text.endswith(_NOT_TRUSTED)
         parts = text.removesuffix(_NOT_TRUSTED).split(":")
         device, inode, size_bytes, mtime_ns, ctime_ns = (int(part) for part in parts)
@@ -83,7 +83,7 @@ class SourceIdentity:
         return replace(self, trusted=trusted)
 
     def step_ns(self, time: FileTime) -> int:
-        """How coarse its times are. Old ext4 and others keep whole seconds, which the times themselves show."""
+        """How coarse its times are. ext4 with small inodes keeps whole seconds, which only the times show."""
         whole = self.mtime_ns % SECOND_NS == 0 and self.ctime_ns % SECOND_NS == 0
         return max(time.step_ns, COARSEST_NS if whole else 0)
 
@@ -285,8 +285,8 @@ class MediaRoot:
     def folder(self, parts: Sequence[str], *, create: bool = False, mode: int | None = None) -> Iterator[int]:
         """A descriptor of the folder `parts` below the root, links not followed.
 
-        `create` makes what lacks, with `mode`; without one a new folder is like the folder that it is in, so that
-        a recorder may write to it.
+        `create` makes the folders that are missing, with `mode`; without one a new folder is like the folder that it
+        is in, so that a recorder may write to it.
         """
         try:
             folder = os.open(self.path, _FOLDER_FLAGS)
@@ -343,7 +343,7 @@ class MediaRoot:
 
 
 def _outside(shown: str) -> FileProblem:
-    return FileProblem(f"{shown!r} is no recording below the media root", code=Reason.FILE_OUTSIDE_MEDIA_ROOT)
+    return FileProblem(f"{shown!r} is not a path of a file below the media root", code=Reason.FILE_OUTSIDE_MEDIA_ROOT)
 
 
 def _open_folder(folder: int, name: str, shown: str, *, create: bool, mode: int | None) -> int:
@@ -361,7 +361,7 @@ def _open_folder(folder: int, name: str, shown: str, *, create: bool, mode: int 
 
 
 def _make_folder(folder: int, name: str, mode: int | None) -> None:
-    """With that mode, whatever the umask; without one with the mode and, where root makes it, the owner of `folder`."""
+    """With `mode`, whatever the umask; without one, with the mode and, where root makes it, the owner of `folder`."""
     try:
         os.mkdir(name, 0o700, dir_fd=folder)
     except FileExistsError:

@@ -44,7 +44,7 @@ META_SIZE = "coldreel-size-bytes"
 
 @dataclass(frozen=True, slots=True)
 class ObjectSpec:
-    """A new object, as it shall be. `size_bytes` is the whole object's."""
+    """The object that an upload is to make. `size_bytes` is the whole object's."""
 
     bucket: str
     name: str

@@ -87,7 +87,7 @@ class Timetable:
         return None if rule is None else rule.bytes_per_second
 
     def next_change(self, now: datetime, zone: ZoneInfo) -> datetime | None:
-        """The next moment (UTC) with another rate than `now`; None where there is none in sight."""
+        """The next moment (UTC) with another rate than `now`; None where there is none within LOOKED_AHEAD."""
         if not any(rule.hours or len(rule.days) < len(DAYS) for rule in self.rules):
             return None
         rate = self.rate_at(now, zone)

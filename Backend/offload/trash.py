@@ -58,7 +58,7 @@ class Trash:
             self.places.remember(place)
         with needing_right(), self._root.folder(folders) as origin, self._locked(place, create=True) as trash:
             if self._place_of(key) is not None:
-                raise FileProblem(f"the trash already holds {key}", code=Reason.BUSY)
+                raise FileProblem(f"the trash already contains {key}", code=Reason.BUSY)
             _demand(identity_in(origin, name, relative_path), expected, relative_path)
             with translated(relative_path):
                 forget_note(trash, key)
@@ -107,7 +107,7 @@ class Trash:
         )
 
     def is_going_back(self, key: str) -> bool:
-        """Whether a call of `put_back` died before it was done, and left an empty file at the old name maybe."""
+        """Whether a call of `put_back` died before it was done, and may have left an empty file at the old name."""
         place = self._demand_place_of(key)
         with self._folder(place) as trash, translated(_shown(place, key)):
             return has_note(trash, key)

@@ -21,8 +21,8 @@ class UploadJob:
     - `expected_size_bytes` and `expected_mtime_ns` are the file's as it was registered; another file
       under its path is another recording.
     - `metadata` is the object's, without its size.
-    - `passes_conflict`: a person knows of another object under the current name and asked again; where its bytes
-      differ from the file's, the next name is used.
+    - `passes_conflict`: a person was told of another object under the current name and asked again; where that
+      object's bytes differ from the file's, the next name is used.
     - `whole_orphans`: names and generations of earlier objects that were found right.
     """
 

@@ -299,12 +299,12 @@ class _Upload:
 
         1. Nothing: None, and the next round writes it.
         2. Another installation's: ObjectProblem.
-        3. The same size and CRC32C: adopt it, whoever wrote it.
+        3. The same size and CRC32C: adopt it, whichever program wrote it.
         4. This transfer's own, with other bytes: an orphan. None, and the next round writes under the next name.
         5. Unknown, and the person who asked again knew of it: None, and the next name likewise.
         6. Unknown: ObjectProblem, a conflict that a person sees.
 
-        Nothing is deleted here: the object may be the only copy of what the file held before.
+        Nothing is deleted here: the object may be the only copy of the file's former content.
         """
         # Dropped before the object is read: nothing may still be written through it while we decide.
         self._sender.drop_session()

@@ -1,4 +1,4 @@
-"""A management command that believes to write to a terminal."""
+"""Runs a management command on a pseudo-terminal."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Application:
         try:
             return self._run(course, runs)
         except (BenchError, OSError, sqlite3.Error, psycopg.Error) as error:
-            # One run that failed is a line in the table; the others go on.
+            # A run that failed is reported below the table; the others go on.
             return Run(0.0, 0.0, 0, problem=str(error))
 
     def _run(self, course: Course, runs: Path) -> Run:

@@ -75,7 +75,7 @@ class Client:
 
     def run(self, course: Course, *, before: Callable[[Sink], None] = _nothing) -> Run:
         """Empty the bucket, let `before` prepare it, and run the client once."""
-        # Emptied before each run: a client may not gain from objects of the run before.
+        # Emptied before each run: objects of the run before must not help a client.
         course.sink.reset()
         before(course.sink)
         command = self.build(course, self.at_once(course.dataset, course.line))

@@ -27,7 +27,7 @@ async def main(url: str, bucket: str, files: list[Path], at_once: int, parts: di
 own = sys.argv[6:]
 parts = {"chunk_size": int(own[0]) * 2**20, "max_concurrency": int(own[1])} if own else {}
 asyncio.run(main(sys.argv[1], sys.argv[2], sorted(Path(sys.argv[3]).iterdir()), int(sys.argv[5]), parts))
-# All uploads have ended. A normal exit now and then aborts in a thread of obstore's run-time.
+# All uploads have ended. A normal exit sometimes aborts in a thread of obstore's runtime.
 sys.stdout.flush()
 sys.stderr.flush()
 os._exit(0)

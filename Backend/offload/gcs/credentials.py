@@ -82,7 +82,7 @@ class Identity:
             return now
 
     def channel(self) -> Any:
-        """google-auth's way to its token service."""
+        """The transport through which google-auth asks its token service."""
         import requests
         from google.auth.transport.requests import Request
 
@@ -143,9 +143,9 @@ def translated_auth_errors() -> Iterator[None]:
 
 @contextmanager
 def _readable_tokens() -> Iterator[None]:
-    """Turns Python's errors in google-auth into TryAgain: it trusts that the token service answers with a token.
+    """Turns Python's own errors into TryAgain: google-auth raises them where the answer has no token in it.
 
-    Behind the portal of a hotel or a mobile network the answer is a web page.
+    For example a captive portal answers with a web page.
     """
     try:
         with translated_auth_errors():

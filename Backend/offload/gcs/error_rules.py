@@ -45,7 +45,7 @@ class BucketProbe(Protocol):
     """A second look at the bucket, where a response alone is ambiguous."""
 
     def confirm_bucket(self) -> None:
-        """Returns where the bucket exists and lets us list it; raises the sorted error otherwise."""
+        """Returns where the bucket exists and lets us list it; raises the translated error otherwise."""
 
     def lacks_permission(self) -> bool:
         """Whether the bucket says that we lack, on all of it, the right that was needed."""
@@ -55,7 +55,7 @@ class NoBucketProbe:
     """For a request that names no bucket, such as one to a session."""
 
     def confirm_bucket(self) -> None:
-        """Taken for existing."""
+        """Returns: the bucket is assumed to exist."""
 
     def lacks_permission(self) -> bool:
         return True
@@ -84,7 +84,7 @@ class ErrorRule:
 
 
 def error_of(response: Response, target: Target, probe: BucketProbe) -> OffloadError:
-    """The error that a response other than the hoped-for one means. The probe itself may raise one."""
+    """The error for a response that is not a success. The probe may raise an error of its own."""
     said = f": {response.message}" if response.message else "."
     detail = f"The bucket answered {response.status}{f' {response.reason}' if response.reason else ''}{said}"
     for rule in ERROR_RULES:
@@ -182,9 +182,9 @@ ERROR_RULES: tuple[ErrorRule, ...] = (
         frozenset({404}),
         targets=frozenset({Target.BUCKET, Target.NEW_OBJECT}),
     ),
-    # 499: cancelled, by us. 401: we send no token to a session, so what began it is not trusted any more.
+    # 499: we cancelled it. 401: a session needs no token, so the bucket does not accept the session itself any more.
     ErrorRule(_error(SessionGone), frozenset({401, 404, 410, 499}), targets=frozenset({Target.SESSION})),
-    # Most likely another offset than the bucket's: the next try asks it again.
+    # Most likely our offset is not the bucket's: the next try asks for it again.
     ErrorRule(_error(TryAgain, Reason.BUCKET_REFUSED), frozenset({400, 416}), targets=frozenset({Target.SESSION})),
     ErrorRule(_missing, frozenset({404, 410})),
     ErrorRule(_error(StopAndTell, Reason.CREDENTIALS_REFUSED), frozenset({401})),

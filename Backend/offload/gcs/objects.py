@@ -79,7 +79,7 @@ class Objects:
             for blob in self._client().list_blobs(bucket, prefix=prefix, **self._once):
                 try:
                     info = _info(blob)
-                except ObjectProblem:  # another program's odd object must not hide ours
+                except ObjectProblem:  # an object of another program that cannot be read must not hide ours
                     continue
                 yield info
 
@@ -145,7 +145,7 @@ class Objects:
         return url
 
     def bucket_time(self, bucket: str) -> datetime:
-        """A listing of one object, asked for its kind only: the cheapest answer that needs the bucket."""
+        """A listing of one object, its field `kind` only: the cheapest request that the bucket answers."""
         probe = self.probe(bucket, LIST)
         with self._translated(Target.BUCKET, probe):
             response = self._session().get(
@@ -287,7 +287,7 @@ class _DeletionProbe(_PermissionProbe):
 
 def _info(blob: Any) -> ObjectInfo:
     """Raises ObjectProblem where the description lacks what proves an object."""
-    if blob.crc32c is None:  # stored under a key that only its owner has
+    if blob.crc32c is None:  # for example encrypted with a customer's own key
         raise ObjectProblem("The bucket shows no CRC32C of the object.", code=Reason.OBJECT_DIFFERS)
     try:
         return _described(blob)

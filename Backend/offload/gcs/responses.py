@@ -1,4 +1,4 @@
-"""A response of the bucket, whichever library received it; and the object that a response describes."""
+"""A response of the bucket, from libcurl or from a library; and the object that a response describes."""
 
 from __future__ import annotations
 

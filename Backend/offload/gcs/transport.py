@@ -165,7 +165,7 @@ class Transport:
         """Send `request` and return whatever was answered.
 
         Raises what `abort` or the body raised; LineDown where there was no answer, StopAndTell where the
-        other side's certificate is not to be trusted, TryAgain for what else libcurl cannot do.
+        server's certificate is not trusted, TryAgain for every other error of libcurl.
         """
         # One handle a thread: libcurl keeps its connection, and TLS is negotiated once, not for every chunk.
         handle = self._thread.handle
@@ -187,7 +187,7 @@ class Transport:
                 if quick != self._thread.quick:
                     self._thread.quick = quick
                     _limit_unsent(handle.getinfo(pycurl.ACTIVESOCKET), self._line_bytes())
-            handle.reset()  # forgets the body, the address and the callbacks; keeps the connection
+            handle.reset()  # drops the body, the address and the callbacks; keeps the connection
         exchange.raise_failure()
         # Without libcurl's text, which names hosts and addresses (P10).
         if code in _TLS_ERRORS:
@@ -208,7 +208,7 @@ class Transport:
             pycurl.USERAGENT: "coldreel",
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-            pycurl.FOLLOWLOCATION: 0,  # footage and tokens go to no other place than the one that was checked
+            pycurl.FOLLOWLOCATION: 0,  # footage and tokens go only to the address that was checked
             pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
             pycurl.TLS13_CIPHERS: _CIPHERS,
             pycurl.CAINFO: self._ca_file,
@@ -228,7 +228,7 @@ class Transport:
             pycurl.SEEKFUNCTION: exchange.seek,
             pycurl.HEADERFUNCTION: exchange.header,
             pycurl.WRITEFUNCTION: exchange.write,
-            # A PUT in libcurl's terms, whatever it is called: a body of known length from the read callback.
+            # To libcurl every request is an upload, whatever its method: a body of known length from the read callback.
             pycurl.UPLOAD: 1,
             pycurl.INFILESIZE_LARGE: request.body.length_bytes,
             pycurl.CUSTOMREQUEST: request.method,

@@ -57,7 +57,7 @@ class Uploads:
         response = self._authorised(request, never_abort)
         if response.status not in {_OK, _CREATED}:
             raise error_of(response, Target.NEW_OBJECT, probe)
-        # The URI will get footage without a token, so it must lead to the bucket and to no other place.
+        # The URI will get footage without a token, so it must lead to the bucket.
         location = response.headers.get("location", "")
         if not self._is_ours(location):
             raise StopAndTell("The bucket named an upload session at another place.", code=Reason.BUCKET_REFUSED)
@@ -103,7 +103,7 @@ class Uploads:
     def cancel(self, uri: str) -> None:
         if not self._is_ours(uri):
             return
-        self._with_token.discard(uri)  # a set for the life of the process must not grow with every session
+        self._with_token.discard(uri)  # the set lives as long as the process, and must not grow with every session
         response = self._transport.perform(Request("DELETE", uri, seconds=SHORT_REQUEST_SECONDS))
         if response.status not in _SESSION_ENDED:
             raise error_of(response, Target.SESSION, NoBucketProbe())

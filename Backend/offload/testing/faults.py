@@ -63,7 +63,7 @@ class Call:
 
     @property
     def resent_bytes(self) -> int:
-        """Bytes of a `send` that the bucket had committed before: P3 wants 0."""
+        """Bytes of a `send` that the bucket had committed before: by P3 it is 0."""
         if self.offset_bytes is None:
             return 0
         return max(0, min(self.committed_before_bytes - self.offset_bytes, self.received_bytes))

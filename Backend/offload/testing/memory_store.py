@@ -310,7 +310,7 @@ class MemoryStore(FaultyCalls):
     def _commit(
         self, session: _Session, received: bytearray, offset_bytes: int, fault: Fault | None, *, whole: bool
     ) -> None:
-        """Append what is new. A request that did not arrive whole commits whole quanta, or what the fault says."""
+        """Append the new bytes. Of a request cut short, whole quanta are committed, or as many as the fault says."""
         if session.finished is not None:
             return
         committed = len(session.data)

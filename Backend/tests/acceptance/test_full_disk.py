@@ -25,7 +25,7 @@ GONE = {"cleanup_completed"}
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
-def small_world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Installation]:
+def small_installation(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Installation]:
     """Home, database and recordings on one small disk; the logs and the bucket elsewhere."""
     settings = TWENTIETH | SMALL_CHUNKS | {"COLDREEL_RESERVE_BYTES": str(RESERVE_BYTES), "GCP_CLEANUP_DELAY_HOURS": "0"}
     with SmallDisk(tmp_path / "home", size_bytes=DISK_BYTES, kind=request.param):
@@ -88,63 +88,65 @@ def check_cleaned_up(installation: Installation, clips: list[Clip]) -> None:
 
 
 @pytest.mark.parametrize("greedy", [False, True], ids=["a recorder that stops", "a recorder that takes all"])
-def test_worker_frees_a_full_disk_before_the_next_cleanup(small_world: Installation, greedy: bool) -> None:
-    worker = small_world.worker()
-    clips = uploaded_beside_a_worker_that_cleaned_up_before(small_world)
+def test_worker_frees_a_full_disk_before_the_next_cleanup(small_installation: Installation, greedy: bool) -> None:
+    worker = small_installation.worker()
+    clips = uploaded_beside_a_worker_that_cleaned_up_before(small_installation)
 
-    with recorder(small_world, greedy=greedy):
-        small_world.until(lambda: set(small_world.statuses()) == GONE, "the cleanup of a full disk")
+    with recorder(small_installation, greedy=greedy):
+        small_installation.until(lambda: set(small_installation.statuses()) == GONE, "the cleanup of a full disk")
 
-    check_cleaned_up(small_world, clips)
+    check_cleaned_up(small_installation, clips)
     # A heartbeat of these short timings waits a quarter of a second for its turn, and may miss it for other reasons.
     traces = [line for line in worker.lines() if "trace=" in line and "heartbeat_missed" not in line]
     assert traces == []
     assert len([line for line in worker.lines() if "disk.full" in line]) <= 10
     if not greedy:
-        small_world.until(lambda: reserve_bytes(small_world) == RESERVE_BYTES, "a new reserve")
+        small_installation.until(lambda: reserve_bytes(small_installation) == RESERVE_BYTES, "a new reserve")
         closed = "SELECT id FROM cctv_alarm WHERE code = 'home_disk_low' AND cleared_at IS NOT NULL"
-        small_world.until(lambda: small_world.select(closed), "the end of the alarm")
-        (later,) = small_world.add([CLIP_BYTES])
-        small_world.until(lambda: small_world.row(later)["transfer_status"] == "cleanup_pending", "a later upload")
+        small_installation.until(lambda: small_installation.select(closed), "the end of the alarm")
+        (later,) = small_installation.add([CLIP_BYTES])
+        small_installation.until(
+            lambda: small_installation.row(later)["transfer_status"] == "cleanup_pending", "a later upload"
+        )
 
 
-def test_worker_started_on_a_full_disk_frees_it(small_world: Installation) -> None:
-    first = small_world.worker()
-    clips = uploaded_beside_a_worker_that_cleaned_up_before(small_world)
+def test_worker_started_on_a_full_disk_frees_it(small_installation: Installation) -> None:
+    first = small_installation.worker()
+    clips = uploaded_beside_a_worker_that_cleaned_up_before(small_installation)
     first.kill()
 
-    with recorder(small_world, greedy=False):
-        small_world.worker()
-        small_world.until(lambda: set(small_world.statuses()) == GONE, "the cleanup of a full disk")
+    with recorder(small_installation, greedy=False):
+        small_installation.worker()
+        small_installation.until(lambda: set(small_installation.statuses()) == GONE, "the cleanup of a full disk")
 
-    check_cleaned_up(small_world, clips)
+    check_cleaned_up(small_installation, clips)
 
 
-def test_command_frees_a_full_disk_without_a_worker(small_world: Installation) -> None:
-    first = small_world.worker()
-    clips = uploaded_beside_a_worker_that_cleaned_up_before(small_world)
+def test_command_frees_a_full_disk_without_a_worker(small_installation: Installation) -> None:
+    first = small_installation.worker()
+    clips = uploaded_beside_a_worker_that_cleaned_up_before(small_installation)
     first.kill()
 
-    with recorder(small_world, greedy=True):
-        command = small_world.start_afresh("cleanup_gcp_transfers", "--force")
+    with recorder(small_installation, greedy=True):
+        command = small_installation.start_afresh("cleanup_gcp_transfers", "--force")
         assert command.wait() == 0, command.tail()
 
-    check_cleaned_up(small_world, clips)
+    check_cleaned_up(small_installation, clips)
     assert any(line.split() == ["Files", "cleaned:", "8", "of", "8"] for line in command.lines())
 
 
-def test_signing_in_on_a_full_disk_uses_the_reserve(small_world: Installation) -> None:
-    worker = small_world.worker()
-    small_world.until(lambda: reserve_bytes(small_world) == RESERVE_BYTES, "the reserve")
+def test_signing_in_on_a_full_disk_uses_the_reserve(small_installation: Installation) -> None:
+    worker = small_installation.worker()
+    small_installation.until(lambda: reserve_bytes(small_installation) == RESERVE_BYTES, "the reserve")
     worker.kill()
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = small_world.start_afresh("serve", "--no-worker", "--port", str(port))
+    server = small_installation.start_afresh("serve", "--no-worker", "--port", str(port))
     address = f"http://127.0.0.1:{port}/api/v0/token/"
-    small_world.until(lambda: answer_of(address, "wrong")[0] == 401, "the web server")
+    small_installation.until(lambda: answer_of(address, "wrong")[0] == 401, "the web server")
 
-    with recorder(small_world, greedy=False):
+    with recorder(small_installation, greedy=False):
         answers = [answer_of(address, "correct horse battery staple")]
         while answers[-1][0] != 200 and len(answers) < 20:
             answers.append(answer_of(address, "correct horse battery staple"))

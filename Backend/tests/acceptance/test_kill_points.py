@@ -134,7 +134,7 @@ def test_file_survives_a_worker_killed_while_the_line_stalls(installation: Insta
 
 
 def test_worker_killed_again_and_again_still_gets_there(installation: Installation) -> None:
-    """Each life sends a chunk and dies; the next goes on from it."""
+    """Each worker sends a chunk and is killed; the next goes on from there."""
     clips = installation.add([LARGE_BYTES, SMALL_BYTES])
     lives = 0
     point = KillPoint("GoogleStore.send", "return", 1)

@@ -27,7 +27,7 @@ NOBODY = pwd.getpwnam("nobody")
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """One of the user nobody, who may not look into pytest's own folders."""
+    """The home of the user `nobody`, who may not look into pytest's own folders."""
     home = Path(tempfile.mkdtemp(prefix="coldreel-home-"))
     os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
     yield home
@@ -36,7 +36,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def python() -> str:
-    """An interpreter that nobody may run with the libraries of this one, which may lie in root's own home."""
+    """An interpreter that the user `nobody` may run with the libraries of this one, which may lie in root's own home."""
     program = f"import sys; sys.path += {_libraries()!r}; import django, pycurl, psycopg"
     for candidate in (sys.executable, shutil.which("python3", path="/usr/bin")):
         with suppress(OSError):

@@ -69,7 +69,7 @@ def test_second_signal_ends_it_where_it_stands(installation: Installation) -> No
 
 
 def put_to_sleep(installation: Installation, worker: Running) -> None:
-    """Between two of its transactions: one that sleeps inside would keep SQLite's write lock from everybody."""
+    """Between two of its transactions: one that sleeps inside would keep SQLite's write lock, and all other processes would wait."""
 
     def sleeps_without_the_lock() -> bool:
         worker.send(signal.SIGSTOP)

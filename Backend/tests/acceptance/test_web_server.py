@@ -1,4 +1,4 @@
-"""The web server under slow, idle and greedy clients that nobody has let in."""
+"""The web server under slow, idle and greedy clients that have not signed in."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def trickle(connections: list[socket.socket], enough: threading.Event) -> None:
                 connection.send(b"x")
 
 
-def test_slow_and_idle_connections_keep_nobody_from_an_answer(served: WebServer) -> None:
+def test_slow_and_idle_connections_keep_no_other_client_waiting(served: WebServer) -> None:
     enough = threading.Event()
     idle = [served.connect() for _ in range(200)]
     slow = [served.connect() for _ in range(500)]

@@ -1,4 +1,4 @@
-"""The stores that the contract suite holds to the contract, each with what a test needs beside it.
+"""The stores that the contract suite checks, each with what a test needs beside it.
 
 A `Bench` is a store and a bucket. A `ControlledBench` can also change the bucket behind the store's back,
 which a real bucket's tests must do without.
@@ -110,7 +110,7 @@ class Bench(ABC):
 
     @abstractmethod
     def tidy(self) -> None:
-        """Leave nothing behind that the next test could meet."""
+        """Remove what the next test could meet."""
 
 
 class ControlledBench(Bench):
@@ -118,7 +118,7 @@ class ControlledBench(Bench):
 
     @abstractmethod
     def replace_object(self, name: str, data: bytes) -> None:
-        """Somebody else writes another generation under a name."""
+        """Another program writes another generation under a name."""
 
     @abstractmethod
     def set_event_based_hold(self, info: ObjectInfo) -> None: ...

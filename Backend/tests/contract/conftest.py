@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _parameter(one: Named, test_name: str) -> object:
-    """Known gaps of another's emulator are expected, strictly: the day one closes, its entry must go."""
+    """Tests of known gaps are expected to fail, strictly: when a gap has closed, its entry must go."""
     reason = gaps_of(one.name).get(test_name)
     marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
     return pytest.param(one, id=one.name, marks=marks)

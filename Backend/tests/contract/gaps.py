@@ -1,4 +1,4 @@
-"""Where other emulators do otherwise than the service, by the test that shows it.
+"""Where other emulators differ from the service, by the test that shows it.
 
 A list belongs to the store `gcp-storage-emulator`; the store `environment` is given one by `COLDREEL_CONTRACT_GAPS`:
 the name of a list kept here, or of a TOML file whose keys are tests and whose values are reasons.

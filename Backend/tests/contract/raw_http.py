@@ -1,4 +1,4 @@
-"""Plain HTTP against the emulator, for what no well-behaved store ever sends."""
+"""Plain HTTP against the emulator, for requests that a correct store never sends."""
 
 from __future__ import annotations
 

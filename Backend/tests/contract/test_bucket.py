@@ -213,7 +213,7 @@ def test_connection_that_stalls_is_the_line_being_down(wired: EmulatorBench) -> 
     assert wired.store.session_status(uri, spec).committed_bytes >= QUANTUM
 
 
-def test_nobody_listening_is_the_line_being_down(tmp_path) -> None:
+def test_closed_port_is_the_line_being_down(tmp_path) -> None:
     store = google_store("http://127.0.0.1:9", None)
     with pytest.raises(LineDown):
         store.get("b", "n")

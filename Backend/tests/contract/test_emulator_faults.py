@@ -1,4 +1,4 @@
-"""Each fault does what it says, to whom it says, as often as it says."""
+"""Each fault does what its fields say, to the requests that they name, as often as they say."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_faults_are_shown_and_forgotten(raw: RawHttp, emulator: EmulatorProcess)
         {},
     ],
 )
-def test_fault_that_makes_no_sense_is_refused(emulator: EmulatorProcess, wanted: dict[str, str]) -> None:
+def test_invalid_fault_is_refused(emulator: EmulatorProcess, wanted: dict[str, str]) -> None:
     with pytest.raises(RuntimeError, match="400"):
         emulator.call("POST", "/_emulator/faults", wanted)
 
@@ -113,7 +113,7 @@ def test_flipped_byte_is_refused_by_the_checksum(raw: RawHttp, emulator: Emulato
     assert raw.object("clip.mp4").status == 404
 
 
-def test_flipped_byte_is_stored_where_nobody_sent_a_checksum(raw: RawHttp, emulator: EmulatorProcess) -> None:
+def test_flipped_byte_is_stored_where_no_checksum_was_sent(raw: RawHttp, emulator: EmulatorProcess) -> None:
     emulator.fault("flip_byte", kind="final_chunk", after_bytes=1)
     raw.chunk(raw.start(), "0-2/3", b"abc")
     assert raw.object("clip.mp4", "?alt=media").body == bytes([ord("a"), ord("b") ^ 0xFF, ord("c")])

@@ -1,4 +1,4 @@
-"""The emulator answers as the service does, also where a well-behaved store never asks."""
+"""The emulator answers as the service does, also to requests that a correct store never makes."""
 
 from __future__ import annotations
 
@@ -324,12 +324,12 @@ def test_what_is_not_emulated_is_refused_and_never_ignored(raw: RawHttp, method:
         b'{"name": ".."}',
     ],
 )
-def test_object_that_makes_no_sense_is_refused(raw: RawHttp, resource: bytes) -> None:
+def test_invalid_resource_is_refused(raw: RawHttp, resource: bytes) -> None:
     for way in ("resumable", "nonsense"):
         assert raw("POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType={way}", resource).status == 400
 
 
-def test_multipart_body_that_makes_no_sense_is_refused(raw: RawHttp) -> None:
+def test_malformed_multipart_body_is_refused(raw: RawHttp) -> None:
     where = f"/upload/storage/v1/b/{BUCKET}/o?uploadType=multipart"
     related = {"Content-Type": "multipart/related; boundary=b"}
     whole = b'--b\r\n\r\n{"name": "a"}\r\n--b\r\n\r\nfootage\r\n--b--'

@@ -10,14 +10,14 @@ BREAKAGES = (
         "apps/cctv/services/cleanup/comparison.py",
         "    shown = (info.generation, info.size_bytes, to_base64(info.crc32c))",
         "    shown = (info.generation, info.size_bytes, row.object_crc32c)",
-        "tests/integration/cleanup/test_refusals.py::test_refuses_keeps_the_file_and_says_why",
+        "tests/integration/cleanup/test_refusals.py::test_refused_file_stays_and_the_report_says_why",
     ),
     Breakage(
         "P1",
         "apps/cctv/services/cleanup/comparison.py",
         "    if found != row.object_crc32c or not unchanged:",
         "    if not unchanged:",
-        "tests/integration/cleanup/test_refusals.py::test_refuses_keeps_the_file_and_says_why",
+        "tests/integration/cleanup/test_refusals.py::test_refused_file_stays_and_the_report_says_why",
     ),
     Breakage(
         "P1",

@@ -17,7 +17,7 @@ BREAKAGES = (
         "apps/cctv/services/cleanup/comparison.py",
         "    if info.held:",
         "    if False:",
-        "tests/integration/cleanup/test_refusals.py::test_refuses_keeps_the_file_and_says_why",
+        "tests/integration/cleanup/test_refusals.py::test_refused_file_stays_and_the_report_says_why",
     ),
     Breakage(
         "P5",

@@ -2,8 +2,8 @@
 
 cosmic-ray makes the mutants: a comparison turned round, a condition negated, a number off by one. Of those in
 the guard functions of P1, P2, P5 and P6 (`GUARDS`) a random sample is tried, each in a copy of the checkout. A mutant that no
-test notices survives: it is printed with its change, and belongs into `docs/MUTANTS.md` with the reason why it may live,
-or gets a test. The exit status is 0 where every mutant was noticed or is explained there.
+test notices survives: it is printed with its change, and either gets a test, or is
+explained in `docs/MUTANTS.md`. The exit status is 0 where every mutant was noticed or is explained there.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def test_active_role_may_do_what_the_table_says(role, permission):
     assert not may(User(role=role, is_active=False), permission)
 
 
-def test_an_unknown_role_and_nobody_may_nothing():
+def test_an_unknown_role_or_none_has_no_permission():
     for user in (User(role="owner"), AnonymousUser()):
         assert not any(may(user, permission) for permission in Permission)
 

@@ -13,7 +13,7 @@ def sections(*arguments: str) -> list[str]:
     return [section for section in SECTIONS if options.wants(section)]
 
 
-def test_everything_is_wanted_by_default():
+def test_everything_is_run_by_default():
     options = parse([])
 
     assert sections() == ["plain", "tls", "thin", "memory", "cut"]

@@ -68,7 +68,7 @@ def test_bytes_go_at_the_instant_of_their_schedule(clock, pace):
         assert clock.monotonic() - began == pytest.approx(sent / RATE)
 
 
-def test_small_wish_gets_no_more_than_it_wants(clock, pace):
+def test_small_piece_is_no_larger_than_was_asked_for(clock, pace):
     pace.add(stretch(clock))
     assert pace.take(17, never_abort) == 17
 
@@ -123,7 +123,7 @@ def test_lost_lease_ends_the_wait_at_once(clock, pace):
     assert clock.monotonic() - began < 3.2
 
 
-def test_upload_that_left_stands_in_nobodys_way(clock, pace):
+def test_upload_that_left_blocks_no_other(clock, pace):
     with pytest.raises(LeaseLost):
         pace.take(RATE, LostAfter(clock, 1))
     turn = pace.ask(RATE)
@@ -150,7 +150,7 @@ def test_limit_that_is_told_again_changes_nothing(clock, pace):
     assert turn.ready_at == ready_at
 
 
-def test_limit_that_is_lifted_lets_everybody_go(clock, pace):
+def test_limit_that_is_lifted_lets_all_uploads_go(clock, pace):
     turn = pace.ask(RATE)
     assert pace.seconds_left(turn) > 0
     pace.set_limit(None)
@@ -161,7 +161,7 @@ def test_limit_that_is_lifted_lets_everybody_go(clock, pace):
 # --- how much it asks the line for ---
 
 
-def test_nobody_asks_where_nobody_sends(clock, pace):
+def test_pace_without_an_upload_asks_for_no_stretch(clock, pace):
     assert pace.wanted_seconds() == 0
 
 

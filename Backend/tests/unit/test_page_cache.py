@@ -67,7 +67,7 @@ def test_file_that_was_cached_stays_cached(clip: Path) -> None:
     assert cached_bytes(clip) >= SIZE
 
 
-def test_part_that_somebody_watches_stays_cached(clip: Path) -> None:
+def test_part_that_another_program_reads_stays_cached(clip: Path) -> None:
     with clip.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         os.pread(file.fileno(), WINDOW_BYTES, WINDOW_BYTES)

@@ -202,7 +202,7 @@ def test_missing_file_and_missing_folder_are_missing(root):
     assert code_of_opening(root, "x" * 300) is Reason.FILE_MISSING
 
 
-def test_root_that_is_not_there_waits_and_fails_nobody(tmp_path):
+def test_missing_root_waits_and_fails_no_transfer(tmp_path):
     with pytest.raises(FileProblem) as refusal:
         MediaRoot(tmp_path / "unplugged").open("clip.mp4")
 

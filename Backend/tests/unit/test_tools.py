@@ -1,4 +1,4 @@
-"""The tools of measure answer anybody: with help, with figures, or with a sentence about what is wrong."""
+"""Each measuring tool answers with help, with figures, or with a sentence about what is wrong."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_file_that_is_not_the_verified_one_stays(root, trash, key, monkeypatch):
 
 
 def swap_at_rename(monkeypatch, swap):
-    """Somebody exchanges the file after the check, just before the rename."""
+    """Another program exchanges the file after the check, just before the rename."""
     real_rename = os.rename
 
     def rename(*args, **kwargs):

@@ -87,7 +87,7 @@ def test_object_carries_its_owner_and_its_size(make_bench, small_limit_bytes):
     assert info.content_type == "video/x-matroska"
 
 
-def test_later_take_is_written_under_its_own_name(bench):
+def test_later_name_version_is_written_under_its_own_name(bench):
     bench.write(QUANTUM)
     bench.journal.name_version = 2
 
@@ -394,7 +394,7 @@ def test_gone_file_with_only_another_orphan_is_missing(bench, known):
     assert bench.fails(FileProblem, whole_orphans=known).code is Reason.FILE_MISSING
 
 
-def test_of_several_takes_the_last_one_is_found(bench):
+def test_last_of_several_objects_is_found(bench):
     """The earlier ones are orphans."""
     bench.existing(noise(1000, 1), name_version=0)
     last = bench.existing(noise(1000, 2), name_version=1)

@@ -181,7 +181,7 @@ def test_retry_after_a_conflict_takes_the_next_name(make_bench, small_limit_byte
 
 
 def test_retry_after_a_conflict_passes_one_name_only(bench):
-    """A second object of somebody else is a conflict that a person has not seen."""
+    """A second object of another program is a conflict that a person has not seen."""
     bench.write(3 * QUANTUM)
     for name_version in (0, 1):
         bench.existing(noise(5, seed=name_version), name_version, **{META_TRANSFER: "transfer-2"})

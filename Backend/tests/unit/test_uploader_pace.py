@@ -1,4 +1,4 @@
-"""Every byte of footage that an upload sends is one that its pace let go."""
+"""An upload sends no byte of footage before its pace allows it."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def test_killed_after_the_last_byte_sends_nothing_again(bench):
 
 @pytest.mark.parametrize("ended", ["too old", "of another ctime"])
 def test_refused_session_is_dropped_after_one_look(bench, ended):
-    """It had ended with the whole object, and nobody recorded that."""
+    """It had ended with the whole object, and that was not recorded."""
     bench.store.refuse_at_start = False
     bench.write(4 * QUANTUM)
     bench.upload()

@@ -92,7 +92,7 @@ def test_media_root_that_is_gone_is_the_worry(client: Client, settings: Any, tmp
     assert "The media root is not there" in page(client)
 
 
-def test_all_is_well_when_it_is(client: Client) -> None:
+def test_healthy_installation_is_said_to_be_well(client: Client) -> None:
     alive()
     looked()
     rows.transfer(State.PENDING)

@@ -1,4 +1,4 @@
-"""Orphaned objects in the admin: seen on the transfer's page, deleted by who may manage and by nobody else."""
+"""Orphaned objects in the admin: seen on the transfer's page, deleted only by people who may manage."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_one_superadmin_of_two_may_step_down(superadmin_user: User) -> None:
     assert superadmin_user.role == Role.ADMIN
 
 
-def test_nobody_is_deleted(superadmin_user: User) -> None:
+def test_no_person_is_deleted(superadmin_user: User) -> None:
     grace = rows.user(Role.DEV, username="grace")
     client = pages.signed_in(superadmin_user)
     assert client.post(pages.page_of(grace, "delete"), {"post": "yes"}).status_code == 403

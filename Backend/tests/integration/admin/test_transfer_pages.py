@@ -177,7 +177,7 @@ def test_days_of_a_filter_are_whole_and_in_utc(client: Client) -> None:
         {"upload": "x"},
     ],
 )
-def test_a_filter_that_makes_no_sense_filters_nothing(query: dict[str, str], client: Client) -> None:
+def test_an_invalid_filter_filters_nothing(query: dict[str, str], client: Client) -> None:
     row = rows.transfer()
     assert found(client, **query) == [row]
 

@@ -46,7 +46,7 @@ def test_each_viewing_role_opens_every_page_but_users(role: Role, depot: list[Mo
 
 
 @pytest.mark.parametrize("role", [Role.VISITOR, None])
-def test_nobody_else_opens_any_page(role: Role | None, depot: list[Model]) -> None:
+def test_no_other_role_opens_any_page(role: Role | None, depot: list[Model]) -> None:
     client = pages.signed_in(scene.person(role)) if role else Client()
     for address in [pages.FRONT, *map(pages.list_of, pages.models()), *map(pages.page_of, depot)]:
         answer = client.get(address)
@@ -77,7 +77,7 @@ def test_every_page_of_the_admin_asks_the_role() -> None:
 
 
 @pytest.mark.parametrize("role", SEES)
-def test_nobody_adds_changes_or_deletes_what_the_product_writes(role: Role, depot: list[Model]) -> None:
+def test_no_role_adds_changes_or_deletes_what_the_product_writes(role: Role, depot: list[Model]) -> None:
     client = pages.signed_in(scene.person(role))
     for row in depot:
         if type(row) in SET_UP_BY_HAND or isinstance(row, User):

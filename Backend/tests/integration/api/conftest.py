@@ -12,7 +12,7 @@ from apps.users.tokens import tokens_issue
 
 
 class Api:
-    """Calls below /api/v0 as one user, or as nobody. `token` replaces the user's own."""
+    """Calls below /api/v0 as one user, or without a token. `token` replaces the user's own."""
 
     def __init__(self, user: User | None = None, *, token: str | None = None) -> None:
         access = token if token is not None or user is None else tokens_issue(user).access

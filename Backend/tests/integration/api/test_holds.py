@@ -331,7 +331,7 @@ def test_a_round_has_a_limit(store, uploaded, now):
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.UPLOADING, State.FAILED])
-def test_what_is_not_uploaded_is_nobodys_object_yet(store, make_recording, now, state):
+def test_hold_on_a_recording_without_object_asks_no_bucket(store, make_recording, now, state):
     rows.transfer(state, of=make_recording(hold_wanted=True))
 
     assert holds_reconcile(store=store, now=now) == 0

@@ -95,7 +95,7 @@ def test_right_password_at_once_from_many_places_is_served(checks: Counted) -> N
 
 
 # --- Who is locked out ----------------------------------------------------------------------------
-def test_guesses_from_one_address_lock_nobody_out_elsewhere(checks: Counted, settings) -> None:
+def test_guesses_from_one_address_lock_no_other_address_out(checks: Counted, settings) -> None:
     settings.COLDREEL_TRUSTED_PROXIES = 1
     for _ in range(10):
         sign_in(peer="10.0.0.2", forwarded="203.0.113.7")

@@ -107,7 +107,7 @@ def test_the_security_scheme_is_a_bearer_token():
     }
 
 
-def test_the_document_is_served_to_everybody(nobody):
+def test_the_document_is_served_without_a_token(nobody):
     answer = nobody.get("/openapi.json")
 
     assert answer.status_code == 200

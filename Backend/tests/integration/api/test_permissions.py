@@ -108,7 +108,7 @@ def test_each_role_may_call_what_the_table_says(things, role, method, path):
 
 
 @pytest.mark.parametrize(("method", "path"), SECURED)
-def test_nobody_may_call_anything_without_a_token(things, nobody, method, path):
+def test_secured_route_refuses_a_call_without_a_token(things, nobody, method, path):
     answer = nobody(method, path.format(**things), BODIES.get((method, path)))
 
     assert answer.status_code == 401

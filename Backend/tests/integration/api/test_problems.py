@@ -12,7 +12,7 @@ from apps.cctv.services import transfers
     "path", ["/", "/nothing/", "/recordings", "/recordings/a/b/c/", "/..%2f..%2fetc%2fpasswd", "/%00"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_path_that_nobody_knows_is_404_in_json(nobody, method, path):
+def test_unknown_path_is_404_in_json(nobody, method, path):
     answer = nobody(method, path)
 
     assert answer.status_code == 404

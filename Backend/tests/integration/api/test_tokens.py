@@ -146,7 +146,7 @@ def test_a_login_forgets_the_failures_before_it(nobody, admin_user):
     assert [log_in(nobody, password="wrong").status_code for _ in range(2)] == [401, 401]
 
 
-def test_one_users_lock_out_locks_nobody_else_out(nobody, admin_user, dev_user):
+def test_one_users_lock_out_locks_no_other_user_out(nobody, admin_user, dev_user):
     for _ in range(6):
         log_in(nobody, password="wrong")
 

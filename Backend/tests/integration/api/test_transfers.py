@@ -136,7 +136,7 @@ def test_more_than_20_000_ids_are_refused(admin, bucket, count):
 
 
 def test_body_of_very_many_values_is_refused_early(nobody):
-    """On the way to where nobody has signed in yet."""
+    """At a route that needs no sign-in."""
     answer = nobody.post("/token/", b"[" + b"{}," * 300_000 + b"{}]")
 
     assert answer.status_code == 422

@@ -93,7 +93,7 @@ def test_hold_between_any_two_steps_saves_or_is_late(live_site: UploadedSite, fo
 
 
 def finish(site: UploadedSite, footage: Footage) -> None:
-    """Whoever comes next after a death: the sweep now and then, and the next run."""
+    """What follows a death: sometimes the sweep, then the next run."""
     site.leases_run_out()
     site.clock.advance(120)
     site.clean(transfer_id=footage.transfer_id)

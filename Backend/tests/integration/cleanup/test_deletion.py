@@ -43,7 +43,7 @@ def test_due_file_is_deleted_and_its_receipt_complete(site: UploadedSite) -> Non
     assert footage.events == [("finish_cleanup", "cleaned")]
 
 
-def test_file_that_is_not_due_stays_until_it_is(site: UploadedSite) -> None:
+def test_file_stays_until_it_is_due(site: UploadedSite) -> None:
     footage = site.add(hours_ago=23)
     assert site.clean().files == []
     assert footage.is_whole

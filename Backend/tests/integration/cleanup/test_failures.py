@@ -151,7 +151,7 @@ def test_one_bad_file_does_not_keep_the_others(site: UploadedSite) -> None:
 
 
 def test_file_swapped_between_check_and_rename_is_not_deleted(site: UploadedSite) -> None:
-    """P7: what is renamed is looked at again where nobody else can reach it."""
+    """P7: what is renamed is compared again in the trash, where no other program renames anything."""
 
     class Swapping(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:

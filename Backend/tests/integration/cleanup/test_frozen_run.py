@@ -1,4 +1,4 @@
-"""A run that stood still past its lease while another worked: it wakes, and nothing untrue is left (P5, P6)."""
+"""A run that stood still past its lease while another worked: when it goes on, no receipt is false (P5, P6)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_run_without_its_lease_leaves_no_false_receipt(live_site: UploadedSite, 
 
 
 def test_hold_tells_of_the_file_despite_an_open_receipt(site: UploadedSite, settings: Any) -> None:
-    """As an earlier version left it: the row out of the line, the file at its path, the receipt `deleting`."""
+    """As an earlier version left it: the row not waiting for cleanup any more, the file at its path, the receipt `deleting`."""
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 24
     footage = site.add()
     site.clean()
@@ -111,7 +111,7 @@ def test_receipt_of_a_vanished_file_is_not_put_back(site: UploadedSite, settings
 
 
 def test_file_put_back_by_another_has_its_receipt_closed(site: UploadedSite, settings: Any) -> None:
-    """Two put it back; the second, which leaves the line, finds it in its place."""
+    """Two runs put it back; the second finds it in its place."""
 
     class PutBackByAnother(Trash):
         def find(self, key: str) -> Any:

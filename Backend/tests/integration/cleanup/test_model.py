@@ -1,4 +1,4 @@
-"""Any order of holds, cleanups, deaths and tampering: the last copy is never lost, a held one never deleted.
+"""Any order of holds, cleanups, deaths and tampering: the last copy is never lost, a held recording never deleted.
 
 Each recording has two copies, a local one (at its path or in the trash) and the object. Tampering takes
 one of them away or spoils it only while the other is whole; so whatever happens, one whole copy is left.

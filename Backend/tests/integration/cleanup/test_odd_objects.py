@@ -144,7 +144,7 @@ def test_odd_object_after_the_rename_brings_its_file_back(site: UploadedSite, od
 def test_listing_that_breaks_off_is_replaced_by_single_reads(
     site: UploadedSite, odd: OddStore, error: OffloadError
 ) -> None:
-    """An object that somebody else put among a camera's own must not hide these."""
+    """An object that another program put among a camera's own must not hide these."""
     footage = site.many(20)
     odd.lists = error
     run = site.clean(store=odd)

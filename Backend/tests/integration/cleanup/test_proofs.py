@@ -1,4 +1,4 @@
-"""For how long a look at the bucket proves anything (P1)."""
+"""How long a proof is valid (P1)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_object_missing_in_a_listing_is_read_itself(site: UploadedSite, proofs: 
 
 
 def test_sleep_between_proof_and_deletion_asks_again(site: UploadedSite) -> None:
-    """An hour asleep: somebody deleted the object meanwhile."""
+    """The machine slept for an hour, and another program deleted the object meanwhile."""
     footage = site.add()
 
     def asleep(count: int) -> None:

@@ -193,7 +193,7 @@ def everything_in(site: UploadedSite) -> dict[str, bytes]:
 
 @force_or_not
 @every_break
-def test_refuses_keeps_the_file_and_says_why(
+def test_refused_file_stays_and_the_report_says_why(
     site: UploadedSite, settings: Any, breaks: Break, refusal: Refusal, force: bool
 ) -> None:
     footage = site.add(hours_ago=1 if force else 25)
@@ -212,7 +212,7 @@ def test_refuses_keeps_the_file_and_says_why(
 
 @force_or_not
 @every_break
-def test_refuses_in_a_run_over_everything_as_well(
+def test_full_run_refuses_it_as_well(
     site: UploadedSite, settings: Any, breaks: Break, refusal: Refusal, force: bool
 ) -> None:
     footage, other = site.add(), site.add("other.mp4", camera=site.new_camera("Dock"))
@@ -339,7 +339,7 @@ def test_lifted_hold_starts_a_new_waiting_period(site: UploadedSite) -> None:
     assert site.clean().report.cleaned == 1
 
 
-def test_row_that_somebody_else_leases_is_left_alone(site: UploadedSite) -> None:
+def test_row_that_another_owner_leases_is_left_alone(site: UploadedSite) -> None:
     footage = site.add()
     claim_cleanup(owner_id=uuid4(), transfer_id=footage.transfer_id, now=site.clock.now(), lease_seconds=40)
     assert site.clean().reasons == ["busy"]

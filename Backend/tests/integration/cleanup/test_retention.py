@@ -1,4 +1,4 @@
-"""When the local file may go: whoever asks gets the same answer."""
+"""When the local file may go: every part of the product gives the same answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people are told of a run: no alarm without a cause, and the run itself, whoever made it."""
+"""What people are told of a run: no alarm without a cause, and the run itself, by a worker or by the command."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ NAME = "cleanup_gcp_transfers"
     ],
     ids=" ".join,
 )
-def test_arguments_that_make_no_sense_end_with_2(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_end_with_2(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         Command().run_from_argv(["manage.py", NAME, *options])
     assert ended.value.code == 2

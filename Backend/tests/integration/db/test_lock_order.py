@@ -1,6 +1,6 @@
-"""Who locks many rows locks them in the order of their keys: two of them never wait in a circle.
+"""Code that locks many rows locks them in the order of their keys, so that two transactions never deadlock.
 
-On SQLite one writer at a time is all there is; PostgreSQL ends one of two that wait for each other.
+On SQLite one writer at a time is all there is; PostgreSQL ends one of two transactions that wait for each other.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ def test_two_threads_racing_for_one_move_have_one_winner() -> None:
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no rows")
 @pytest.mark.parametrize("change", ["moved together", "leases that ran out"])
 def test_rows_are_locked_in_the_order_of_their_keys(change: str) -> None:
-    """Two who lock many in different orders would wait in a circle. The rows lie in the table the other way round."""
+    """Two transactions that lock many rows in different orders would deadlock. The rows lie in the table the other way round."""
     past = rows.NOW - timedelta(days=1)
     ids = [uuid.UUID(int=number) for number in range(9, 0, -1)]
     for pk in ids:

@@ -1,4 +1,4 @@
-"""An answer's rows and counts are of one moment, whatever a writer commits between its queries; nobody waits for it."""
+"""An answer's rows and counts are of one moment, whatever a writer commits between its queries, and the writer does not wait for it."""
 
 from __future__ import annotations
 

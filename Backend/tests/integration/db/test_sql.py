@@ -67,12 +67,12 @@ def test_condition_means_what_django_s_does(
     assert 0 < len(expected) < len(in_all_statuses) + len([late])
 
 
-def test_nothing_is_among_none(in_all_statuses: list[GCPVideoTransfer]) -> None:
+def test_empty_list_matches_no_row(in_all_statuses: list[GCPVideoTransfer]) -> None:
     assert select_many(GCPVideoTransfer, ("id",), [("id", "IN", [])]) == []
     assert len(select_many(GCPVideoTransfer, ("id",), [("id", "NOT IN", [])])) == len(in_all_statuses)
 
 
-def test_first_of_an_order() -> None:
+def test_first_rows_of_an_order_are_found() -> None:
     _, first, second = (rows.transfer(next_attempt_at=NOW + timedelta(seconds=n)) for n in (9, 1, 5))
     found = select_many(
         GCPVideoTransfer, ("id",), [("transfer_status", "=", State.PENDING)], order_by="next_attempt_at", most=2

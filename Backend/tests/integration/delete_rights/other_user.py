@@ -1,4 +1,4 @@
-"""Something done as another user, in a process that has given root up."""
+"""Runs a function as another user, in a process that has given root up."""
 
 from __future__ import annotations
 

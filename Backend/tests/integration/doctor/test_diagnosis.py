@@ -520,7 +520,7 @@ def test_a_worker_that_was_stopped_does_not_count(look: Diagnose, now: datetime)
     assert "No worker runs" in look().of("worker").detail
 
 
-def test_periodic_job_that_nobody_runs_is_warned_of(look: Diagnose, worker: WorkerProcess, now: datetime) -> None:
+def test_periodic_job_that_no_worker_runs_is_warned_of(look: Diagnose, worker: WorkerProcess, now: datetime) -> None:
     PeriodicJob.objects.create(name="cleanup", kind="cleanup", next_run_at=now - timedelta(minutes=30))
     assert "periodic jobs" not in look().worse()
 

@@ -1,4 +1,4 @@
-"""A certificate that nobody but the test trusts."""
+"""A certificate that only the test trusts."""
 
 from __future__ import annotations
 

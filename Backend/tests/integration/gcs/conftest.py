@@ -63,7 +63,7 @@ def emulator(emulator_process: EmulatorProcess) -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def bucket(emulator: EmulatorProcess) -> str:
-    """A bucket of the test's own; `bucket` of the Django fixtures is not wanted here."""
+    """A bucket of the test's own; replaces `bucket` of the Django fixtures."""
     name = f"b-{uuid.uuid4().hex[:20]}"
     emulator.create_bucket(name)
     emulator.clear_requests()

@@ -1,4 +1,4 @@
-"""Key files as Google hands them out, of accounts that nobody has."""
+"""Key files in Google's form, of accounts that do not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Key files, tokens and their renewal, against a token service that does as it is told."""
+"""Key files, tokens and their renewal, against a token service that answers as a test says."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_an_object_without_a_checksum_is_not_believed() -> None:
 
 
 def test_the_library_asks_for_nothing_behind_our_back(store, emulator, spec, data) -> None:
-    """It would read the bucket's settings in a thread of its own, for traces that nobody switched on."""
+    """It would read the bucket's settings in a thread of its own, for traces that are not switched on."""
     info = put(store, spec, data)
     store.get(spec.bucket, spec.name)
     store.set_hold(info, held=True)

@@ -1,4 +1,4 @@
-"""What libcurl does at the edges, held to what the data path needs of it."""
+"""The facts about libcurl that the data path depends on."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_a_long_refusal_keeps_its_status() -> None:
     assert len(answer.body) < 256 * 1024
 
 
-def test_nobody_there_is_a_line_that_is_down() -> None:
+def test_closed_port_is_a_line_that_is_down() -> None:
     with ScriptedServer() as stub:
         url = stub.url
     with pytest.raises(LineDown) as caught:
@@ -378,7 +378,7 @@ def test_pieces_grow_on_a_quick_line_and_shrink_on_slow() -> None:
 
 
 def _unsent_limit_bytes(stub: ScriptedServer) -> int:
-    """Of this process's connection to `stub`, as the kernel has it."""
+    """TCP_NOTSENT_LOWAT of this process's connection to `stub`."""
     for path in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
             connection = socket.socket(fileno=os.dup(int(path.name)))

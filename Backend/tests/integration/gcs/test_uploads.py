@@ -95,7 +95,7 @@ def test_taken_name_is_refused_to_session_and_small_object(store, spec, data) ->
 
 
 def test_asking_how_far_a_session_is_never_finishes_it(store, emulator, spec, data) -> None:
-    """``bytes */size`` would, once all bytes are there, and without anybody comparing."""
+    """``bytes */size`` would, once all bytes are there, with no checksum compared."""
     whole = 2 * MIB
     spec = replace(spec, size_bytes=whole)
     uri = store.start_session(spec)

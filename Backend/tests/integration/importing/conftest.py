@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture
 def run_import(media_root: Path, db: None) -> Import:
-    """The service, over the whole media root, with the usual template and cameras made as they come."""
+    """The service, over the whole media root, with the usual template, creating missing cameras."""
 
     def run(**fields: Any) -> ImportReport:
         template = fields.pop("template", TEMPLATE)

@@ -1,4 +1,4 @@
-"""The lines that fail2ban reads, and that nobody else can make."""
+"""The lines that fail2ban reads, which no user's input can imitate."""
 
 from __future__ import annotations
 

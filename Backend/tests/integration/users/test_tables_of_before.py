@@ -1,4 +1,4 @@
-"""What the libraries of before had noted of people is gone after the migration."""
+"""What former libraries had stored about people is gone after the migration."""
 
 from __future__ import annotations
 

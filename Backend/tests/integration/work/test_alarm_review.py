@@ -1,4 +1,4 @@
-"""An alarm ends when its cause is gone, whoever mended it: for every code that is raised there is a way to its end."""
+"""An alarm ends when its cause is gone, however it was mended: for every code that is raised there is a way to its end."""
 
 from __future__ import annotations
 

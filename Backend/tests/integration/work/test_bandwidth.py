@@ -399,7 +399,7 @@ def test_nothing_is_asked_where_nothing_uploads(limited: Site, clock: FakeClock)
 
 @pytest.mark.django_db(transaction=True)
 def test_locked_database_makes_paced_uploads_wait_and_nothing_else(limited: Site, bandwidth: Bandwidth) -> None:
-    """Nobody gets the row while somebody else has it; afterwards it goes on by itself."""
+    """No worker gets the line's row while another process has locked it; afterwards uploads go on by themselves."""
     with bandwidth.of(limited.pk) as pace:
         assert pace.take(1000, never_abort) == 1000
         with transaction.atomic():

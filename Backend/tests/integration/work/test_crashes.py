@@ -1,4 +1,4 @@
-"""What nobody foresaw: told where it can be, and survived by the threads that have to go on."""
+"""Unexpected errors: reported where possible, and survived by the threads that have to go on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.django_db
 
 
 class NoMemoryToTell(MemoryError):
-    """As it is where not even the logging gets memory: whoever looks at it fails as well."""
+    """An error whose own text cannot be made, as when logging gets no memory either."""
 
     @property
     def __traceback__(self) -> None:

@@ -106,7 +106,7 @@ def test_empty_queue_asks_the_database_nothing(group_commit: GroupCommit) -> Non
 
 
 def test_group_whose_claim_fails_is_not_recorded_yet(group_commit: GroupCommit, group_of: MakeGroup) -> None:
-    """Both or neither: and what is not committed is told to nobody."""
+    """Both or neither: and what is not committed is not reported as done."""
     group = group_of(2)
     for holder in group:
         group_commit.add(uploaded(holder))
@@ -233,7 +233,7 @@ def test_group_waits_for_a_busy_database_within_its_leases(
 # --- its end ---
 
 
-def test_nobody_waits_for_a_ledger_that_is_closed(group_commit: GroupCommit, group_of: MakeGroup) -> None:
+def test_no_thread_waits_for_a_closed_group_commit(group_commit: GroupCommit, group_of: MakeGroup) -> None:
     first, second = group_of(2)
     before, after = QueuedWrite(first, lambda: None), QueuedWrite(second, lambda: None)
     group_commit.add(before)
@@ -244,7 +244,7 @@ def test_nobody_waits_for_a_ledger_that_is_closed(group_commit: GroupCommit, gro
             note.wait()
 
 
-# --- what waits for company ---
+# --- what waits for the next group ---
 
 
 def test_verified_upload_waits_a_moment_for_others(
@@ -269,7 +269,7 @@ def test_verified_upload_waits_a_moment_for_others(
     assert not group_commit.is_waiting()
 
 
-def test_impatient_writer_waits_for_nobody(group_of: MakeGroup, group_commit: GroupCommit) -> None:
+def test_impatient_writer_waits_for_no_other_upload(group_of: MakeGroup, group_commit: GroupCommit) -> None:
     (one,) = group_of(1)
     group_commit.add(uploaded(one))
     group_commit.write()
@@ -285,7 +285,7 @@ def test_awaited_note_is_written_at_once_and_alone(group_of: MakeGroup, clock: F
     group_commit.add(uploaded(other))
     assert len(woken) == 1
     group_commit.add(QueuedWrite(third, lambda: written.append("note")))
-    assert len(woken) == 2, "whoever writes may have gone back to sleep over the others"
+    assert len(woken) == 2, "the writer may have gone back to sleep before the note came"
     group_commit.write(patient=True)
     assert (written, one.told, other.told) == (["note"], UNTOLD, UNTOLD)
     clock.advance(2 * GROUP_SECONDS)

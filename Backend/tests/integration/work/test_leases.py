@@ -1,4 +1,4 @@
-"""Leases: renewed by their holder, taken from nobody, ended when they ran out."""
+"""Leases: renewed by their owner, never taken from a living one, ended when they ran out."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def test_renewal_of_an_ended_run_prolongs_no_later_one(worker: Worker) -> None:
 
 
 def test_thread_of_a_job_survives_any_error(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
-    """No memory for one look is no reason never to look again."""
+    """A look that fails for lack of memory must not be the last one."""
 
     class Exhausted(FakeClock):
         looks = 0

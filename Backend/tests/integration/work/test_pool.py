@@ -174,7 +174,7 @@ def test_idle_time_before_the_first_task_does_not_count(
     assert uploads.begun == FEWEST + 1
 
 
-def test_nobody_looks_where_nothing_waits_or_all_may_run(
+def test_pool_takes_no_look_where_nothing_waits_or_all_run(
     pool: ThreadPool, uploads: Uploads, processor: Processor
 ) -> None:
     assert pool.look() is None

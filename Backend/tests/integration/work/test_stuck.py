@@ -185,7 +185,7 @@ def test_waiting_for_a_thread_counts_as_movement_while_one_moves(
 
 
 class Thin:
-    """A line of which a piece comes after a while; who waits asks the whole time whether to go on."""
+    """A slow line: each piece takes a while, and the waiting upload asks all the time whether to go on."""
 
     def __init__(self, clock: FakeClock, step: Callable[[], object]) -> None:
         self._clock, self._step = clock, step
