@@ -46,6 +46,7 @@ class ConsoleLines:
 
 
 def _printable(text: str) -> str:
+    # Nearly every line is: those are not taken apart.
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -150,6 +150,7 @@ class Supervisor:
         told = 0
         deadline = time.monotonic() + self._grace_seconds
         while running := [child.process for child in self._children if child.process and child.alive()]:
+            # Told once for each signal: at a second one the children stop at once.
             if told < max(1, self._signals):
                 told += 1
                 _signal_all(running, signal.SIGTERM)

@@ -63,7 +63,13 @@ class SignInAttempt:
             for row in (name, address):
                 row.count += 1
             name.expires_at = self._now + self._cooloff
-            name.wait_until = self._now + self._pause_after(name.count)
+            pause = timedelta()
+            if name.count >= self._limits[name.pk]:
+                pause = self._cooloff
+            elif name.count > _FREE_FAILURES:
+                # The exponent is bounded: 2 ** 47 seconds are more than a timedelta holds.
+                pause = min(timedelta(seconds=2.0 ** min(name.count - _FREE_FAILURES - 1, 30)), self._cooloff)
+            name.wait_until = self._now + pause
             if address.count >= self._limits[address.pk]:
                 address.wait_until = address.expires_at
             LoginFailures.objects.bulk_update([name, address], ["count", "wait_until", "expires_at"])
@@ -94,14 +100,6 @@ class SignInAttempt:
     def _locked_seconds(self, rows: Sequence[LoginFailures]) -> int:
         locked = (row.wait_until for row in rows if row.count >= self._limits[row.pk] and row.expires_at > self._now)
         return max(map(self._seconds_until, locked), default=0)
-
-    def _pause_after(self, failures: int) -> timedelta:
-        if failures >= self._limits[self._of_name]:
-            return self._cooloff
-        if failures <= _FREE_FAILURES:
-            return timedelta()
-        # The exponent is bounded: 2 ** 47 seconds are more than a timedelta holds.
-        return min(timedelta(seconds=2.0 ** min(failures - _FREE_FAILURES - 1, 30)), self._cooloff)
 
     def _seconds_until(self, moment: datetime) -> int:
         return max(0, math.ceil((moment - self._now).total_seconds()))

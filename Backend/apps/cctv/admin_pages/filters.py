@@ -23,18 +23,14 @@ class DayRange(RangeDateFilter):  # type: ignore[misc]  # unfold has no types
     """From a day to a day, both included, in UTC."""
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
-        first, last = (self._day(end) for end in ("from", "to"))
-        if first is not None:
-            queryset = queryset.filter(**{f"{self.field_path}__gte": first})
-        # Up to the midnight after it: the last day is included.
-        if last is not None:
-            queryset = queryset.filter(**{f"{self.field_path}__lt": last + timedelta(days=1)})
+        # Up to the midnight after the last day, which is included.
+        for end, lookup, later in (("from", "gte", timedelta()), ("to", "lt", timedelta(days=1))):
+            text = self.used_parameters.get(f"{self.parameter_name}_{end}")
+            day: date | None = parse_date_str(text) if isinstance(text, str) else None
+            if day is not None:
+                moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + later
+                queryset = queryset.filter(**{f"{self.field_path}__{lookup}": moment})
         return queryset
-
-    def _day(self, end: str) -> datetime | None:
-        text = self.used_parameters.get(f"{self.parameter_name}_{end}")
-        day: date | None = parse_date_str(text) if isinstance(text, str) else None
-        return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 class Completion(RadioFilter):  # type: ignore[misc]

@@ -86,7 +86,7 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         uploads_are_on=settings.use_gcs,
     )
     list_url = reverse("admin:cctv_gcpvideotransfer_changelist") + "?transfer_status__exact="
-    cleanup, oldest = found.last_cleanup, found.oldest_pending
+    disk, cleanup, oldest = found.disk, found.last_cleanup, found.oldest_pending
     return Dashboard(
         worries=[_SENTENCES[worry.code](worry.number) for worry in found.worries()],
         alarms=[(shown, reason_meaning(shown.alarm.code), span(now - shown.alarm.raised_at)) for shown in found.alarms],
@@ -96,7 +96,11 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
             for state in State
         ],
         total=sum(found.transfers_by_status.values()),
-        disk=_disk(found),
+        disk=None
+        if disk is None
+        else Disk(
+            human_size(disk.free_bytes), human_size(disk.total_bytes), round(disk.used_percent, 1), disk.is_tight
+        ),
         to_free=human_size(found.to_free_bytes),
         to_upload=human_size(found.to_upload_bytes),
         to_request=f"{found.to_request.count}, {human_size(found.to_request.size_bytes)}",
@@ -140,14 +144,6 @@ _SENTENCES: dict[WorryCode, Callable[[int], str]] = {
         f"{_many(count, 'file')} on the disk for an import: no recording is known of them."
     ),
 }
-
-
-def _disk(found: Overview) -> Disk | None:
-    if (disk := found.disk) is None:
-        return None
-    # Rounded for people; whether it is tight was decided before.
-    free, total = human_size(disk.free_bytes), human_size(disk.total_bytes)
-    return Disk(free, total, round(disk.used_percent, 1), disk.is_tight)
 
 
 def _cleanup_result(found: Overview) -> str:
