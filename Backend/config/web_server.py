@@ -271,7 +271,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
 def serve(application: WSGIApplication, listener: socket.socket, *, trust_proxy_headers: bool) -> None:
     """Serve until SIGTERM or SIGINT."""
-    connections = min(Limits.connections, _allow_files(Limits.connections + _OTHER_FILES) - _OTHER_FILES)
+    connections = min(Limits.connections, raise_file_limit(Limits.connections + _OTHER_FILES) - _OTHER_FILES)
     server = Server(
         application, listener, trust_proxy_headers=trust_proxy_headers, limits=Limits(connections=connections)
     )
@@ -288,11 +288,10 @@ _OTHER_FILES = 200
 """Open files beside connections: databases of the threads, footage that is played, the log."""
 
 
-def _allow_files(wanted: int) -> int:
-    """Raise this process's limit of open files to `wanted`, or as far as the system allows; the limit then."""
+def raise_file_limit(wanted: int) -> int:
+    """Raise this process's limit of open files to `wanted`, or as far as the system allows; how many it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft == resource.RLIM_INFINITY or soft >= most:
-        return wanted
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return most
