@@ -6,8 +6,8 @@ from tests.acceptance.installation import Installation
 
 
 def open_alarms(installation: Installation) -> set[tuple[str, str]]:
-    rows = installation.select("SELECT code, subject FROM cctv_alarm WHERE cleared_at IS NULL")
-    return {(row["code"], row["subject"]) for row in rows}
+    rows = installation.select("SELECT code, subject_id FROM cctv_alarm WHERE cleared_at IS NULL")
+    return {(row["code"], row["subject_id"]) for row in rows}
 
 
 def test_bucket_that_went_away_alarms_though_nothing_waits(
