@@ -34,10 +34,12 @@ from offload.reasons import MEANING
 from offload.states import MOVES, Move, State
 
 MOST_ROWS = 500
-"""Of one action. A page that asks sends their ids back as fields of a form, of which Django takes 1,000."""
+"""How many rows an action is done to at once. The page that asks first sends their ids back as fields of a form, and
+Django accepts 1,000 fields."""
 
 MOST_ROWS_WITH_BUCKET = 50
-"""Of an action that asks the bucket about each row while the person waits. For more there is the command."""
+"""The same for an action that asks the bucket about each row while the person waits. The command
+`cleanup_gcp_transfers` cleans up any number of rows."""
 
 BATCH_SIZE = 5
 
@@ -79,7 +81,7 @@ class ActionResults:
 
 
 class Subject(NamedTuple):
-    """How a row is named before a person who is asked about it; `detail` stands beside the name."""
+    """How a row is named to the person who is asked about it; `detail` is shown beside the name."""
 
     pk: UUID
     name: str
@@ -239,7 +241,7 @@ HOLD = Action(
 LIFT_HOLD = Action(
     "lift_hold",
     "Lift hold",
-    "Lift the hold? The waiting period starts anew; after it the local file is deleted.",
+    "Lift the hold? The waiting period starts anew; after it the local file is deleted, if cleanup is on.",
     applies=lambda row: _recording_of(row).hold_wanted,
     carry_out_one=_lift_hold,
 )

@@ -40,7 +40,7 @@ def home() -> Path:
 def reserve_bytes() -> int:
     """The size that the reserve for a full disk is to have; 0 for none.
 
-    Read here and not passed down: a full disk is met where no caller could hand it on, in the handlers of errors.
+    Read from the settings and not passed as an argument: handlers of errors need it, whose callers do not have it.
     """
     return int(settings.COLDREEL_RESERVE_BYTES)
 
@@ -72,7 +72,7 @@ def installation_id() -> str:
 def machine_id(file: Path = _MACHINE_ID_FILE) -> str:
     """Which machine this is, by an id that stays when it gets another name; its name where it has no such id.
 
-    Not the id itself, which is to be kept from others, but a hash of it that no other program makes:
+    Not the id itself, which is confidential, but a keyed hash of it that only Coldreel makes:
     https://www.freedesktop.org/software/systemd/man/latest/machine-id.html
     """
     try:

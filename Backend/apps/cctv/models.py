@@ -1,7 +1,7 @@
 """The tables of the application: a page of contents over `apps.cctv.tables`.
 
-Times are UTC. Sizes are bytes. Foreign keys to cameras, recordings and transfers are PROTECT: no row
-is deleted by a cascade (P4).
+Times are UTC. Sizes are bytes. Foreign keys to sites, cameras, recordings and transfers are PROTECT: deleting one of
+these deletes no other row by a cascade (P4).
 """
 
 from apps.cctv.tables.alarms import Alarm

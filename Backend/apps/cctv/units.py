@@ -12,7 +12,7 @@ _TIME_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 def human_size(size_bytes: int) -> str:
     """A size in the largest binary unit that gives at least 1, with one decimal: `125.5 MiB`."""
     unit, unit_bytes = "B", 1
-    # A logarithm is shorter and wrong at the borders: 1 GiB less one byte is written 1.0 GiB, not 1024.0 MiB.
+    # A logarithm would be wrong at the borders: 1 GiB less one byte is to be written 1.0 GiB, not 1024.0 MiB.
     for larger in _LARGER_UNITS:
         if round(size_bytes / unit_bytes, 1) >= _STEP:
             unit, unit_bytes = larger, unit_bytes * _STEP

@@ -83,7 +83,7 @@ def service_settings() -> ServiceSettings:
 
 def doctor_settings() -> DoctorSettings:
     """What `doctor` looks at beside the machine, the database and the bucket."""
-    # Imported here: every worker imports this module, and would carry the checks of doctor, that one command runs.
+    # Imported here: every worker imports this module, and the checks of doctor are for one command.
     from apps.cctv.doctor.settings import DoctorSettings
 
     return DoctorSettings(

@@ -24,7 +24,7 @@ from offload.errors import Reason
 from offload.states import State
 
 _MOST_BATCHES = 20
-"""How many batches one look brings."""
+"""How many batches one look finds at most."""
 
 
 @dataclass(slots=True)

@@ -45,7 +45,10 @@ class OrmJournal:
         self._transfer.upload_started_at = started_at
 
     def session_dropped(self) -> None:
-        """Forget the session. `bytes_uploaded` stays: true of a finished one, else the attempt's end resets it."""
+        """Forget the session. `bytes_uploaded` stays as it is until the attempt ends.
+
+        After a finished session it is right; after a failed attempt `upload_record_failure` sets it to 0.
+        """
         self._note(session_uri="", session_started_at=None, session_identity="")
 
     def name_changed(self, name_version: int, name: str, orphan: Orphan | None) -> None:
@@ -72,7 +75,7 @@ class OrmJournal:
                     why=orphan.why.value,
                     orphaned_at=lease_clock(self._clock.now()),
                 )
-                # Its row may be there already: a database restored from yesterday meets the same object again.
+                # Its row may be there already: a database restored from a backup meets the same object again.
                 OrphanedObject.objects.bulk_create([row], ignore_conflicts=True)
 
     def progress(self, bytes_confirmed: int) -> None:

@@ -25,7 +25,7 @@ from offload.states import Move, State
 class Claim:
     """A transfer, its recording loaded, and the lease to work on it.
 
-    `actor` is named by the history as the one who made the moves that come of it.
+    The history names `actor` as the one who made the moves under this lease.
     """
 
     transfer: GCPVideoTransfer
@@ -101,7 +101,7 @@ def release_unfinished_cleanup(owner_id: UUID, transfer_id: UUID) -> None:
 
 
 def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> dict[UUID, Lease]:
-    """Prolong those leases that are still their rows' own, in one transaction; the lost ones are not in the answer."""
+    """Prolong those leases that are still their rows' own, in one transaction; the lost ones are not in the result."""
     kept: dict[UUID, Lease] = {}
     with transaction.atomic():
         now = lease_clock(now)

@@ -1,7 +1,7 @@
 """Owners of leases: processes that are alive while their lock file is locked.
 
-The kernel ends a lock with its process, however that ends. So a dead owner is known at once, and `leasing.recovery`
-frees what it had.
+The kernel unlocks a file when the process that locked it ends, however that ends. So a dead owner is known at once, and
+`leasing.recovery` frees its leases.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Owner:
 
     @classmethod
     def start(cls, home: Path, site: Site | None, now: datetime) -> Owner:
-        """Make and lock the file, then make the row. Raises InstallationUnknown where this machine must not work."""
+        """Make and lock the file, then make the row. Raises InstallationUnknown where the id is missing or invalid."""
         owner_id = uuid4()
         host, pid = socket.gethostname(), os.getpid()
         installation = installation_id()
@@ -112,7 +112,7 @@ def command_owner(home: Path, clock: Clock) -> Iterator[UUID]:
         yield owner_id
         release_all(owner_id, Reason.LEASE_RETURNED, lease_clock(clock.now()))
         remove_lock_files(path)
-    finally:  # after an error the file stays, and by it the next recovery finds what is to be freed
+    finally:  # after an error the file stays: by it the next recovery finds the leases to free
         _open_locks.discard(lock)
         os.close(lock)
 

@@ -24,12 +24,12 @@ from offload.states import State
 log = structlog.get_logger("coldreel.worker")
 
 LONGEST_PAUSE = timedelta(seconds=LONGEST_WAIT_SECONDS + 60)
-"""A next attempt further ahead than this is a wrong clock's. The bucket may ask for `LONGEST_WAIT_SECONDS` at most,
-which is longer than any backoff; a minute more is for slow writes."""
+"""A next attempt further ahead than this was written by a wrong clock. Neither a backoff nor a `Retry-After` that is
+obeyed is longer than `LONGEST_WAIT_SECONDS`; a minute more is for slow writes."""
 
 
 def free_leases_of_dead_owners(*, home: Path, now: datetime) -> int:
-    """Free at once what owners of this home had when they died; how many leases on transfers that were.
+    """Free at once the leases of dead owners of this home; how many leases on transfers that were.
 
     For each lock file of the home:
 
@@ -70,9 +70,9 @@ def expire_leases(*, now: datetime) -> int:
 
 
 def correct_far_times(*, now: datetime, lease_seconds: float) -> None:
-    """Bring times near that lie further ahead than any that is ever set: they are a wrong clock's.
+    """Correct times that lie further ahead than any that is ever set: a wrong clock wrote them.
 
-    A clock that was ahead and is right again, or one that was set back, would park transfers until it gets there.
+    Without this, transfers would wait until the clock, once it is right again, reaches those times.
 
     1. A next attempt more than `LONGEST_PAUSE` ahead becomes due.
     2. A lease that ends more than twice `lease_seconds` ahead ends when one claimed now would. A living owner renews it

@@ -33,7 +33,7 @@ def alarms_shown(alarms: Collection[Alarm], *, sees_all: bool) -> list[ShownAlar
 
 
 def subject_words(subjects: Collection[Subject]) -> dict[Subject, str]:
-    """What each subject is called now, in at most three queries. Names sites and cameras: not for everyone's eyes."""
+    """What each subject is called now, in at most three queries. They name sites and cameras."""
     site_ids = {subject.site_id for subject in subjects if subject.site_id}
     transfer_ids = {subject.transfer_id for subject in subjects if subject.transfer_id}
     machine_ids = {subject.id for subject in subjects if subject.kind in _OF_A_MACHINE}

@@ -77,7 +77,7 @@ def sites_visible_to(user: User) -> QuerySet[Site]:
 
 
 def place_events_visible_to(user: User) -> QuerySet[PlaceEvent]:
-    """All for who may manage; else what happened to the sites and cameras that `user` may see, but for grants."""
+    """All for a user who may manage; else those of the sites and cameras that `user` may see, without grants."""
     events = PlaceEvent.objects.all()
     if may(user, Permission.MANAGE):
         return events

@@ -14,7 +14,7 @@
 | `bandwidth` | a site's limit, and the one schedule of its uplink |
 | `media_root` | the marker of a media root |
 | `unimported_footage` | files below the media root that are no recording yet |
-| `delete_rights` | the right to delete, asked at a folder's first upload |
+| `delete_rights` | the right to delete, checked when files of a folder are uploaded |
 | `rights_in_doubt` | a 403 that the bucket's own answer contradicts |
 | `bucket_check` | whether the bucket answers at all |
 | `stalled_uploads` | transfers wait, nothing fails, and nothing arrives |

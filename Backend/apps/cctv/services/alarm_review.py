@@ -33,7 +33,7 @@ NOT_MET_FOR = timedelta(days=1)
 """How long an alarm that only its own raiser can judge is left to it before the sweep judges it."""
 
 _MOST = 100
-"""Alarms that one sweep looks at, chosen at random: a hundred alarms that last do not keep the others from a look."""
+"""Alarms that one sweep looks at, chosen at random: so a hundred alarms that last do not keep it from the others."""
 
 
 RAISED_IN: Mapping[str, frozenset[SubjectKind]] = {
@@ -154,7 +154,10 @@ def transfer_is_over(transfer_id: UUID | None, code: str) -> bool:
 
 
 def _machine_is_over(case: Case) -> bool:
-    """A worker there ends it. The sweep ends it for a machine that has had no worker for 30 days."""
+    """A worker there ends it. The sweep ends it once no worker of that machine is in the database any more.
+
+    The row of a worker is removed 30 days after it stopped.
+    """
     if case.alarm.last_seen_at > case.seen.now - NOT_MET_FOR:
         return False
     return not WorkerProcess.objects.filter(machine_id=case.subject.id).exists()

@@ -25,7 +25,7 @@ STOP_CODES = frozenset(
         Reason.QUOTA_EXCEEDED,
     }
 )
-"""Causes that stop every upload to a bucket until a person acts. The subject of such an alarm is the bucket."""
+"""Causes that stop every upload to a bucket, or every hold in it, until a person acts."""
 
 
 def alarm_raise(*, code: Reason, subject: Subject, detail: str, now: datetime) -> bool:

@@ -29,7 +29,7 @@ log = structlog.get_logger("coldreel.worker")
 
 QUEUE_SECONDS = 2.0
 LONGEST_QUEUE_SECONDS = 10.0
-"""A schedule that is taken for longer than this was written by a clock that has been set back since."""
+"""A schedule that is given away further ahead than this was written by a clock that has been set back since."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,15 @@ EVERY_SWEEPS = 2
 """Every 30 s. With one sweep's delay and a connection that times out, the alarm still comes within a minute."""
 
 ENDED_BY_AN_ANSWER = frozenset({Reason.LINE_DOWN, Reason.CREDENTIALS_REFUSED, Reason.BUCKET_NOT_FOUND})
-"""Causes that an answer proves to be over. A missing right is none: the call that needs the right raises that alarm."""
+"""Causes that an answer proves to be over. A missing right is not among them: only the call that
+needs the right can tell."""
 
 
 def bucket_check(*, store: ObjectStore, now: datetime, site_id: UUID | None, settings: ServiceSettings) -> bool:
     """Ask the bucket for its time, unless it was asked lately. Returns False where it was asked and cannot be used.
 
-    1. Take the turn: one process of a site asks for all of them. The row is that of a periodic job, without a lease,
-       since no harm is done where two ask at the same moment.
+    1. See whether this process is to ask: one process of a site asks for all of them. The row is that of a periodic
+       job, without a lease, since no harm is done where two ask at the same moment.
     2. Ask, and note the answer in the row, for `bucket_answers`.
     3. Raise an alarm for no answer at all, a refused key or a missing bucket. Any other answer ends `line_down`.
     """

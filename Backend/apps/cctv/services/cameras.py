@@ -40,7 +40,7 @@ def camera_of_name(*, site: Site, name: str, actor: str, now: datetime) -> Camer
 def camera_update(
     *, camera_id: UUID, name: str, is_private: bool, user: User, now: datetime, site_id: UUID | None = None
 ) -> Camera:
-    """Change a camera. Its site only while it has no recordings: their files lie there.
+    """Change a camera; its site only while it has no recordings, whose files lie at that site.
 
     Where nothing differs, nothing is written. Raises NotPermitted, NotFound, Conflict.
     """
@@ -70,7 +70,7 @@ def camera_unarchive(*, camera_id: UUID, user: User, now: datetime) -> Camera:
 
 
 def camera_delete(*, camera_id: UUID, user: User, now: datetime) -> None:
-    """Delete a camera that never recorded, with its grants. Raises NotPermitted, NotFound, Conflict."""
+    """Delete a camera that has no recordings, with its grants. Raises NotPermitted, NotFound, Conflict."""
     demand_may_manage(user)
     refusal = Conflict("The camera has recordings: archive it instead.")
     with transaction.atomic():
@@ -91,7 +91,7 @@ def camera_delete(*, camera_id: UUID, user: User, now: datetime) -> None:
 def grant_give(*, camera_id: UUID, person_id: int, user: User, now: datetime) -> CameraGrant:
     """Let a person of the role dev see a private camera. Given already is fine.
 
-    Raises NotPermitted, NotFound, and Conflict where the person needs no grant or none helps.
+    Raises NotPermitted, NotFound, and Conflict where the person is no active user of the role dev.
     """
     demand_may_manage(user)
     with transaction.atomic():

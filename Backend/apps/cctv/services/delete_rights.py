@@ -1,4 +1,4 @@
-"""The right to delete files: checked at the first upload of a folder, a day before the cleanup needs it."""
+"""The right to delete files: checked when files of a folder are uploaded, a waiting period before cleanup needs it."""
 
 from __future__ import annotations
 

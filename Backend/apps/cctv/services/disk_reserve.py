@@ -100,7 +100,7 @@ class Reserve:
         return found.st_size - left
 
     def refill(self) -> bool:
-        """Make the file, or the part that is missing, where as much stays free. Returns True where it is whole."""
+        """Make the file, or its missing part, where `size_bytes` stay free beside it. True where it is whole."""
         missing_bytes, free = self.size_bytes - self.kept_bytes(), self.free_bytes()
         # Without that room the reserve itself would fill the disk, and be given up at once.
         if missing_bytes > 0 and (free is None or free - missing_bytes < self.size_bytes):
@@ -207,7 +207,7 @@ def _hand_to_database(size_bytes: int) -> None:
 
 
 def is_disk_full_error(error: BaseException) -> bool:
-    """Whether a full disk caused the error, or an error before it: of a file, of SQLite, or of PostgreSQL's server."""
+    """Whether a full disk caused the error or one that led to it: of a file, of SQLite, or of PostgreSQL's server."""
     for one in _causes(error):
         if isinstance(one, OSError):
             is_full = one.errno in _DISK_FULL

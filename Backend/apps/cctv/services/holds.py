@@ -1,9 +1,9 @@
 """Holds: what is held is never deleted, locally or in the cloud (P5).
 
 Setting or lifting a hold writes `hold_wanted` at once. `hold_confirmed`, what the bucket has, follows by
-`holds_reconcile`, which the sweep calls until both agree. Each change makes them disagree, whatever was confirmed
-before: a sweep that died between the bucket's answer and its note has left the bucket otherwise than the row says, and
-only another look finds that out.
+`holds_reconcile`, which the sweep calls until both agree. Each change for an uploaded recording makes them disagree,
+whatever was confirmed before: a sweep may have died after the bucket's answer and before it noted that answer, so that
+only another look at the bucket tells.
 
 The row of the transfer is locked before `hold_wanted` is written. A cleanup commits its receipt while it has locked
 that same row and found `hold_wanted` false: so one of the two always sees the other.
@@ -51,7 +51,7 @@ _HOLD_COLUMNS = ("hold_wanted", "hold_reason", "held_by", "held_at", "hold_confi
 _Doubt = tuple[GCPVideoTransfer, PermissionUnclear]
 
 REFUSALS_A_BUCKET = 3
-"""So many objects of a bucket may refuse in a round before the others are left to the next one."""
+"""After so many refusals of a bucket in one round, its other objects are left to the next round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,10 @@ class HoldReport:
 
 # --- Setting and lifting --------------------------------------------------------------------------
 def hold_set(*, recording_id: UUID, user: User, reason: str, now: datetime) -> HoldReport:
-    """Hold a recording: from now on neither its local file nor its object goes.
+    """Hold a recording: from now on neither its local file nor its object is deleted.
 
-    A scheduled cleanup is called off. Where one has already committed its receipt, only the copy in the
-    bucket remains, and the message says so. A recording that is held stays as it is. Raises NotFound.
+    A scheduled cleanup is called off. Where one has already committed its receipt, its file may be deleted at this
+    moment, and the message says so. A recording that is held stays as it is. Raises NotFound.
     """
     with transaction.atomic():
         recording, transfer = _locked(recording_id, user)
@@ -143,7 +143,7 @@ def _local_copy_remains(transfer: GCPVideoTransfer | None) -> bool:
 
 def _message_of_set(transfer: GCPVideoTransfer | None, *, remains: bool) -> str:
     if not remains:
-        return "The recording is held. Only the copy in the bucket remains: the local file is gone or going."
+        return "The recording is held. Only the copy in the bucket remains: the local file is deleted or about to be."
     if transfer is None or transfer.transfer_status not in UPLOADED:
         return "The recording is held. Its object will be held as soon as it is in the bucket."
     return "The recording is held. The object in the bucket is held within a minute."
@@ -164,9 +164,8 @@ def _log_hold(event: str, recording: Recording, transfer: GCPVideoTransfer | Non
 def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> int:
     """Bring the bucket's holds to what the recordings say, `limit` objects at most; how many agree now.
 
-    Another installation's object is never touched. An object that cannot be held or released raises an
-    alarm and hinders no other. A bucket that refuses several is left to the next round. An uplink that is down ends
-    this one at once.
+    Another installation's object is never touched. An object that cannot be held or released raises an alarm and
+    hinders no other. A bucket that refuses several is left to the next round. Where the line is down, the round ends.
     """
     agreed = 0
     own_id = installation_id()
@@ -206,7 +205,10 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> i
 
 
 def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now: datetime) -> None:
-    """Not before ten minutes; then one alarm for the bucket, or one an object where others are answered."""
+    """Raise an alarm for refusals in doubt that have lasted ten minutes.
+
+    One for the bucket, or one for each object where the bucket answered for others.
+    """
     right_doubts_end(SubjectKind.HOLDS, answered - doubts.keys())
     for bucket, met in doubts.items():
         if not right_doubt_note(subject=_subject_of(bucket), now=now):
@@ -220,7 +222,7 @@ def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now
 
 
 def _subject_of(bucket: str) -> Subject:
-    """Not the bucket alone: an upload that gets through says nothing of the right to hold, and closes those."""
+    """Not that of the uploads' alarms: an upload that gets through ends those, and proves no right to set a hold."""
     return Subject(SubjectKind.HOLDS, bucket)
 
 
@@ -233,7 +235,7 @@ def _reconcile(transfer: GCPVideoTransfer, store: ObjectStore, own_id: str, now:
         raise ObjectProblem("The object belongs to another installation.", code=Reason.OTHER_INSTALLATION)
     if found.temporary_hold != wanted:
         store.set_hold(found, held=wanted)
-    # Not where a person has changed it meanwhile: another sweep may have been there in between.
+    # Only where no person changed the hold meanwhile: another sweep may have told the bucket the newer wish already.
     asked_for = Recording.objects.filter(
         pk=transfer.recording_id, hold_wanted=wanted, held_at=transfer.recording.held_at
     )

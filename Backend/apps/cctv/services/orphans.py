@@ -33,7 +33,8 @@ def orphan_delete(*, orphan_id: UUID, store: ObjectStore, user: User, now: datet
     2. The orphan is read back: that generation, size and CRC32C, of this installation and this transfer, not held.
     3. Who asks is committed while row and recording are locked, the recording is not held, and the current object is
        the one of step 1.
-    4. The object is deleted by its generation, and the row says so. After a death in between it is asked for again.
+    4. The object is deleted by its generation, and the row says so. Where the process dies in between, a person may ask
+       again.
 
     An orphan that is no longer in the bucket is noted as gone. Raises NotFound, Conflict, and what the store raises.
     """

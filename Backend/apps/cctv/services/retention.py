@@ -4,8 +4,8 @@
 2. The file of a held recording stays, whatever else is true (P5).
 3. While `GCP_STORAGE_CLEANUP_LOCAL` is off every file stays.
 4. The waiting period has passed by this machine's clock: `cleanup_scheduled_at` is not later than now.
-5. It has passed by the bucket's clock as well, since the bucket stored the object and since `cleanup_scheduled_at`.
-6. A person (`--force`) or a disk above its site's high-water mark waives 4 and 5, and nothing else.
+5. By the bucket's clock it has passed as well since the object was stored, and `cleanup_scheduled_at` is reached.
+6. A person (`--force`, *Clean up now*) or a disk above its site's high-water mark waives 4 and 5, and nothing else.
 
 A row alone tells of 1, 2 and 4: `GCPVideoTransfer.reason_to_keep` has them for a row that is loaded, `MAY_GO_EARLY`
 and `waiting_period_over` for a query. Whether object and file are the ones that were uploaded is another question:
@@ -38,14 +38,14 @@ _ROWS_A_SWEEP = 1000
 
 
 class Waiver(StrEnum):
-    """Why the waiting period does not count for a file. The values stand in receipts."""
+    """Why the waiting period does not count for a file. The values are written into receipts."""
 
     FORCE = "force"
     DISK_PRESSURE = "disk_pressure"
 
 
 class FileStays(Exception):
-    """The local file is not deleted now, and that is as it should be."""
+    """The local file is not deleted now, though no call failed: `reason` says why."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -120,7 +120,7 @@ def cleanup_time(settings: ServiceSettings, now: datetime) -> datetime | None:
 def cleanups_schedule(*, settings: ServiceSettings, now: datetime) -> int:
     """Schedule what was kept only because cleanup was off, after a full waiting period from now; how many.
 
-    What a person has to look at stays: a file that is another one now is no copy of what was uploaded.
+    Not what a person has to look at: there the file may be another one than was uploaded.
     """
     cleanup_at = cleanup_time(settings, now)
     if cleanup_at is None:

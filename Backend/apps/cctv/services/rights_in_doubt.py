@@ -56,8 +56,8 @@ def right_doubts_drop_idle() -> None:
 def is_refused_alone(row: GCPVideoTransfer, now: datetime) -> bool:
     """Whether the bucket refuses this file and takes others.
 
-    True where other uploads, begun after the first refusal of this file since it was requested, have been completed
-    for at least ten minutes, and one of them lately.
+    True where, of the other uploads that began after the first refusal of this file since it was last requested, one
+    was completed ten minutes ago or earlier, and one since then.
     """
     # Refusals before the last request do not count: the right may have been given since.
     begun = row.events.filter(move__in=[Move.REQUEST, Move.RETRY]).aggregate(at=Max("at"))["at"]

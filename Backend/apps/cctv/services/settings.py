@@ -42,7 +42,7 @@ class Timings:
 
     @property
     def job_stuck_seconds(self) -> float:
-        """For a periodic job, which gives a sign between two files; one file of an hour's reading is no stuck job."""
+        """For a periodic job: it gives a sign only between two files, and a large file takes long to read."""
         return 12 * self.stuck_seconds
 
     @property
@@ -53,7 +53,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """Made by `wiring.service_settings()`. A worker makes it once at its start, everything else at each call."""
+    """Made by `wiring.service_settings()`. A worker makes it once at its start, a page or a command at each call."""
 
     timings: Timings
 

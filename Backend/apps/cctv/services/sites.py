@@ -75,9 +75,9 @@ def site_update(
 
 
 def site_of_name(*, name: str, time_zone: str, actor: str, now: datetime) -> Site:
-    """The site of that name, made where there is none. Raises ServiceError where the time zone is none."""
+    """The site of that name, made where there is none. Raises ServiceError for an unknown time zone."""
     with transaction.atomic():
-        # Two imports may make the same site in this instant: its unique name has one winner, whose event it is.
+        # Two imports may make the same site at this moment. The unique name lets one in, which appends the event.
         site, is_new = Site.objects.get_or_create(
             name=name, defaults={"time_zone": time_zone_check(time_zone), "created_at": now}
         )
@@ -112,7 +112,7 @@ def _save(site: Site) -> None:
 def zone_of(name: str) -> ZoneInfo:
     """The time zone that a name stands for. Raises ServiceError where it stands for none.
 
-    It also reads what the system has beside the IANA names, since a database may hold such a name.
+    It also reads what the system has beside the IANA names, since a database may have such a name.
     """
     try:
         return ZoneInfo(name)

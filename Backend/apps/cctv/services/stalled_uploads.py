@@ -1,4 +1,4 @@
-"""Stalled uploads: transfers wait, nothing fails, and yet nothing arrives (F7). An alarm says so as for an error."""
+"""Stalled uploads: transfers wait, nothing fails, and yet nothing arrives (F7). An alarm tells it like an error."""
 
 from __future__ import annotations
 

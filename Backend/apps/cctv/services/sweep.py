@@ -34,7 +34,7 @@ from offload.store import ObjectStore
 log = structlog.get_logger("coldreel.worker")
 
 SESSION_MAX_AGE = timedelta(days=6)
-"""One day less than the bucket keeps a session: sessions end after seven days: https://cloud.google.com/storage/docs/resumable-uploads"""
+"""A day less than the seven days for which the bucket keeps a session: https://cloud.google.com/storage/docs/resumable-uploads"""
 
 _SESSIONS_A_SWEEP = 20  # each is a request to the bucket
 _FORGET_WORKERS_AFTER = timedelta(days=30)
@@ -74,7 +74,7 @@ def sweep(
 
     1. Free the leases of dead owners, correct times that a wrong clock wrote, end leases that ran out.
     2. Look for lock files of another user, and forget workers that stopped 30 days ago.
-    3. Look for stalled uploads, and for doubts about a right that nothing waits for.
+    3. Look for stalled uploads, and remove doubts about a right that nothing waits for.
     4. Schedule or call off cleanups, as cleanup is switched on or off.
     5. Put back files that a dead run left in the trash.
     6. Ask the bucket whether it answers.
@@ -119,7 +119,7 @@ def _check_lock_files(home: Path, now: datetime) -> None:
         alarm_clear(code=Reason.OWNER_OF_ANOTHER_USER, subject=subject, now=now)
         return
     detail = (
-        f"Below {OWNERS_FOLDER} in COLDREEL_HOME another user's worker left {', '.join(names)}. What it held is free "
+        f"Below {OWNERS_FOLDER} in COLDREEL_HOME another user's worker left {', '.join(names)}. What it had is free "
         "only when its leases run out. Run all workers as one user; remove the file when no worker of that user runs."
     )
     alarm_raise(code=Reason.OWNER_OF_ANOTHER_USER, subject=subject, detail=detail, now=now)

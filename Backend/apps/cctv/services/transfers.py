@@ -37,7 +37,7 @@ PAGE_ROWS = 1000
 RETRY_BATCH_SIZE = 5
 
 _NAME_IN_USE = (Reason.OBJECT_CONFLICT, Reason.OBJECT_EXISTS, Reason.OBJECT_DIFFERS)
-"""After these, another object lives under the name. A retry compares it with the file: the same bytes are adopted, and
+"""After these, another object is under the name. A retry compares it with the file: the same bytes are adopted, and
 where they differ the next name is taken, since nothing is overwritten (P2)."""
 
 
@@ -88,7 +88,7 @@ def transfer_request(
 
     What is under way or uploaded is left as it is; what failed is started again. A recording that cannot
     be started is a failure in the report and stops no other. The batch is stored with its first transfer,
-    so a request that starts nothing leaves no trace. Raises NotConfigured, Conflict.
+    so a request that starts nothing adds no row. Raises NotConfigured, Conflict.
     """
     request = _Request(batch_size=batch_size, user=user, now=now, root=root, bucket=_bucket(settings))
     for page in request.pages(recording_ids):
@@ -193,7 +193,7 @@ class _Request:
         self._root = root
 
     def pages(self, recording_ids: Sequence[str | UUID] | None) -> Iterator[list[_Row]]:
-        """The recordings of those ids, each once, or all that are ready. Ids that lead nowhere become failures."""
+        """The recordings of those ids, each once, or all that are ready. Ids of no recording become failures."""
         if recording_ids is None:
             ready = {"storage_type": Recording.StorageType.LOCAL, "status": Recording.Status.READY}
             page = _rows(**ready)
@@ -256,11 +256,11 @@ class _Request:
                 )
             elif row.pk in known:
                 self.report.already_transferred += 1
-            else:  # a constraint refused it: said here rather than lost
+            else:  # a constraint of the database refused it
                 self.report.fail(row.pk, Reason.INTERNAL_ERROR)
 
     def _checked(self, row: _Row) -> _Found | None:
-        """The file of a recording that is to be started; what is not is counted in the report."""
+        """A recording to start, with its file; None for one that is not, which the report counts."""
         is_new = row.gcp_transfer__pk is None
         # What is in the bucket is not sent again, not even where no transfer tells how it got there.
         if (is_new and row.storage_type != Recording.StorageType.LOCAL) or (

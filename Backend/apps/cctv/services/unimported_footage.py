@@ -31,8 +31,8 @@ class FootageScan:
     """How many files were found, by what they are.
 
     `unknown` are the files that are no recording and older than `YOUNG`, by folder. `oldest_at` is when the oldest of
-    them was last written. `passed_over` are files of other kinds. `is_whole` is False where a bound, a stop or a
-    folder that cannot be read kept the scan from looking at everything.
+    them was last written. `passed_over` are files of other kinds. `is_whole` is False where a bound, a stop, or a
+    folder or file that cannot be read kept the scan from looking at everything.
     """
 
     looked_at: int = 0

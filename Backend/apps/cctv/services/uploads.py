@@ -38,7 +38,7 @@ from offload.uploader import UploadJob, UploadResult
 
 log = structlog.get_logger("coldreel.upload")
 
-# Not from the machine's own table of types, which differs from one box to the next.
+# Not from the machine's own table of types, which differs from one machine to the next.
 _CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
@@ -64,7 +64,7 @@ def upload_job(claim: Claim, *, settings: ServiceSettings) -> UploadJob:
         identity = SourceIdentity.decode(transfer.session_identity)
         session = StoredSession(uri=transfer.session_uri, started_at=transfer.session_started_at, identity=identity)
     whole_orphans: list[tuple[str, int]] = []
-    if transfer.name_version:  # objects that were found right before their file changed: few transfers have any
+    if transfer.name_version:  # orphans that were whole when their file changed: few transfers have any
         orphans = transfer.orphans.left_in_bucket().filter(
             gcp_bucket=transfer.gcp_bucket, why=OrphanedObject.Why.FILE_CHANGED
         )
@@ -117,7 +117,7 @@ def _object_name(transfer: GCPVideoTransfer, name_version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """A verified upload. `sending_seconds` ago its bytes began to go, where the row does not say when."""
+    """A verified upload. Its first byte was sent `sending_seconds` ago, where the row does not say when."""
 
     claim: Claim
     result: UploadResult
@@ -132,8 +132,8 @@ class Uploaded:
 def uploads_record(*, uploads: Sequence[Uploaded], now: datetime, settings: ServiceSettings) -> set[UUID]:
     """Record verified uploads in one transaction: each row, its catalogue entry, cleanup time and event.
 
-    Returns the transfers recorded. One whose lease was lost is left as it is and hinders no other; of
-    anything else that fails, nothing is recorded.
+    Returns the transfers recorded. One whose lease was lost is left as it is and hinders no other; after any other
+    error nothing is recorded.
     """
     now = lease_clock(now)
     # No savepoint: in a group commit this runs in the group's transaction, which is rolled back as a whole.
@@ -217,7 +217,7 @@ _UPLOADS_STOPPED = sorted({*STOP_CODES, Reason.MEDIA_ROOT_NOT_MOUNTED})
 
 
 def upload_note_start(*, claim: Claim, seconds_ago: float, now: datetime) -> None:
-    """Record when a small file's bytes began to go, for people who watch a slow one. Raises LeaseLost."""
+    """Record when the first byte of a small file was sent, for people who watch a slow one. Raises LeaseLost."""
     now = lease_clock(now)
     GCPVideoTransfer.objects.note(claim.lease, now, {"upload_started_at": now - timedelta(seconds=seconds_ago)})
 
@@ -277,7 +277,7 @@ def _retry(
     *,
     settings: ServiceSettings,
 ) -> None:
-    # Both limits: twenty failures with pauses of 45 s take a quarter of an hour, and a bucket may be ill for longer.
+    # Both limits: twenty failures with pauses of up to 45 s take about ten minutes, and a bucket may fail for longer.
     failures = row.failures_in_row + 1
     failing_since = min(row.failing_since or now, now)  # a clock that was ahead must not keep it from ever failing
     long_enough = now - failing_since >= settings.retry_at_least

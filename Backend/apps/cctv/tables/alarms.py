@@ -12,15 +12,15 @@ from django.db.models import Q
 
 
 class SubjectKind(StrEnum):
-    """What an alarm is about. The comment says what its id holds."""
+    """What an alarm is about. The comment says what its id is."""
 
-    INSTALLATION = "installation"  # nothing: there is one
+    INSTALLATION = "installation"  # empty: there is one
     BUCKET = "bucket"  # the bucket's name
     LINE = "line"  # BUCKET/SITE, or BUCKET from a worker of all sites: whether the bucket is reached from there
     HOLDS = "holds"  # the name of the bucket whose holds cannot be set or lifted
     MEDIA_ROOT = "media_root"  # the site's id
-    CLEANUP = "cleanup"  # the id of the site whose run was stopped; nothing for a run over all sites
-    CLEANUP_FILES = "cleanup_files"  # BUCKET/SITE: files that no cleanup may judge
+    CLEANUP = "cleanup"  # the id of the site whose run was stopped; empty for a run over all sites
+    CLEANUP_FILES = "cleanup_files"  # BUCKET/SITE: files there that stay until a person acts
     FAILING_FILES = "failing_files"  # the id of the site where files fail to be cleaned up
     RIGHT_TO_DELETE = "right_to_delete"  # the id of the site where files cannot be deleted
     TRANSFER = "transfer"  # the transfer's id
@@ -55,12 +55,12 @@ class Subject:
 
     @classmethod
     def of_site(cls, kind: SubjectKind, site_id: UUID | None) -> Subject:
-        """None where it is about all sites."""
+        """`site_id` is None where it is about all sites."""
         return cls(kind, "" if site_id is None else str(site_id))
 
     @classmethod
     def of_bucket_at_site(cls, kind: SubjectKind, bucket: str, site_id: UUID | None) -> Subject:
-        """None where it is about the bucket as a worker of all sites meets it."""
+        """`site_id` is None where it is about the bucket as a worker of all sites meets it."""
         return cls(kind, bucket if site_id is None else f"{bucket}{_BETWEEN}{site_id}")
 
     @property
@@ -89,7 +89,7 @@ class Subject:
 
 
 class Alarm(models.Model):
-    """Something a person must know. One open row a code and subject, however often it is met."""
+    """Something a person must know. One open row for each code and subject, however often it is met."""
 
     id = models.BigAutoField(primary_key=True)
     code = models.CharField(max_length=40)

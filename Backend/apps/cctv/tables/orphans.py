@@ -26,7 +26,8 @@ class OrphanedObject(models.Model):
     """An object that an upload left under its name when the transfer took the next one (P2).
 
     It may be the last copy of a recording whose file changed: only a person deletes it, by its generation. The row
-    stays: `deleted_by` and `deletion_asked_at` are committed before the bucket is asked, `deleted_at` after it did.
+    stays: `deleted_by` and `deletion_asked_at` are committed before the bucket is asked to delete it, `deleted_at`
+    afterwards.
     """
 
     class Why(models.TextChoices):

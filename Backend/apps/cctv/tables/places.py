@@ -94,7 +94,10 @@ class CameraGrant(models.Model):
 
 
 class PlaceEvent(models.Model):
-    """One change to a site, to a camera or to the grants of one: what, when, by whom. No row is changed later."""
+    """One change to a site, to a camera or to the grants of one: what, when, by whom. Rows are only added.
+
+    The rows of a camera that is deleted lose their link to it, and keep its name.
+    """
 
     class What(models.TextChoices):
         SITE_CREATED = "site_created", "site created"

@@ -29,9 +29,9 @@ class DeletionReceipt(models.Model):
     transfer = models.ForeignKey(GCPVideoTransfer, on_delete=models.PROTECT, related_name="receipts")
     outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.DELETING)
     actor = models.CharField(max_length=150)  # as in `TransferEvent`
-    forced = models.BooleanField(default=False)  # by a run with `--force`, which does not wait for the period
+    forced = models.BooleanField(default=False)  # by `--force` or *Clean up now*: the waiting period was waived
     opened_at = models.DateTimeField()
-    # Null while the file is in the trash or just going. A closed receipt never changes.
+    # Null while the file is in the trash, and until its deletion is recorded. A closed receipt never changes.
     closed_at = models.DateTimeField(null=True, blank=True)
     # Both below MEDIA_ROOT; the second is empty where the file was gone before it was renamed into the trash.
     local_path = models.TextField()

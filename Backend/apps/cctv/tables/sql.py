@@ -23,7 +23,8 @@ from django.db.models.expressions import Col
 _Model = TypeVar("_Model", bound=Model)
 
 _VALUES_AT_ONCE = 900
-"""Rows with at most so many values go in one statement: `executemany` lets other threads run after each row."""
+"""Rows with at most so many values are inserted by one statement, more by `executemany`, which takes longer: it lets
+other threads run after each row."""
 
 Condition = tuple[str, Literal["=", "<>", "<=", ">", "IN", "NOT IN", "IS"], Any]
 """A column, and what it is compared with: after IN and NOT IN a collection, after IS None."""

@@ -232,7 +232,7 @@ class GCPVideoTransfer(models.Model):
     ) -> None:
         """Record a verified upload of the whole file; `crc32c` is base64. The recording is in the bucket from now on.
 
-        Scheduled for cleanup where `cleanup_at` is given and nothing holds the recording. Raises LeaseLost without
+        Scheduled for cleanup where `cleanup_at` is given and the recording is not held. Raises LeaseLost without
         the current lease, ValueError without generation or CRC32C.
         """
         if lease is None or lease.transfer_id != self.pk:

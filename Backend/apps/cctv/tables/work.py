@@ -27,7 +27,7 @@ class WorkerProcess(models.Model):
     # The site whose transfers it uploads; null for a worker of all sites.
     site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     host = models.CharField(max_length=255)  # the machine's name when the process started
-    # The same when the machine gets another name; empty for a worker of the previous release.
+    # Stays when the machine gets another name; empty for a worker of an earlier release.
     machine_id = models.CharField(max_length=255, blank=True, db_default="")
     pid = models.PositiveIntegerField()
     installation_id = models.CharField(max_length=36)
@@ -100,7 +100,7 @@ def job_name(kind: str, site_id: UUID | None) -> str:
 
 
 class RightInDoubt(models.Model):
-    """The first of the 403 answers beside which the bucket says "you may"; the first success removes the row.
+    """When the bucket first answered 403 for a right that it says we have; the first success removes the row.
 
     In the database, so that all processes together count from it. Its subject is that of the alarm that it may become.
     """

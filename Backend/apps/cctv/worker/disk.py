@@ -32,7 +32,10 @@ ENOUGH = 1.25
 
 
 class DiskGuard(threading.Thread):
-    """Looks once a poll, by one call of the operating system; the database is asked only while room is short."""
+    """Looks once a poll, by one call of the operating system.
+
+    The database is asked while room is short, and every ten minutes for the right to delete.
+    """
 
     def __init__(self, tools: Tools, home: Path, site_id: UUID | None, reserve: Reserve | None = None) -> None:
         super().__init__(name="disk-guard", daemon=True)
@@ -49,7 +52,7 @@ class DiskGuard(threading.Thread):
     def run(self) -> None:
         while True:
             survive(self.look, "disk.not_told")
-            connection.close()  # none is needed for hours
+            connection.close()  # usually none is needed for minutes
             if self._tools.stopping.wait(self._tools.timings.poll_seconds):
                 break
 

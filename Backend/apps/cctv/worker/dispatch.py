@@ -26,7 +26,7 @@ log = structlog.get_logger("coldreel.worker")
 
 
 class Dispatcher:
-    """Runs at most `uploads` attempts at once, in the worker's main thread. It alone writes for uploads."""
+    """Runs in the worker's main thread, which alone writes for uploads; at most `uploads` attempts run in its pool."""
 
     def __init__(self, owner: Owner, tools: Tools, waker: Waker, *, site_id: UUID | None, uploads: int) -> None:
         self._owner = owner
@@ -51,7 +51,7 @@ class Dispatcher:
     def run(self, *, until_idle: bool) -> None:
         """The worker's loop, until it is asked to stop or, with `until_idle`, nothing is left.
 
-        1. Once a poll: give back leases that ran out, mend far times, note slow starts.
+        1. Once a poll: correct times that lie too far ahead, end leases that ran out, note slow starts.
         2. Write what is queued and claim, in one transaction.
         3. Hand each claim to the thread pool.
         4. Wait for something to write, for a wake-up, for a signal, or for the poll to be over.
@@ -92,7 +92,7 @@ class Dispatcher:
             self._pool.close(hanging=sum(attempt.is_hanging for attempt in [*self._replaced, *self.running()]))
 
     def _look_around(self) -> None:
-        """Once a poll, however often the worker is woken: leases that ran out, and starts of slow small files."""
+        """Once a poll, however often the worker is woken: far times, leases that ran out, slow small files."""
         now = self._tools.clock.monotonic()
         if now >= self._look_around_at:
             self._look_around_at = now + self._tools.timings.poll_seconds
@@ -108,7 +108,7 @@ class Dispatcher:
         room = self._tools.breaker.room(self._uploads - len(self.running()) + len(ending))
         if not room or self._tools.stopping.is_set() or self._tools.cleanup_first.is_set():
             return []
-        # Read before the database is asked: however long it takes, no upload believes in a longer lease than its row.
+        # Read before the database is asked: however long it takes, no upload counts on a longer lease than its row has.
         self._claimed_at, now = self._tools.clock.monotonic(), self._tools.clock.now()
         return self._queue.claim_due(room, now=now, freed={claim.transfer.batch_id for claim in ending})
 

@@ -43,7 +43,7 @@ class LeaseHolder(Protocol):
     def claim(self) -> Claim: ...
 
     def check_lease(self) -> None:
-        """Raises LeaseLost while no other worker can have the lease yet."""
+        """Raises LeaseLost where the lease is lost, or so near its end that it counts as lost."""
 
     def ended(self, refusal: Refusal) -> None:
         """Its end is recorded, or never will be."""
@@ -113,7 +113,7 @@ class GroupCommit:
         if closed:
             entry.settle(_worker_has_ended())
         elif first or isinstance(entry, QueuedWrite):
-            # One wake-up is enough for results, which may wait; a write must not wait until results have.
+            # A result may wait, so only the first entry wakes. A write always does: it must not wait as results do.
             self._wake()
 
     def write(
@@ -121,7 +121,8 @@ class GroupCommit:
     ) -> list[Claim]:
         """Write everything that is queued and claim, in one transaction; returns the claims, once they are committed.
 
-        1. Take what is queued. Where `patient`, results stay queued for GROUP_SECONDS, and nothing is claimed for them.
+        1. Take what is queued. Where `patient`, results stay queued for up to GROUP_SECONDS; while only
+           results are queued, nothing is claimed.
         2. Begin a transaction and lock the rows of all entries, in the order of their keys.
         3. Make each write under its own lease. One whose lease is lost changes nothing and hinders no other.
         4. Record all results together.
@@ -163,7 +164,7 @@ class GroupCommit:
             entry.settle(_worker_has_ended())
 
     def _take(self, *, patient: bool = False) -> list[Entry]:
-        """What is to be written now. An upload waits for its writes, none for its result: that may wait for others."""
+        """What is to be written now. No upload waits for its result to be recorded, so results may wait for others."""
         with self._lock:
             if patient and self._clock.monotonic() - self._record_since < GROUP_SECONDS:
                 notes: list[Entry] = [entry for entry in self._queue if isinstance(entry, QueuedWrite)]

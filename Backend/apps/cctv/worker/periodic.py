@@ -1,4 +1,4 @@
-"""Periodic jobs: rows with a time to run next, taken like a lease, so that each runs once across workers."""
+"""Periodic jobs: rows with a time to run next, taken like a lease, so that one worker at a time runs each."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ class PeriodicThread(threading.Thread):
         self._end = None
 
     def _take(self) -> int | None:
-        """The row first, then the clock: what another worker wrote into it a moment ago is no time too far ahead."""
+        """Reads the row before the clock: the other way round, a time just written could seem too far ahead."""
         job = PeriodicJob.objects.filter(name=self._name).first()
         now = self._now()
         if job is None:
@@ -213,7 +213,7 @@ class PeriodicThread(threading.Thread):
         # A lease of this process's own is one that it could not give back: its only thread for the job is here.
         mine_or_free = job.lease_owner in {None, self._worker.owner_id}
         is_free = mine_or_free or job.lease_expires_at is None or job.lease_expires_at <= now
-        # Further away than the interval is a time that a wrong clock left, or a longer interval of before.
+        # A time further ahead than the interval was written by a wrong clock, or under an earlier, longer interval.
         is_due = self._is_urgent() or not now < job.next_run_at <= now + self._every
         if not is_free or not is_due:
             return None

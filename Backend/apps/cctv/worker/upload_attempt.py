@@ -1,4 +1,7 @@
-"""One upload under one lease: run it, end it in time, record how it ended. Its thread asks the database nothing."""
+"""One upload under one lease: run it, end it in time, record how it ended.
+
+Its thread asks the database nothing, except for the orphans of a transfer whose name was in use.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +141,7 @@ class UploadAttempt:
         finally:
             self._has_ended = True
             self.moved()
-            connections.close_all()  # none is opened on the usual way
+            connections.close_all()  # usually none was opened
 
     def give_back(self) -> None:
         """Instead of `run`, where the worker stops before this attempt had a thread."""
@@ -148,7 +151,7 @@ class UploadAttempt:
         self._tools.group_commit.add(QueuedWrite(self, lambda: self._record_failure(error), ends=True))
 
     def _record_failure(self, error: OffloadError) -> None:
-        # Group commit asks each write for LeaseLost: it settles this entry so, and the row is left as it is.
+        # Raised again: by LeaseLost a write tells the group commit that the row was left as it is.
         if isinstance(error, LeaseLost):
             raise error
         if self._small_since is not None:
@@ -187,7 +190,7 @@ class UploadAttempt:
         self._lost = True
 
     def check_lease(self) -> None:
-        """Raises LeaseLost while no other worker can have the lease yet.
+        """Raises LeaseLost from `margin_seconds` before the end of the lease on: no other worker can have it yet.
 
         By the monotonic clock: a wall clock that is set makes no lease longer or shorter.
         """
@@ -229,7 +232,7 @@ class UploadAttempt:
     # --- the time that people see as the upload's start: one commit less for each small file ---
 
     def small_file_starts(self) -> None:
-        """A small file's bytes begin to go. A large one's start is committed with its session."""
+        """The first byte of a small file is sent. A large one's start is committed with its session."""
         self._small_since = self._tools.clock.monotonic()
         self._start_is_noted = False
 
@@ -244,7 +247,7 @@ class UploadAttempt:
         upload_note_start(claim=self.claim, seconds_ago=self._small_seconds() or 0.0, now=self._tools.clock.now())
 
     def _small_seconds(self) -> float | None:
-        """How long ago a small file began to go. A span, since the row's time is the database's clock less this."""
+        """How long ago the first byte of a small file was sent. A span, as the row's time is the database's."""
         return None if self._small_since is None else self._tools.clock.monotonic() - self._small_since
 
     def bytes_got_through(self) -> None:
@@ -254,7 +257,7 @@ class UploadAttempt:
 
 
 class StoppableStore:
-    """The worker's store for one attempt: asked to stop, it finishes the request that runs and sends no other.
+    """The worker's store for one attempt: asked to stop, it finishes the running request and sends no further bytes.
 
     A request that is cut off has sent bytes that the bucket does not commit: up to 256 KiB would be sent again.
     """

@@ -12,7 +12,7 @@
 | `comparison` | whether object and file are the ones that were uploaded |
 | `attempt` | what the steps for one file share: row, lease, receipt, proof |
 | `file_stays` | how it ends for a file that is not deleted |
-| `recovery` | what a crash left in the trash goes back |
+| `recovery` | puts back what a crash left in the trash |
 | `report` | what became of each file, and of the whole run |
 | `run_alarms` | the alarms of a run, and its note in the overview |
 """

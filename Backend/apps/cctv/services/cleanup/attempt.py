@@ -21,7 +21,7 @@ from offload.store import ObjectInfo
 
 
 class CleanupAttempt:
-    """`row` has its recording, camera and site. A dry run has no lease and changes nothing.
+    """`row` has its recording and camera loaded. A dry run has no lease and changes nothing.
 
     `receipt` is the open one. `taken_now`: this attempt renamed the file into the trash, and puts it back where it
     does not delete it. `proof` is the last answer of the bucket, there from the first `read_back` on.
@@ -48,7 +48,7 @@ class CleanupAttempt:
     @property
     def lease(self) -> Lease:
         if self._lease is None:
-            raise LeaseLost("a dry run holds no lease")
+            raise LeaseLost("a dry run has no lease")
         return self._lease
 
     def keep_lease(self) -> None:
@@ -91,7 +91,7 @@ class CleanupAttempt:
     def lock_row(self) -> None:
         """Inside a transaction: the lease is ours, and the recording is not held. Raises FileStays.
 
-        Locks the row and its recording, so that a hold comes before what follows here, or finds it.
+        Locks the row and its recording: a hold is either set before and seen here, or set later and sees what follows.
         """
         rows = GCPVideoTransfer.objects.under_lease(self.lease, self.lease_now()).filter(MAY_GO_EARLY)
         if rows.select_related("recording").select_for_update(of=("self", "recording")).first() is None:

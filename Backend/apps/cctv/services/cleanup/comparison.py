@@ -73,7 +73,7 @@ def file_check(
 ) -> Compared:
     """Whether the file is the one that was uploaded, and what told so. Raises FileStays, FileProblem.
 
-    The `recorded` identity decides where nothing differs from it and it is to be trusted alone, else a fresh CRC32C of
+    Where the file's identity is the `recorded` one, and that can be trusted alone, it decides; else a fresh CRC32C of
     the whole file. `file_time` asks the file system's clock; `while_reading` is called for every piece of a checksum.
     """
     if source.identity.size_bytes != row.file_size_bytes:

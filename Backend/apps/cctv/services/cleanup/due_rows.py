@@ -18,7 +18,7 @@ from offload.states import State
 
 ROWS_AT_A_TIME = 1000
 LONGEST_BACKOFF = timedelta(hours=25)
-"""An hour more than a file is put off that failed again and again."""
+"""An hour more than the day by which a file is put off that failed again and again."""
 
 
 class DueRow(NamedTuple):
@@ -44,7 +44,7 @@ class Scope:
 def due_rows(scope: Scope, now: datetime) -> list[DueRow]:
     """Rows that a run takes: due, or with a receipt that an earlier run left open; not those in backoff.
 
-    A next try further ahead than a day is a wrong clock's, and due.
+    A next try further ahead than `LONGEST_BACKOFF` was written by a wrong clock, and counts as due.
     """
     tries = Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=now + LONGEST_BACKOFF)
     rows = _waiting(scope).filter(tries)

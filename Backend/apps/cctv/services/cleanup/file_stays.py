@@ -1,4 +1,4 @@
-"""How the cleanup of one file ends that does not delete it: the file in its place, the row saying why."""
+"""How a cleanup ends that does not delete its file: the file is in its place, and the row says why."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DAILY_SECONDS = 24 * 3600
 
 
 def keep(attempt: CleanupAttempt, stays: FileStays) -> FileReport:
-    """Put the file back where it was taken, and make the move that the reason asks for. Raises RunStopped."""
+    """Put the file back in its place, and make the move that the reason asks for. Raises RunStopped."""
     outcome = Outcome.FAILED if stays.move is Move.FAIL else Outcome.SKIPPED
     if attempt.dry_run:
         return attempt.report(outcome, stays.reason, stays.detail)
     try:
         back = attempt.put_back()
         if not back and attempt.receipt is not None and not is_at_path(attempt.run.root, attempt.path, attempt.receipt):
-            # Neither here nor there: the next run finds out from the receipt what became of the file.
+            # Neither in the trash nor in its place: the next run finds out from the receipt what became of the file.
             return postpone(attempt, TryAgain(f"the file left the trash during the cleanup ({stays.detail})"))
         if stays.move is Move.FAIL and is_missing(attempt.run.root, attempt.path):
             # Without a local file, an object that is missing or differs is footage lost.
@@ -73,7 +73,7 @@ def postpone(attempt: CleanupAttempt, error: OffloadError, *, needs_attention: b
 
 
 def back_out(attempt: CleanupAttempt, why: str) -> None:
-    """The run stops: the file in its place, the row as it was."""
+    """The run stops: put back a file that this attempt took, and leave the row as it was."""
     if attempt.dry_run:
         return
     try:

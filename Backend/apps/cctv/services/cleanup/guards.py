@@ -46,7 +46,7 @@ def guards_pass(run: Run, rows: list[DueRow]) -> None:
     for bucket in sorted({row.bucket for row in judged}):
         try:
             bucket_now(run, bucket)
-        except OffloadError as error:  # it keeps its own files; those of another bucket go
+        except OffloadError as error:  # its files stay; those of other buckets are cleaned up
             run.refuse(bucket, error)
         if run.failure is not None:
             raise run.failure
@@ -111,7 +111,7 @@ def bucket_now(run: Run, bucket: str) -> datetime:
     """
     if bucket not in run.bucket_clocks:
         read = run.store.bucket_time(bucket)
-        # After the answer: the time that it took is not counted twice, and no file goes too early.
+        # Read after the answer: else the time of the request would be counted twice, and a file could go too early.
         read_monotonic = run.clock.monotonic()
         ahead_seconds = (run.clock.now() - read).total_seconds()
         if abs(ahead_seconds) > CLOCK_SKEW_SECONDS:

@@ -50,7 +50,7 @@ def file_clean(run: Run, transfer_id: UUID, *, waiver: Waiver | None) -> FileRep
        passed by the bucket's clock as well.
     4. Compare the file with what was uploaded, look for an open writer, and rename it into the trash.
     5. Commit the receipt `deleting`, under the lease and only while the recording is not held. With a quarantine the
-       run stops here, and the one after it goes on with the open receipt in step 2.
+       attempt ends here, and a run after the quarantine goes on with the open receipt in step 2.
     6. Read back again where the proof is older than 30 seconds, renew the lease, look for a hold and the receipt once
        more, and see that the proof is still fresh. Then look for a writer, compare, unlink; and close the receipt
        together with the move.
@@ -359,7 +359,7 @@ def _was_put_back(attempt: CleanupAttempt, receipt: DeletionReceipt, found: Sour
 
 
 def _close_unlinked(attempt: CleanupAttempt, receipt: DeletionReceipt) -> FileReport:
-    """Close the receipt of a file that is gone. An object that is missing then is footage lost: that is never quiet."""
+    """Close the receipt of a file that is gone. If the object is missing as well, an alarm says so."""
     run = attempt.run
     marker_check(run.root)
     run.trash.places.demand_there(receipt.trash_path)

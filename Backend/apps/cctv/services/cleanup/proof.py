@@ -63,7 +63,7 @@ class Proofs:
             return known
         # The times are taken before the question: a slow answer makes a proof older, never younger.
         read_at, read_monotonic = self._clock.now(), self._clock.monotonic()
-        # The live object is asked for, not the generation: one that is no longer live is on its way out.
+        # The live object is asked for, not the generation: a lifecycle rule may soon delete one that is no longer live.
         info = self._store.get(row.gcp_bucket, row.gcp_storage_path)
         proof = Proof(info, read_at, read_monotonic)
         self._known[row.gcp_bucket, row.gcp_storage_path] = proof

@@ -1,6 +1,6 @@
 """Recovery of the trash: what a crash left in it without a receipt, and receipts that were left open, are put right.
 
-A file under an open receipt is no matter of this module: the next run finishes it (`one_file`, step 2).
+A file under an open receipt is not handled here: the next run finishes it (`one_file`, step 2).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LEASE_SECONDS = 60
 
 
 def trash_recover(root: MediaRoot, now: datetime, *, trash: Trash | None = None, owner_id: UUID | None = None) -> int:
-    """Put back every file in the trash that no open receipt speaks for; how many there were. The sweep does this.
+    """Put back the files in the trash that wait for no cleanup; how many were put back. The sweep does this.
 
     1. Without the marker nothing is done: another disk may be mounted there.
     2. A file under an open receipt is left to the next cleanup, while its transfer is `cleanup_pending`.
@@ -59,7 +59,7 @@ def trash_recover(root: MediaRoot, now: datetime, *, trash: Trash | None = None,
 
 
 def _waiting(keys: list[str]) -> set[UUID]:
-    """Of those transfers the ones whose open receipt speaks for their file; many while a quarantine is set."""
+    """Those of the transfers that wait for a cleanup with an open receipt; many while a quarantine is set."""
     ids = [UUID(key) for key in keys]
     open_receipts = DeletionReceipt.objects.filter(transfer__in=ids, closed_at__isnull=True)
     pending = open_receipts.filter(transfer__transfer_status=State.CLEANUP_PENDING)
@@ -124,7 +124,7 @@ def _alarm(key: str, code: Reason, detail: str, now: datetime) -> None:
 def receipts_recover(run: Run) -> None:
     """Close receipts left open of transfers that wait for no cleanup, where the file lies in its place.
 
-    An earlier version left such receipts. For as long as one is open it says that a file is being deleted which is not.
+    An earlier version left such receipts. Such a receipt says that a file is being deleted, which is not true.
     """
     left = DeletionReceipt.objects.filter(closed_at__isnull=True).select_related("transfer")
     for receipt in left.exclude(transfer__transfer_status=State.CLEANUP_PENDING):

@@ -15,7 +15,7 @@ from offload.errors import Reason
 NEEDS_A_PERSON = frozenset(
     {Reason.LOCAL_CHANGED, Reason.BUCKET_SETTING_CHANGED, Reason.OTHER_INSTALLATION, Reason.HOLD_UNKNOWN}
 )
-"""Why a file is left that stays so until a person ends the reason: no later run will take it."""
+"""Reasons for which a file stays until a person acts: no later run deletes it before that."""
 
 WITH_ALARM = NEEDS_A_PERSON - {Reason.LOCAL_CHANGED}
 """One alarm for each bucket and site. A file that is another one now is marked in its own row instead."""

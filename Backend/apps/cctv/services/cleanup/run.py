@@ -39,7 +39,7 @@ log = structlog.get_logger("coldreel.cleanup")
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """Whom a run talks to while it runs."""
+    """The functions by which the caller follows a run and stops it."""
 
     on_start: Callable[[int], None]
     on_file: Callable[[FileReport], None]

@@ -18,7 +18,7 @@ from offload.store import ObjectStore
 from offload.trash import Trash
 
 LEAST_MISSING = 10
-"""With fewer missing files no run is stopped: each of them is reported by itself."""
+"""With fewer missing files or objects no run is stopped: each of them is reported by itself."""
 
 
 class RunStopped(Exception):
