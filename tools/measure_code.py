@@ -29,6 +29,8 @@ from statistics import median
 BACKEND = Path(__file__).resolve().parents[1] / "Backend"
 PRODUCT = ("apps", "config", "offload")
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 600, 60
+DEFINED_AND_USED_ONCE = 2
+"""How often the name of such a function stands in the files."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -73,7 +75,7 @@ class Measures:
 
     def used_once(self) -> list[tuple[str, int, str]]:
         """The private functions whose name stands once beside its definition."""
-        return [function for function in self.private_functions if self.names[function[0]] == 2]
+        return [function for function in self.private_functions if self.names[function[0]] == DEFINED_AND_USED_ONCE]
 
     def row(self, name: str) -> tuple[str, ...]:
         once = len(self.used_once())
