@@ -46,6 +46,7 @@ GUARDS = (
     Guard("offload/upload_job.py", (_UNIT,)),
     Guard("offload/trash.py", (f"{_UNIT}/test_trash.py", _CLEANUP)),
     Guard("apps/cctv/services/cleanup", (_CLEANUP,)),
+    Guard("apps/cctv/services/retention.py", (_CLEANUP, f"{_WORK}/test_sweep.py")),
     Guard("apps/cctv/services/holds.py", ("tests/integration/api/test_holds.py", _CLEANUP, f"{_WORK}/test_sweep.py")),
     Guard("apps/cctv/leasing/leases.py", (_WORK, _CLEANUP)),
     Guard("apps/cctv/leasing/owners.py", (_WORK,)),
