@@ -18,21 +18,21 @@ SIZE_BYTES = MIB + 12_345
 POINTS = [
     KillPoint("claim_cleanup"),
     KillPoint("claim_cleanup", "return"),
-    KillPoint("take_and_delete"),
-    KillPoint("compare", "return"),
+    KillPoint("_is_gone"),
+    KillPoint("_compare", "return"),
     KillPoint("Trash.take"),
     KillPoint("rename", "c_return"),
     KillPoint("Trash.take", "return"),
     KillPoint("_open_receipt"),
-    KillPoint("Attempt.demand_row", "return"),
+    KillPoint("CleanupAttempt.lock_row", "return"),
     KillPoint("_open_receipt", "return"),
     KillPoint("_last_look", "return"),
     KillPoint("Trash.unlink"),
     KillPoint("unlink", "c_return"),
     KillPoint("Trash.unlink", "return"),
-    KillPoint("Attempt.mark_cleaned"),
+    KillPoint("CleanupAttempt.mark_cleaned"),
     KillPoint("GCPVideoTransfer.mark_cleanup_completed", "return"),
-    KillPoint("close", "return"),
+    KillPoint("_close", "return"),
 ]
 
 
