@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from tests.postgres import ServerMissing, ThrowawayPostgres
+from tests.run_all import processes
 
 PARTS = ("db", "work", "cleanup", "api", "admin")
 """Folders of tests/integration whose promises rest on the database. A browser sees nothing of which it is."""
@@ -19,7 +20,7 @@ PARTS = ("db", "work", "cleanup", "api", "admin")
 
 def main(arguments: list[str]) -> int:
     folders = [str(Path(__file__).parent / "integration" / part) for part in PARTS]
-    chosen = arguments or ["-n", "2", "-q", "-m", "not browser", *folders]
+    chosen = arguments or ["-n", str(processes()), "-q", "-m", "not browser", *folders]
     try:
         cluster = ThrowawayPostgres()
     except ServerMissing as missing:
