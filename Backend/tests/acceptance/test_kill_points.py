@@ -30,7 +30,7 @@ RECORD = [
     KillPoint("uploads_work"),
     KillPoint("uploads_record", "return"),
     KillPoint("GroupCommit._written", "return"),
-    KillPoint("UploadAttempt.ended"),  # committed, and nobody knows it yet
+    KillPoint("UploadAttempt.ended"),  # committed, and the attempt is not told yet
     KillPoint("UploadAttempt.ended", "return"),
     KillPoint("UploadAttempt.run", "return"),
     KillPoint("Owner.stop"),

@@ -81,7 +81,7 @@ def test_killed_after_the_last_byte_finds_its_object(bench):
 
 def test_killed_before_the_record_asks_its_session(bench):
     bench.write(3 * QUANTUM)
-    first = bench.upload()  # and nobody recorded it
+    first = bench.upload()  # and no row recorded it
     calls = len(bench.kinds())
     second = bench.upload()
 

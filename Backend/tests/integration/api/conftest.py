@@ -48,7 +48,7 @@ def _json(body: Any) -> bytes:
 
 
 @pytest.fixture
-def nobody(db) -> Api:
+def anonymous(db) -> Api:
     return Api()
 
 

@@ -55,7 +55,7 @@ def headers(admin_user) -> dict[str, str]:
     suppress_health_check=list(HealthCheck),
 )
 def test_no_input_meets_a_fault_or_undeclared_answer(case, ids, headers):
-    # A query parameter that nobody knows is ignored, and a made-up cursor is refused.
+    # An unknown query parameter is ignored, and a made-up cursor is refused.
     excluded = [negative_data_rejection, *([positive_data_acceptance] if "cursor" in (case.query or {}) else [])]
     case.call_and_validate(headers=headers, excluded_checks=excluded)
     if case.path_parameters:
@@ -107,8 +107,8 @@ def test_the_security_scheme_is_a_bearer_token():
     }
 
 
-def test_the_document_is_served_without_a_token(nobody):
-    answer = nobody.get("/openapi.json")
+def test_the_document_is_served_without_a_token(anonymous):
+    answer = anonymous.get("/openapi.json")
 
     assert answer.status_code == 200
     assert answer.json()["openapi"].startswith("3.")

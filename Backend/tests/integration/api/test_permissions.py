@@ -108,8 +108,8 @@ def test_each_role_may_call_what_the_table_says(things, role, method, path):
 
 
 @pytest.mark.parametrize(("method", "path"), SECURED)
-def test_secured_route_refuses_a_call_without_a_token(things, nobody, method, path):
-    answer = nobody(method, path.format(**things), BODIES.get((method, path)))
+def test_secured_route_refuses_a_call_without_a_token(things, anonymous, method, path):
+    answer = anonymous(method, path.format(**things), BODIES.get((method, path)))
 
     assert answer.status_code == 401
     assert answer.json() == {"detail": "Expected a bearer token."}

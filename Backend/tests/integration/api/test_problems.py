@@ -12,16 +12,16 @@ from apps.cctv.services import transfers
     "path", ["/", "/nothing/", "/recordings", "/recordings/a/b/c/", "/..%2f..%2fetc%2fpasswd", "/%00"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_unknown_path_is_404_in_json(nobody, method, path):
-    answer = nobody(method, path)
+def test_unknown_path_is_404_in_json(anonymous, method, path):
+    answer = anonymous(method, path)
 
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json()["detail"].startswith("There is no such path.")
 
 
-def test_a_missing_slash_is_said_so(nobody):
-    assert nobody.get("/recordings").json() == {"detail": "There is no such path. Paths end with a slash."}
+def test_a_missing_slash_is_said_so(anonymous):
+    assert anonymous.get("/recordings").json() == {"detail": "There is no such path. Paths end with a slash."}
 
 
 @pytest.mark.parametrize("settings_debug", [True, False])
@@ -70,9 +70,9 @@ def test_a_problem_names_no_path_of_this_machine(admin, settings, make_recording
         assert str(tmp_path).encode() not in answer.content
 
 
-def test_the_documents_are_served_without_any_other_host(nobody, settings):
+def test_the_documents_are_served_without_any_other_host(anonymous, settings):
     settings.STATIC_URL = "/static/"
-    page = nobody.get("/docs")
+    page = anonymous.get("/docs")
 
     assert page.status_code == 200
     assert b"/static/ninja/swagger-ui-bundle.js" in page.content

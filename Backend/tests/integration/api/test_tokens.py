@@ -33,8 +33,8 @@ def age_failures(seconds: float) -> None:
 
 
 # --- Logging in -----------------------------------------------------------------------------------
-def test_a_login_answers_with_tokens_and_the_user(nobody, admin_user):
-    answer = log_in(nobody)
+def test_a_login_answers_with_tokens_and_the_user(anonymous, admin_user):
+    answer = log_in(anonymous)
 
     assert answer.status_code == 200
     body = answer.json()
@@ -43,8 +43,8 @@ def test_a_login_answers_with_tokens_and_the_user(nobody, admin_user):
     assert Api(token=body["access"]).get(PROTECTED).status_code == 200
 
 
-def test_login_sets_no_cookie_and_notes_its_time(nobody, admin_user):
-    answer = log_in(nobody)
+def test_login_sets_no_cookie_and_notes_its_time(anonymous, admin_user):
+    answer = log_in(anonymous)
 
     assert not answer.cookies
     admin_user.refresh_from_db()
@@ -52,17 +52,17 @@ def test_login_sets_no_cookie_and_notes_its_time(nobody, admin_user):
 
 
 @pytest.mark.parametrize(("username", "password"), [("admin", "wrong"), ("unknown", PASSWORD), ("ADMIN", PASSWORD)])
-def test_wrong_name_and_wrong_password_are_told_alike(nobody, admin_user, username, password):
-    answer = log_in(nobody, username, password)
+def test_wrong_name_and_wrong_password_are_told_alike(anonymous, admin_user, username, password):
+    answer = log_in(anonymous, username, password)
 
     assert answer.status_code == 401
     assert answer.json() == {"detail": "No active account has that name and password."}
 
 
-def test_an_inactive_user_cannot_log_in(nobody, admin_user):
+def test_an_inactive_user_cannot_log_in(anonymous, admin_user):
     User.objects.update(is_active=False)
 
-    assert log_in(nobody).status_code == 401
+    assert log_in(anonymous).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -81,47 +81,47 @@ def test_an_inactive_user_cannot_log_in(nobody, admin_user):
         None,
     ],
 )
-def test_malformed_login_is_422_and_repeats_nothing(nobody, body):
-    answer = nobody.post("/token/", body)
+def test_malformed_login_is_422_and_repeats_nothing(anonymous, body):
+    answer = anonymous.post("/token/", body)
 
     assert answer.status_code == 422
     assert set(answer.json()["errors"][0]) == {"type", "loc", "msg"}
 
 
 # --- Slowed, then locked out ----------------------------------------------------------------------
-def test_failures_are_slowed_more_and_more_then_locked_out(nobody, admin_user):
+def test_failures_are_slowed_more_and_more_then_locked_out(anonymous, admin_user):
     waits = []
     for _ in range(5):
-        answer = log_in(nobody, password="wrong")
+        answer = log_in(anonymous, password="wrong")
         waits.append((answer.status_code, answer.headers.get("Retry-After")))
         age_failures(8)
     assert waits == [(401, None)] * 4 + [(429, "900")]
 
-    answer = log_in(nobody)  # even with the right password
+    answer = log_in(anonymous)  # even with the right password
     assert answer.status_code == 429
     assert answer.headers["Content-Type"].startswith("application/json")
     assert "Too many attempts to log in" in answer.json()["detail"]
 
     age_failures(15 * 60)
-    assert log_in(nobody).status_code == 200
+    assert log_in(anonymous).status_code == 200
 
 
-def test_attempt_that_comes_too_early_is_not_even_tried(nobody, admin_user):
+def test_attempt_that_comes_too_early_is_not_even_tried(anonymous, admin_user):
     for _ in range(2):
-        assert log_in(nobody, password="wrong").status_code == 401
+        assert log_in(anonymous, password="wrong").status_code == 401
 
-    early = log_in(nobody)  # the right password, too early
+    early = log_in(anonymous)  # the right password, too early
 
     assert early.status_code == 429
     assert 1 <= int(early.headers["Retry-After"]) <= 2
     age_failures(3)
-    assert log_in(nobody).status_code == 200
+    assert log_in(anonymous).status_code == 200
 
 
-def test_the_waiting_time_doubles(nobody, admin_user):
+def test_the_waiting_time_doubles(anonymous, admin_user):
     seconds = []
     for _ in range(4):
-        log_in(nobody, password="wrong")
+        log_in(anonymous, password="wrong")
         waits = LoginFailures.objects.filter(wait_until__gt=timezone.now()).values_list("wait_until", flat=True)
         seconds.append(round(max(((at - timezone.now()).total_seconds() for at in waits), default=0)))
         age_failures(8)
@@ -129,28 +129,28 @@ def test_the_waiting_time_doubles(nobody, admin_user):
     assert seconds == [0, 1, 2, 4]
 
 
-def test_hammering_is_locked_out(nobody, admin_user):
-    statuses = [log_in(nobody, password="wrong").status_code for _ in range(8)]
+def test_hammering_is_locked_out(anonymous, admin_user):
+    statuses = [log_in(anonymous, password="wrong").status_code for _ in range(8)]
 
     assert statuses == [401, 401, 429, 429, 429, 429, 429, 429]
     age_failures(60)
-    assert log_in(nobody).status_code == 429
+    assert log_in(anonymous).status_code == 429
 
 
-def test_a_login_forgets_the_failures_before_it(nobody, admin_user):
+def test_a_login_forgets_the_failures_before_it(anonymous, admin_user):
     for _ in range(3):
-        log_in(nobody, password="wrong")
+        log_in(anonymous, password="wrong")
         age_failures(8)
-    assert log_in(nobody).status_code == 200
+    assert log_in(anonymous).status_code == 200
 
-    assert [log_in(nobody, password="wrong").status_code for _ in range(2)] == [401, 401]
+    assert [log_in(anonymous, password="wrong").status_code for _ in range(2)] == [401, 401]
 
 
-def test_one_users_lock_out_locks_no_other_user_out(nobody, admin_user, dev_user):
+def test_one_users_lock_out_locks_no_other_user_out(anonymous, admin_user, dev_user):
     for _ in range(6):
-        log_in(nobody, password="wrong")
+        log_in(anonymous, password="wrong")
 
-    assert log_in(nobody, "dev").status_code == 200
+    assert log_in(anonymous, "dev").status_code == 200
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain"])
@@ -173,11 +173,11 @@ def test_password_in_a_multipart_body_is_not_even_read(client, admin_user, caplo
 
 
 # --- Refresh and logout ---------------------------------------------------------------------------
-def test_a_refresh_token_gives_a_new_pair_once(nobody, admin_user):
+def test_a_refresh_token_gives_a_new_pair_once(anonymous, admin_user):
     pair = tokens_issue(admin_user)
 
-    first = nobody.post("/token/refresh/", {"refresh": pair.refresh})
-    second = nobody.post("/token/refresh/", {"refresh": pair.refresh})
+    first = anonymous.post("/token/refresh/", {"refresh": pair.refresh})
+    second = anonymous.post("/token/refresh/", {"refresh": pair.refresh})
 
     assert first.status_code == 200
     assert set(first.json()) == {"access", "refresh"}
@@ -186,29 +186,29 @@ def test_a_refresh_token_gives_a_new_pair_once(nobody, admin_user):
     assert second.json() == {"detail": "The token is invalid or expired."}
 
 
-def test_refresh_token_used_twice_ends_only_its_family(nobody, admin_user):
+def test_refresh_token_used_twice_ends_only_its_family(anonymous, admin_user):
     stolen, elsewhere = tokens_issue(admin_user), tokens_issue(admin_user)
-    thief = nobody.post("/token/refresh/", {"refresh": stolen.refresh}).json()
-    thief = nobody.post("/token/refresh/", {"refresh": thief["refresh"]}).json()
+    thief = anonymous.post("/token/refresh/", {"refresh": stolen.refresh}).json()
+    thief = anonymous.post("/token/refresh/", {"refresh": thief["refresh"]}).json()
 
-    assert nobody.post("/token/refresh/", {"refresh": stolen.refresh}).status_code == 401
+    assert anonymous.post("/token/refresh/", {"refresh": stolen.refresh}).status_code == 401
 
-    assert nobody.post("/token/refresh/", {"refresh": thief["refresh"]}).status_code == 401
-    assert nobody.post("/token/refresh/", {"refresh": elsewhere.refresh}).status_code == 200
+    assert anonymous.post("/token/refresh/", {"refresh": thief["refresh"]}).status_code == 401
+    assert anonymous.post("/token/refresh/", {"refresh": elsewhere.refresh}).status_code == 200
 
 
-def test_logging_out_with_an_old_token_ends_its_successors(nobody, admin_user):
+def test_logging_out_with_an_old_token_ends_its_successors(anonymous, admin_user):
     first = tokens_issue(admin_user)
-    later = nobody.post("/token/refresh/", {"refresh": first.refresh}).json()
+    later = anonymous.post("/token/refresh/", {"refresh": first.refresh}).json()
 
-    assert nobody.post("/token/logout/", {"refresh": first.refresh}).status_code == 204
-    assert nobody.post("/token/refresh/", {"refresh": later["refresh"]}).status_code == 401
+    assert anonymous.post("/token/logout/", {"refresh": first.refresh}).status_code == 204
+    assert anonymous.post("/token/refresh/", {"refresh": later["refresh"]}).status_code == 401
 
 
-def test_refreshing_leaves_one_row_for_each_sign_in(nobody, admin_user):
+def test_refreshing_leaves_one_row_for_each_sign_in(anonymous, admin_user):
     pair = {"refresh": tokens_issue(admin_user).refresh}
     for _ in range(5):
-        pair = nobody.post("/token/refresh/", {"refresh": pair["refresh"]}).json()
+        pair = anonymous.post("/token/refresh/", {"refresh": pair["refresh"]}).json()
     assert TokenFamily.objects.count() == 1
 
     TokenFamily.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -225,18 +225,18 @@ def test_of_two_uses_of_a_refresh_token_one_wins(admin_user):
     assert sorted(statuses) == [200, 401, 401, 401]
 
 
-def test_logging_out_ends_the_refresh_token(nobody, admin_user):
+def test_logging_out_ends_the_refresh_token(anonymous, admin_user):
     pair = tokens_issue(admin_user)
 
-    assert nobody.post("/token/logout/", {"refresh": pair.refresh}).status_code == 204
-    assert nobody.post("/token/refresh/", {"refresh": pair.refresh}).status_code == 401
-    assert nobody.post("/token/logout/", {"refresh": pair.refresh}).status_code == 401
+    assert anonymous.post("/token/logout/", {"refresh": pair.refresh}).status_code == 204
+    assert anonymous.post("/token/refresh/", {"refresh": pair.refresh}).status_code == 401
+    assert anonymous.post("/token/logout/", {"refresh": pair.refresh}).status_code == 401
 
 
-def test_access_and_refresh_tokens_do_not_replace_each_other(nobody, admin_user):
+def test_access_and_refresh_tokens_do_not_replace_each_other(anonymous, admin_user):
     pair = tokens_issue(admin_user)
 
-    assert nobody.post("/token/refresh/", {"refresh": pair.access}).status_code == 401
+    assert anonymous.post("/token/refresh/", {"refresh": pair.access}).status_code == 401
     assert Api(token=pair.refresh).get(PROTECTED).status_code == 401
 
 
@@ -339,11 +339,11 @@ def test_a_token_that_is_no_good_is_401(admin_user, make):
 
 @pytest.mark.parametrize("value", STRANGE_VALUES)
 @pytest.mark.parametrize("claim", ["user_id", "pwd", "exp", "jti", "family", "token_type"])
-def test_refresh_token_with_a_strange_claim_is_401(nobody, admin_user, claim, value):
+def test_refresh_token_with_a_strange_claim_is_401(anonymous, admin_user, claim, value):
     claims = claims_of(tokens_issue(admin_user).refresh) | {claim: value}
     token = jwt.encode(claims, django_settings.SECRET_KEY, "HS256")
 
-    statuses = {nobody.post(f"/token/{way}/", {"refresh": token}).status_code for way in ("refresh", "logout")}
+    statuses = {anonymous.post(f"/token/{way}/", {"refresh": token}).status_code for way in ("refresh", "logout")}
 
     assert statuses <= {200, 204, 401}
     assert 500 not in statuses
@@ -388,18 +388,18 @@ def test_a_changed_role_is_effective_at_once(admin_user, bucket):
     assert api.get(PROTECTED).status_code == 403
 
 
-def test_a_user_made_inactive_is_out_at_once(nobody, admin_user):
+def test_a_user_made_inactive_is_out_at_once(anonymous, admin_user):
     pair = tokens_issue(admin_user)
     User.objects.update(is_active=False)
 
     assert Api(token=pair.access).get(PROTECTED).status_code == 401
-    assert nobody.post("/token/refresh/", {"refresh": pair.refresh}).status_code == 401
+    assert anonymous.post("/token/refresh/", {"refresh": pair.refresh}).status_code == 401
 
 
-def test_a_changed_password_ends_every_token(nobody, admin_user):
+def test_a_changed_password_ends_every_token(anonymous, admin_user):
     pair = tokens_issue(admin_user)
     admin_user.set_password("another password")
     admin_user.save()
 
     assert Api(token=pair.access).get(PROTECTED).status_code == 401
-    assert nobody.post("/token/refresh/", {"refresh": pair.refresh}).status_code == 401
+    assert anonymous.post("/token/refresh/", {"refresh": pair.refresh}).status_code == 401

@@ -135,9 +135,9 @@ def test_more_than_20_000_ids_are_refused(admin, bucket, count):
     assert "20000" in answer.text
 
 
-def test_body_of_very_many_values_is_refused_early(nobody):
+def test_body_of_very_many_values_is_refused_early(anonymous):
     """At a route that needs no sign-in."""
-    answer = nobody.post("/token/", b"[" + b"{}," * 300_000 + b"{}]")
+    answer = anonymous.post("/token/", b"[" + b"{}," * 300_000 + b"{}]")
 
     assert answer.status_code == 422
     assert "more values" in answer.text

@@ -40,7 +40,7 @@ def sweep_alone(site: UploadedSite, footage: Footage, settings: Any) -> None:
     trash_recover(site.root, site.clock.now())
 
 
-def nobody(site: UploadedSite, footage: Footage, settings: Any) -> None:
+def without_another_process(site: UploadedSite, footage: Footage, settings: Any) -> None:
     pass
 
 
@@ -54,7 +54,7 @@ def in_trash(site: UploadedSite, footage: Footage) -> bool:
 
 
 @pytest.mark.parametrize(
-    "other", [another_run, another_run_that_quarantines, hold_and_another_run, sweep_alone, nobody]
+    "other", [another_run, another_run_that_quarantines, hold_and_another_run, sweep_alone, without_another_process]
 )
 def test_run_without_its_lease_leaves_no_false_receipt(live_site: UploadedSite, settings: Any, other: Other) -> None:
     """It stands still at every one of its steps in turn, until its lease has run out."""

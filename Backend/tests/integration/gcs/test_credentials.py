@@ -350,9 +350,9 @@ def test_session_that_refuses_a_fresh_token_too_is_gone(identity: Identity) -> N
 
 
 def test_401_of_an_emulator_is_repeated_without_a_token(tmp_path: Path) -> None:
-    nobody = Identity(path=None, anonymous=True, ca_file=certifi.where())
+    anonymous = Identity(path=None, anonymous=True, ca_file=certifi.where())
     with DoubtingBucket(doubts=1) as bucket:
-        assert uploads(bucket.url, nobody).status(bucket.session, NoBucketProbe()) == SessionStatus(QUANTUM)
+        assert uploads(bucket.url, anonymous).status(bucket.session, NoBucketProbe()) == SessionStatus(QUANTUM)
     assert bucket.asked == [(ASKED, None), (ASKED, None)]
 
 

@@ -90,7 +90,7 @@ def test_next_name_is_noted_with_its_address(transfer: GCPVideoTransfer) -> None
     transfer.refresh_from_db()
     assert (transfer.name_version, transfer.gcp_storage_path) == (2, "recordings/c/r/2-one file.mp4")
     assert transfer.gcp_public_url == "https://storage.googleapis.com/footage/recordings/c/r/2-one%20file.mp4"
-    assert not transfer.passes_conflict  # nobody has seen what lies under this one
+    assert not transfer.passes_conflict  # no person has seen what lies under this one
     assert not transfer.orphans.exists()
 
 
