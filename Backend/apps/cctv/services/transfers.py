@@ -295,6 +295,7 @@ class _Request:
                     "id": uuid4(),
                     "recording_id": row.pk,
                     "site_id": row.camera__site_id,
+                    "camera_id": row.camera_id,
                     "original_local_path": found.path,
                     "gcp_storage_path": name,
                     "gcp_public_url": public_url(self._bucket, name),

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.cctv.tables.moves import SYSTEM, Lease, TransferQuerySet, VerifiedUpload
-from apps.cctv.tables.places import Site
+from apps.cctv.tables.places import Camera, Site
 from apps.cctv.tables.recordings import Recording
 from offload.errors import LeaseLost, Reason
 from offload.states import UPLOADED, Move, State
@@ -59,6 +59,8 @@ class GCPVideoTransfer(models.Model):
     recording = models.OneToOneField(Recording, on_delete=models.PROTECT, related_name="gcp_transfer")
     batch = models.ForeignKey(TransferBatch, on_delete=models.PROTECT, related_name="transfers")
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
+    # The recording's, which never changes. Here it lets lists and counts of a camera pass by the recordings' table.
+    camera = models.ForeignKey(Camera, on_delete=models.PROTECT, related_name="+", db_index=False)
     # As `TransferBatch.created_by`.
     initiated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"

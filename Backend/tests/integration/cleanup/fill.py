@@ -51,6 +51,7 @@ def uploaded(camera: Camera, name: str) -> GCPVideoTransfer:
         recording=recording,
         batch=TransferBatch.objects.get_or_create()[0],
         site=camera.site,
+        camera=camera,
         installation_id=installation_id(),
         original_local_path=name,
         gcp_bucket=settings.GCP_STORAGE_BUCKET_NAME,

@@ -123,6 +123,7 @@ class UploadedSite:
             recording=recording,
             batch=self.batch,
             site=camera.site,
+            camera=camera,
             installation_id=INSTALLATION_ID,
             original_local_path=recording.local_path,
             gcp_bucket=self.bucket,

@@ -70,6 +70,7 @@ def transfer(status: State = State.PENDING, *, of: Recording | None = None, **co
         "recording": of,
         "batch": batch,
         "site": of.camera.site,
+        "camera": of.camera,
         "installation_id": "test",
         "original_local_path": of.local_path,
         "gcp_bucket": "footage",

@@ -114,3 +114,21 @@ def test_rows_of_every_step_survive_the_steps_after_it(to: Callable[[str | None]
     kept = rows.Recording.objects.get(pk=row.pk)
     assert (kept.camera.name, kept.camera.site.name, kept.storage_type) == ("Gate", "Depot", "local")
     assert (kept.file_size_bytes, kept.hold_wanted, kept.camera.is_private) == (0, False, False)
+
+
+def test_transfers_of_before_get_their_cameras(to: Callable[[str | None], Apps]) -> None:
+    apps = to("0026_orphan_constraint")
+    site = apps.get_model("cctv", "Site").objects.create(name="Depot")
+    batch = apps.get_model("cctv", "TransferBatch").objects.create()
+    expected = {}
+    for name in ("Gate", "Hall", "Gate again"):
+        camera = apps.get_model("cctv", "Camera").objects.create(site=site, name=name)
+        recording = apps.get_model("cctv", "Recording").objects.create(
+            camera=camera, name="1.mp4", started_at=rows.NOW, file_path=name, local_path=name
+        )
+        made = apps.get_model("cctv", "GCPVideoTransfer").objects.create(
+            recording=recording, batch=batch, site=site, next_attempt_at=rows.NOW
+        )
+        expected[made.pk] = camera.pk
+    found = to("0027_transfer_camera").get_model("cctv", "GCPVideoTransfer").objects
+    assert dict(found.values_list("pk", "camera_id")) == expected

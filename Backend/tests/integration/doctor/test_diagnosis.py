@@ -138,6 +138,7 @@ def make_transfer(camera: Camera, now: datetime, bucket: str) -> Callable[..., G
                 "recording": recording,
                 "batch": batch,
                 "site": camera.site,
+                "camera": camera,
                 "installation_id": INSTALLATION_ID,
                 "gcp_bucket": bucket,
                 "transfer_status": status,

@@ -304,7 +304,13 @@ def test_claim_among_thousands_reads_a_handful_of_rows(django_assert_max_num_que
     )
     GCPVideoTransfer.objects.bulk_create(
         GCPVideoTransfer(
-            recording=one, batch=batch, site=site, gcp_bucket="footage", created_at=NOW, next_attempt_at=NOW
+            recording=one,
+            batch=batch,
+            site=site,
+            camera=camera,
+            gcp_bucket="footage",
+            created_at=NOW,
+            next_attempt_at=NOW,
         )
         for one in found
     )
