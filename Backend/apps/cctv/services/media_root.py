@@ -1,16 +1,19 @@
-"""The marker file of a media root: it proves that the disk of the recordings is mounted (F16)."""
+"""The marker file of a media root proves that the disk of the recordings is mounted (F16) and names its site (P11)."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 import structlog
 
-from apps.cctv.models import Recording, SeenMediaRoot
+from apps.cctv.installation import InstallationUnknown, installation_id
+from apps.cctv.models import Recording, SeenMediaRoot, Site
 from apps.cctv.services import Conflict, ServiceError
-from offload.errors import FileProblem
+from apps.cctv.tables.alarms import uuid_or_none
+from offload.errors import FileProblem, Reason
 from offload.source import MARKER_NAME, MediaRoot
 
 log = structlog.get_logger("coldreel.media_root")
@@ -38,6 +41,98 @@ class MarkReport:
 
     marking: Marking
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a marker file says. Its ids are empty in one that an earlier release wrote, or a person."""
+
+    installation: str = ""
+    site: str = ""
+    site_name: str = ""
+
+    @classmethod
+    def of(cls, site: Site) -> Marker:
+        """Raises InstallationUnknown."""
+        return cls(installation_id(), str(site.pk), " ".join(site.name.split()))
+
+    @classmethod
+    def parse(cls, text: str) -> Marker:
+        found: dict[str, str] = {}
+        for line in text.splitlines():
+            name, _, value = line.partition(": ")
+            found.setdefault(name, value.strip())  # the site's name comes last, so it can say nothing else
+        return cls(*(found.get(name, "") for name in _LINES))
+
+    @property
+    def has_ids(self) -> bool:
+        return bool(self.installation or self.site)
+
+    def __str__(self) -> str:
+        values = (self.installation, self.site, self.site_name)
+        lines = (f"{name}: {value}\n" for name, value in zip(_LINES, values, strict=True) if self.has_ids)
+        return MARKER_TEXT + "".join(lines)
+
+
+_LINES = ("installation", "site", "site name")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSite:
+    """The site whose disk this process sees; None where it sees none that it may touch: `problem` and `reason` say why.
+
+    `problem` is a sentence for people. `reason` is MEDIA_ROOT_NOT_MOUNTED where there is no marker, else
+    WRONG_MEDIA_ROOT.
+    """
+
+    site_id: UUID | None
+    problem: str = ""
+    reason: Reason | None = None
+
+
+def local_site(root: MediaRoot) -> LocalSite:
+    """Which site the media root belongs to, as its marker says at this moment (P11).
+
+    1. Read the marker, without following a link.
+    2. A marker without ids counts for the only site there is. Where there are several it is refused.
+    3. Otherwise the installation has to be this one, and the site one of its sites.
+    """
+    place = f"MEDIA_ROOT={str(root.path)!r}"
+    try:
+        marker = Marker.parse(root.read_marker())
+    except FileProblem as problem:
+        why = f"has no marker file {MARKER_NAME}" if problem.code is Reason.FILE_MISSING else problem.detail
+        return LocalSite(None, f"{place} is not mounted: {why}.", Reason.MEDIA_ROOT_NOT_MOUNTED)
+    try:
+        return LocalSite(_site_of(marker, f"The marker of {place}"))
+    except (Conflict, InstallationUnknown) as refusal:
+        return LocalSite(None, refusal.detail, Reason.WRONG_MEDIA_ROOT)
+
+
+def _site_of(marker: Marker, said: str) -> UUID:
+    """Raises Conflict where it is no site of this installation, or may be several, and InstallationUnknown."""
+    if not marker.has_ids:
+        sites = list(Site.objects.values_list("pk", flat=True)[:2])
+        if len(sites) == 1:
+            return sites[0]
+        if not sites:
+            raise Conflict("There is no site yet. The first import makes one, or `manage.py add_site NAME`.")
+        raise Conflict(
+            f"{said} names no site, and there are several. Run `manage.py mark_media_root --site NAME` with the "
+            "site whose recordings lie there."
+        )
+    if marker.installation != installation_id():
+        raise Conflict(
+            f"{said} names the site {marker.site_name!r} of another installation ({marker.installation}). Mount the "
+            "disk of this one. If the disk now belongs here, run `manage.py mark_media_root --site NAME --take-over`."
+        )
+    site_id = uuid_or_none(marker.site)
+    if site_id is None or not Site.objects.filter(pk=site_id).exists():
+        raise Conflict(
+            f"{said} names the site {marker.site_name!r} ({marker.site}), which this database does not know. Mount "
+            "the right disk, or run `manage.py mark_media_root --site NAME --take-over`."
+        )
+    return site_id
 
 
 def media_root_mark(*, root: MediaRoot, although_empty: bool) -> MarkReport:
