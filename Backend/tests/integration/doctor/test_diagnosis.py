@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from django.db import connection
 
 from apps.cctv.doctor import Finding, Level, diagnose
 from apps.cctv.doctor.disk import space_finding
+from apps.cctv.doctor.settings import settings_findings
 from apps.cctv.models import (
     Alarm,
     Camera,
@@ -220,6 +222,13 @@ def test_settings_that_would_surprise_are_warned_of(
     for name, value in setting.items():
         setattr(settings, name, value)
     assert look().of(check).level is Level.WARNING
+
+
+def test_unencrypted_way_to_the_database_is_warned_of() -> None:
+    found = list(settings_findings(replace(doctor_settings(), database_unencrypted=True)))
+    (told,) = (finding for finding in found if finding.check == "database")
+    assert told.level is Level.WARNING
+    assert "sslmode=disable" in told.detail
 
 
 def test_key_that_others_can_read_is_warned_of(look: Diagnose, settings: Any, tmp_path: Path) -> None:
