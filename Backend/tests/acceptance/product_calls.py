@@ -31,6 +31,7 @@ def request(names: list[str], batch_size: int) -> list[dict[str, Any]]:
         recordings.append(
             Recording.objects.create(
                 camera=camera,
+                site=camera.site,
                 name=name,
                 started_at=datetime.now(tz=UTC),
                 file_size_bytes=found.st_size,

@@ -44,6 +44,7 @@ def transfers(count: int, *, cameras: list[Camera] | None = None, by: User | Non
         name = f"{began:%Y-%m-%d_%H-%M-%S}.mp4"
         of = Recording.objects.create(
             camera=camera,
+            site=camera.site,
             name=name,
             started_at=began,
             ended_at=began + timedelta(hours=1),

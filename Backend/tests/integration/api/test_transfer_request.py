@@ -332,7 +332,14 @@ def make_many(camera, media_root, count: int, now) -> None:
     for number in range(1, count):
         os.link(first, media_root / f"{number}.mp4")
     Recording.objects.bulk_create(
-        Recording(camera=camera, name=f"{n}.mp4", local_path=f"{n}.mp4", file_path=f"{n}.mp4", started_at=now)
+        Recording(
+            camera=camera,
+            site=camera.site,
+            name=f"{n}.mp4",
+            local_path=f"{n}.mp4",
+            file_path=f"{n}.mp4",
+            started_at=now,
+        )
         for n in range(count)
     )
 

@@ -45,7 +45,13 @@ def uploaded(camera: Camera, name: str) -> GCPVideoTransfer:
     path = Path(settings.MEDIA_ROOT) / name
     path.write_bytes(os.urandom(SIZE_BYTES))
     recording = Recording.objects.create(
-        camera=camera, name=name, started_at=now, local_path=name, file_path=name, file_size_bytes=SIZE_BYTES
+        camera=camera,
+        site=camera.site,
+        name=name,
+        started_at=now,
+        local_path=name,
+        file_path=name,
+        file_size_bytes=SIZE_BYTES,
     )
     row = GCPVideoTransfer(
         recording=recording,

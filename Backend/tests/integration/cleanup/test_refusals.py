@@ -290,6 +290,7 @@ def test_file_of_another_recording_stays_despite_equal_bytes(site: UploadedSite,
     path = footage.row.original_local_path
     again = Recording.objects.create(
         camera=site.camera,
+        site=site.camera.site,
         name="again",
         started_at=site.clock.now(),
         local_path=path,
@@ -303,6 +304,24 @@ def test_file_of_another_recording_stays_despite_equal_bytes(site: UploadedSite,
         site.clean(force=force)
     assert footage.is_whole
     assert footage.row.error_code == Reason.LOCAL_CHANGED
+
+
+def test_recording_of_another_site_keeps_no_file(site: UploadedSite) -> None:
+    """The same path there is another file, on another disk."""
+    footage, dock = site.add(), site.new_camera("Dock", site="Harbour")
+    os.utime(footage.path)
+    Recording.objects.create(
+        camera=dock,
+        site=dock.site,
+        name="same path",
+        started_at=site.clock.now(),
+        local_path=footage.row.original_local_path,
+        file_path=footage.row.original_local_path,
+        file_mtime_ns=footage.path.stat().st_mtime_ns,
+        hold_wanted=True,
+    )
+    site.clean()
+    assert footage.status == State.CLEANUP_COMPLETED
 
 
 def test_alarm_of_one_site_survives_another_sites_run(site: UploadedSite) -> None:

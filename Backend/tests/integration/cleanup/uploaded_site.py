@@ -145,6 +145,7 @@ class UploadedSite:
         local_path = path.relative_to(self.folder).as_posix()
         return Recording.objects.create(
             camera=camera,
+            site=camera.site,
             name=path.name,
             started_at=self.clock.now() - timedelta(hours=30),
             file_size_bytes=len(content),

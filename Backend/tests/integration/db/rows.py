@@ -39,8 +39,9 @@ def camera(name: str = "Gate", *, site: Site | None = None, **columns: Any) -> C
 def recording(name: str = "one.mp4", **columns: Any) -> Recording:
     of = columns.pop("camera", None) or camera()
     path = f"{of.name}/{name}"
-    values = {"camera": of, "name": name, "started_at": NOW - timedelta(hours=2), "local_path": path, "file_path": path}
-    return Recording.objects.create(**{**values, "file_size_bytes": 1000, "file_mtime_ns": 1, **columns})
+    values = {"camera": of, "site": of.site, "name": name, "started_at": NOW - timedelta(hours=2)}
+    file = {"local_path": path, "file_path": path, "file_size_bytes": 1000, "file_mtime_ns": 1}
+    return Recording.objects.create(**{**values, **file, **columns})
 
 
 def columns_of(status: State) -> dict[str, Any]:

@@ -104,6 +104,55 @@ def test_the_storage_type_step_brings_its_constraint(to: Callable[[str | None], 
         type(row).objects.filter(pk=row.pk).update(storage_type="tape")
 
 
+BEFORE_SITES, WITH_SITES = "0027_transfer_camera", "0028_recording_site"
+
+
+def recordings_of_two_sites(apps: Apps) -> dict[Any, Any]:
+    """The id of each recording, and of the site that its camera belongs to."""
+    expected = {}
+    for name in ("Depot", "Harbour"):
+        site = apps.get_model("cctv", "Site").objects.create(name=name)
+        for camera_name in ("Gate", "Hall"):
+            camera = apps.get_model("cctv", "Camera").objects.create(site=site, name=camera_name)
+            path = f"{name}/{camera_name}.mp4"
+            made = apps.get_model("cctv", "Recording").objects.create(
+                camera=camera, name=path, started_at=rows.NOW, file_path=path, local_path=path, file_mtime_ns=1
+            )
+            expected[made.pk] = site.pk
+    return expected
+
+
+def test_recordings_of_before_get_their_cameras_site(to: Callable[[str | None], Apps]) -> None:
+    expected = recordings_of_two_sites(to(BEFORE_SITES))
+    recordings = to(WITH_SITES).get_model("cctv", "Recording").objects
+    assert dict(recordings.values_list("pk", "site_id")) == expected
+    # Back, and forwards again: the sites are found anew.
+    to(BEFORE_SITES)
+    assert dict(to(WITH_SITES).get_model("cctv", "Recording").objects.values_list("pk", "site_id")) == expected
+
+
+def test_same_path_and_mtime_lie_at_two_sites(to: Callable[[str | None], Apps]) -> None:
+    expected = recordings_of_two_sites(to(BEFORE_SITES))
+    recordings = to(WITH_SITES).get_model("cctv", "Recording").objects
+    site_ids = set(expected.values())
+    for site_id in site_ids:
+        recordings.filter(site=site_id, name__endswith="Gate.mp4").update(local_path="Gate.mp4")
+    assert recordings.filter(local_path="Gate.mp4").count() == len(site_ids)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        recordings.filter(site__in=site_ids).update(local_path="Gate.mp4")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite serves one machine, of one release")
+def test_worker_of_the_release_before_still_registers_recordings(to: Callable[[str | None], Apps]) -> None:
+    site = to(newest()).get_model("cctv", "Site").objects.create(name="Depot")
+    gate = rows.camera(site=rows.Site.objects.get(pk=site.pk))
+    before = MigrationExecutor(connection).loader.project_state([("cctv", BEFORE_SITES)]).apps
+    made = before.get_model("cctv", "Recording").objects.create(
+        camera_id=gate.pk, name="1.mp4", started_at=rows.NOW, file_path="1.mp4", local_path="1.mp4"
+    )
+    assert rows.Recording.objects.get(pk=made.pk).site_id == site.pk
+
+
 def test_rows_of_every_step_survive_the_steps_after_it(to: Callable[[str | None], Apps]) -> None:
     apps = to("0001_initial")
     site = apps.get_model("cctv", "Site").objects.create(name="Depot")

@@ -37,7 +37,12 @@ def media(camera: Camera) -> Iterator[Path]:
         for name in ("one.mp4", "two.mp4"):
             (root / "gate" / name).write_bytes(b"footage")
             Recording.objects.create(
-                camera=camera, name=name, started_at=rows.NOW, local_path=f"gate/{name}", file_path=f"gate/{name}"
+                camera=camera,
+                site=camera.site,
+                name=name,
+                started_at=rows.NOW,
+                local_path=f"gate/{name}",
+                file_path=f"gate/{name}",
             )
         yield root
 

@@ -126,7 +126,12 @@ def make_transfer(camera: Camera, now: datetime, bucket: str) -> Callable[..., G
     def make(status: str = "pending", **fields: Any) -> GCPVideoTransfer:
         number = Recording.objects.count()
         recording = Recording.objects.create(
-            camera=camera, name=f"{number}.mp4", started_at=now, local_path=f"{number}.mp4", file_path=f"{number}.mp4"
+            camera=camera,
+            site=camera.site,
+            name=f"{number}.mp4",
+            started_at=now,
+            local_path=f"{number}.mp4",
+            file_path=f"{number}.mp4",
         )
         proof = {"object_crc32c": "AAAAAA==", "object_generation": 1, "upload_completed_at": now}
         by_status: dict[str, dict[str, Any]] = {

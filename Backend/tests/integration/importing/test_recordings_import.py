@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.cctv.models import Camera, Recording, Site
 from apps.cctv.services import Conflict, NotFound, ServiceError
 from apps.cctv.services.importing.report import ImportReport, shown
+from apps.cctv.services.importing.run import recordings_register
 from apps.cctv.services.media_root import MediaRootUnusable
 from offload.clock import SystemClock
 from offload.errors import FileProblem, Reason
@@ -431,3 +432,26 @@ def test_recording_that_ended_before_registration_has_its_end(media_root: Path, 
 
     recording = Recording.objects.get()
     assert recording.ended_at == recording.started_at + timedelta(seconds=7)
+
+
+def test_camera_moved_meanwhile_gets_no_recordings(media_root: Path, run_import: Import, site: Site) -> None:
+    make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
+
+    def move(_: ImportReport) -> None:
+        Camera.objects.update(site=Site.objects.create(name="Harbour"))
+
+    with pytest.raises(Conflict, match="moved"):
+        run_import(on_file=move)
+    assert not Recording.objects.exists()
+
+
+def test_one_moved_camera_keeps_all_recordings_out(camera: Camera) -> None:
+    other = Site.objects.create(name="Harbour")
+    now = datetime.now(tz=UTC)
+    recordings = [
+        Recording(camera=camera, site=of, name="a.mp4", started_at=now, local_path=f"{of}.mp4", file_path="a.mp4")
+        for of in (camera.site, other)
+    ]
+    with pytest.raises(Conflict):
+        recordings_register(recordings=recordings)
+    assert not Recording.objects.exists()

@@ -299,7 +299,15 @@ def test_claim_among_thousands_reads_a_handful_of_rows(django_assert_max_num_que
     camera = Camera.objects.create(site=site, name="Gate")
     batch = batch_of(20)
     found = Recording.objects.bulk_create(
-        Recording(camera=camera, name=f"{n}.ts", started_at=NOW, local_path=f"{n}.ts", file_mtime_ns=1, file_path="")
+        Recording(
+            camera=camera,
+            site=site,
+            name=f"{n}.ts",
+            started_at=NOW,
+            local_path=f"{n}.ts",
+            file_mtime_ns=1,
+            file_path="",
+        )
         for n in range(3000)
     )
     GCPVideoTransfer.objects.bulk_create(

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import structlog
 from django.db import transaction
 
-from apps.cctv.models import Recording
+from apps.cctv.models import Camera, Recording
+from apps.cctv.services import Conflict
 from apps.cctv.services.importing.cameras import ImportCameras
 from apps.cctv.services.importing.local_time import utc_of
 from apps.cctv.services.importing.path_template import PathMatch, PathTemplate, looks_like_a_time
@@ -117,9 +118,15 @@ def recordings_import(
 def recordings_register(*, recordings: Sequence[Recording]) -> set[UUID]:
     """Insert those whose file is not registered yet, in one transaction; the ids of the inserted ones.
 
-    Another process may register the same files at the same time: path and mtime are unique, so one of the two wins.
+    Another process may register the same files at the same time: site, path and mtime are unique, so one of the two
+    wins. Raises Conflict, and inserts none, where a camera belongs to another site by now: a person moved it.
     """
     with transaction.atomic():
+        # Locked, so that no camera moves before its first recording is there, which keeps it where it is.
+        cameras = Camera.objects.filter(pk__in={recording.camera_id for recording in recordings})
+        sites = dict(cameras.order_by("pk").select_for_update(no_key=True).values_list("pk", "site_id"))
+        if any(sites.get(recording.camera_id) != recording.site_id for recording in recordings):
+            raise Conflict("A camera was moved to another site, or deleted, during the import: start it again.")
         Recording.objects.bulk_create(recordings, ignore_conflicts=True)
         own = Recording.objects.filter(pk__in=[recording.pk for recording in recordings])
         return set(own.values_list("pk", flat=True))
@@ -257,6 +264,7 @@ class _Import:
         duration = facts.duration_seconds
         return Recording(
             camera=camera,
+            site=camera.site,
             name=file_name,
             status=Recording.Status.READY,
             started_at=started_at,
