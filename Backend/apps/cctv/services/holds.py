@@ -19,7 +19,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from apps.cctv.installation import installation_id
 from apps.cctv.models import GCPVideoTransfer, Recording
@@ -172,10 +172,8 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> i
     refusals: Counter[str] = Counter()
     answered: set[str] = set()
     doubts: defaultdict[str, list[_Doubt]] = defaultdict(list)
-    rows = GCPVideoTransfer.objects.select_related("recording").defer("session_uri")
-    rows = rows.filter(transfer_status__in=UPLOADED).exclude(recording__hold_wanted=F("recording__hold_confirmed"))
     # In no order, so that objects which refuse for ever do not stand before the others.
-    for transfer in list(rows.order_by("?")[:limit]):
+    for transfer in list(holds_differing().order_by("?")[:limit]):
         bucket = transfer.gcp_bucket
         doubted = 0 if bucket in answered else len(doubts.get(bucket, ()))
         if max(refusals[bucket], doubted) >= REFUSALS_A_BUCKET:
@@ -202,6 +200,12 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> i
         alarms_clear(codes=STOP_CODES, subject=_subject_of(bucket), now=now)
     _tell_doubts(doubts, answered, now)
     return agreed
+
+
+def holds_differing() -> QuerySet[GCPVideoTransfer]:
+    """Uploaded transfers whose object does not have the hold, or the release, that a person asked for."""
+    rows = GCPVideoTransfer.objects.select_related("recording").defer("session_uri")
+    return rows.filter(transfer_status__in=UPLOADED).exclude(recording__hold_wanted=F("recording__hold_confirmed"))
 
 
 def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now: datetime) -> None:

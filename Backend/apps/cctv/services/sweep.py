@@ -24,7 +24,7 @@ from apps.cctv.services.rights_in_doubt import right_doubts_drop_idle
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.stalled_uploads import stalled_uploads_check
 from apps.cctv.tables.alarms import Subject, SubjectKind
-from apps.cctv.tables.moves import RowGuard
+from apps.cctv.tables.moves import RowGuard, TransferQuerySet
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot
@@ -128,11 +128,15 @@ def _check_lock_files(home: Path, now: datetime) -> None:
 # --- Sessions that the bucket will forget -----------------------------------------------------------------
 
 
+def old_sessions(now: datetime) -> TransferQuerySet:
+    """Waiting and failed transfers whose session the bucket will forget soon."""
+    waiting = GCPVideoTransfer.objects.filter(transfer_status__in=[State.PENDING, State.FAILED])
+    return waiting.filter(session_started_at__lte=now - SESSION_MAX_AGE).exclude(session_uri="")
+
+
 def _drop_old_sessions(store: ObjectStore, now: datetime) -> int:
     """Drop sessions of waiting and failed transfers that the bucket will forget soon; an upload drops its own."""
-    old = GCPVideoTransfer.objects.filter(
-        transfer_status__in=[State.PENDING, State.FAILED], session_started_at__lte=now - SESSION_MAX_AGE
-    ).exclude(session_uri="")
+    old = old_sessions(now)
     found = old.order_by().only("pk", "session_uri")[:_SESSIONS_A_SWEEP]
     columns = {"session_uri": "", "session_started_at": None, "session_identity": "", "bytes_uploaded": 0}
     dropped = 0

@@ -72,7 +72,7 @@ def footage_scan(
     """Look at every file below the media root, within the bounds. Raises FileProblem where there is no media root."""
     scan, now, until = FootageScan(), clock.now(), clock.monotonic() + most_seconds
     for page in _pages(walk(root)):
-        known = _known([found.relative_path for found in page])
+        known = known_files([found.relative_path for found in page])
         for found in page:
             # Checked for each file: a disk that is slow to answer makes even one page long.
             if scan.looked_at >= most_files or clock.monotonic() >= until or should_stop():
@@ -102,7 +102,7 @@ def _pages(found: Iterable[Found]) -> Iterator[list[Found]]:
         yield page
 
 
-def _known(paths: list[str]) -> set[tuple[str, int | None]]:
+def known_files(paths: list[str]) -> set[tuple[str, int | None]]:
     """Paths with the mtime that they were registered with: a new file under a known path is another recording."""
     # A name that is no UTF-8 is in no database.
     text = [path for path in paths if path.encode(errors="replace").decode() == path]
