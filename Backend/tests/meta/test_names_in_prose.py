@@ -42,7 +42,6 @@ OUTSIDE = {
     *("read_write", "testIamPermissions"),  # Google's roles and calls
     *("proxy_set_header", "proxy_add_x_forwarded_for", "OnFailure"),  # nginx, systemd
     *("AXES_IPWARE_", "users_tokenfamily"),  # a library that was not taken; a table's name, made by Django
-    "DATABASE_URL_FILE",  # NAME_FILE for a setting NAME: made by config.env
     *("NAME_FILE", "mark_", "detail__startswith"),
 }
 

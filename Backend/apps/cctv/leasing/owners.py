@@ -154,6 +154,21 @@ def lock_of_dead_owner(path: Path) -> int | None:
     return lock
 
 
+def living_owners(home: Path) -> list[str]:
+    """The ids of the owners of that home that live, or may live because another user's lock cannot be tried."""
+    living = []
+    for path in lock_paths(home):
+        try:
+            lock = lock_of_dead_owner(path)
+        except OSError:
+            lock = None
+        if lock is not None:
+            os.close(lock)
+        elif path.exists():
+            living.append(path.stem)
+    return living
+
+
 def unreadable_locks(home: Path) -> list[str]:
     """The names of the lock files that this process may not open, because another user made them."""
     denied = []

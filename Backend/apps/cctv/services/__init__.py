@@ -22,6 +22,7 @@
 | `alarm_review` | looks at the cause of each open alarm again, and ends the alarm with it |
 | `disk_reserve` | a file that is given up when the disk of the home is full |
 | `settings` | the settings of services and worker, as one frozen value |
+| `database_move/` | moves everything from SQLite to PostgreSQL, and proves it |
 | `sweep` | brings back what is stuck, expired or in disagreement |
 """
 
