@@ -76,6 +76,20 @@ BREAKAGES = (
         "tests/integration/gcs/test_secrets.py::test_a_request_does_not_describe_itself",
     ),
     Breakage(
+        "P11",
+        "apps/cctv/services/transfers.py",
+        "        if row.site_id != seen_site_id:",
+        "        if seen_site_id is None:",
+        "tests/integration/work/test_requests_of_sites.py::test_another_sites_disk_is_no_judge",
+    ),
+    Breakage(
+        "P11",
+        "apps/cctv/services/cleanup/comparison.py",
+        "filter(site=row.site_id, local_path=row.original_local_path)",
+        "filter(local_path=row.original_local_path)",
+        "tests/integration/cleanup/test_refusals.py::test_recording_of_another_site_keeps_no_file",
+    ),
+    Breakage(
         "P12",
         "apps/cctv/services/unimported_footage.py",
         "        return not self.was_cut_short and not self.unreadable",

@@ -146,12 +146,12 @@ def _batches_with_room(site_id: UUID | None, now: datetime) -> list[UUID]:
     if not GCPVideoTransfer.objects.filter(transfer_status=State.PENDING).exists():
         return []
     rows = GCPVideoTransfer.objects.filter(batch=OuterRef("pk")).order_by()
-    due = rows.due_for_upload(now) if site_id is None else rows.due_for_upload(now).filter(site=site_id)
+    batches = TransferBatch.objects.all() if site_id is None else TransferBatch.objects.filter(site=site_id)
     live = rows.filter(transfer_status=State.UPLOADING, lease_expires_at__gt=now)
     live_count = Subquery(live.values("batch").annotate(n=Count("pk")).values("n"))
     return list(
-        TransferBatch.objects.annotate(live=Coalesce(live_count, 0))
-        .filter(Exists(due), live__lt=F("batch_size"))
+        batches.annotate(live=Coalesce(live_count, 0))
+        .filter(Exists(rows.due_for_upload(now)), live__lt=F("batch_size"))
         .order_by("created_at", "pk")
         .values_list("pk", flat=True)[:_MOST_BATCHES]
     )

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class TransferBatch(models.Model):
-    """Transfers asked for together. At most `batch_size` of them upload at the same time, on all machines together."""
+    """Transfers of one site asked for together. At most `batch_size` of them upload at the same time, on any machines.
+
+    A request that spans sites has a batch for each, so that `batch_size` holds at each site. They share the
+    `request_id`, which is the `batch_id` of the HTTP API, and also the first one's own id.
+    """
 
     class Kind(models.TextChoices):
         REQUEST = "request", "Request"
@@ -30,6 +34,8 @@ class TransferBatch(models.Model):
         POLICY = "policy", "Policy"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    request_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+", db_index=False)
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.REQUEST)
     batch_size = models.PositiveSmallIntegerField(default=5)
     # Null where no person asked for it, and where the person was removed since.
@@ -43,6 +49,7 @@ class TransferBatch(models.Model):
         verbose_name_plural = "transfer batches"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=Q(batch_size__gte=1, batch_size__lte=20), name="batch_size_1_to_20"),
+            models.UniqueConstraint(fields=["request_id", "site"], name="batch_once_a_request_and_site"),
         ]
 
     def __str__(self) -> str:

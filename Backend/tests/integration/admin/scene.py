@@ -36,8 +36,9 @@ def depot() -> list[Camera]:
 def transfers(count: int, *, cameras: list[Camera] | None = None, by: User | None = None) -> list[GCPVideoTransfer]:
     """`count` recordings and their transfers, the states in turn."""
     found = []
-    batch = TransferBatch.objects.create(created_by=by)
-    where, states = cycle(cameras or depot()), cycle(State)
+    cameras = cameras or depot()
+    batch = TransferBatch.objects.create(site=cameras[0].site, created_by=by)
+    where, states = cycle(cameras), cycle(State)
     for number in range(count):
         camera, state, now = next(where), next(states), timezone.now()
         began = now - timedelta(hours=3 * number + 4)

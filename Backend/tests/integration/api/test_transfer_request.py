@@ -213,13 +213,6 @@ def test_absolute_path_below_the_media_root_is_stored_relative(ask, make_recordi
     assert GCPVideoTransfer.objects.get().original_local_path == "gate/one.mp4"
 
 
-def test_missing_media_root_fails_each_recording_with_that_reason(ask, make_recording, media_root):
-    recording = make_recording()
-    media_root.rename(media_root.with_name("unmounted"))
-
-    assert reasons_of(ask()) == {str(recording.pk): Reason.MEDIA_ROOT_NOT_MOUNTED}
-
-
 def test_failed_transfer_is_started_again_in_this_batch(ask, make_recording, now):
     make_recording()
     ask()

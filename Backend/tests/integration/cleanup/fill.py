@@ -55,7 +55,7 @@ def uploaded(camera: Camera, name: str) -> GCPVideoTransfer:
     )
     row = GCPVideoTransfer(
         recording=recording,
-        batch=TransferBatch.objects.get_or_create()[0],
+        batch=TransferBatch.objects.get_or_create(site=camera.site)[0],
         site=camera.site,
         camera=camera,
         installation_id=installation_id(),

@@ -92,7 +92,7 @@ class UploadedSite:
         self.root = MediaRoot(folder)
         self.trash = Trash(self.root)
         self.camera = self.new_camera("Gate")
-        self.batch = TransferBatch.objects.create()
+        self.batch = TransferBatch.objects.create(site=self.camera.site)
 
     def new_camera(self, name: str, site: str = "Depot") -> Camera:
         return Camera.objects.create(site=Site.objects.get_or_create(name=site)[0], name=name)

@@ -44,6 +44,10 @@ def recording(name: str = "one.mp4", **columns: Any) -> Recording:
     return Recording.objects.create(**{**values, **file, **columns})
 
 
+def batch(*, site: Site | None = None, **columns: Any) -> TransferBatch:
+    return TransferBatch.objects.create(site=site or camera().site, **columns)
+
+
 def columns_of(status: State) -> dict[str, Any]:
     """What the constraints want of a row in that status."""
     columns: dict[str, Any] = {"transfer_status": status}
@@ -66,10 +70,9 @@ def columns_of(status: State) -> dict[str, Any]:
 
 def transfer(status: State = State.PENDING, *, of: Recording | None = None, **columns: Any) -> GCPVideoTransfer:
     of = of or recording(f"{uuid.uuid4()}.mp4")
-    batch = columns.pop("batch", None) or TransferBatch.objects.create()
     values = {
         "recording": of,
-        "batch": batch,
+        "batch": columns.pop("batch", None) or batch(site=of.camera.site),
         "site": of.camera.site,
         "camera": of.camera,
         "installation_id": "test",

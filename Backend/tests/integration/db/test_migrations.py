@@ -115,9 +115,11 @@ def recordings_of_two_sites(apps: Apps) -> dict[Any, Any]:
         for camera_name in ("Gate", "Hall"):
             camera = apps.get_model("cctv", "Camera").objects.create(site=site, name=camera_name)
             path = f"{name}/{camera_name}.mp4"
-            made = apps.get_model("cctv", "Recording").objects.create(
-                camera=camera, name=path, started_at=rows.NOW, file_path=path, local_path=path, file_mtime_ns=1
-            )
+            recordings = apps.get_model("cctv", "Recording")
+            columns = {"name": path, "started_at": rows.NOW, "file_path": path, "local_path": path, "file_mtime_ns": 1}
+            if hasattr(recordings, "site"):
+                columns["site"] = site
+            made = recordings.objects.create(camera=camera, **columns)
             expected[made.pk] = site.pk
     return expected
 
@@ -151,6 +153,29 @@ def test_worker_of_the_release_before_still_registers_recordings(to: Callable[[s
         camera_id=gate.pk, name="1.mp4", started_at=rows.NOW, file_path="1.mp4", local_path="1.mp4"
     )
     assert rows.Recording.objects.get(pk=made.pk).site_id == site.pk
+
+
+def test_batch_of_two_sites_becomes_one_for_each(to: Callable[[str | None], Apps]) -> None:
+    apps = to("0028_recording_site")
+    user = rows.user()
+    sites = recordings_of_two_sites(apps)
+    batches, transfers = apps.get_model("cctv", "TransferBatch"), apps.get_model("cctv", "GCPVideoTransfer")
+    mixed, empty = (batches.objects.create(batch_size=3, created_by_id=user.pk, created_at=rows.NOW) for _ in range(2))
+    recordings = apps.get_model("cctv", "Recording").objects.all()
+    for of in recordings:
+        transfers.objects.create(
+            recording=of, batch=mixed, site_id=of.site_id, camera_id=of.camera_id, next_attempt_at=rows.NOW
+        )
+    found = to("0029_batch_site").get_model("cctv", "TransferBatch").objects
+    assert empty.pk in found.values_list("pk", flat=True)
+    parts = list(found.filter(request_id=mixed.pk))
+    assert {part.site_id for part in parts} == set(sites.values())
+    assert mixed.pk in {part.pk for part in parts}
+    assert {(part.batch_size, part.created_by_id, part.created_at) for part in parts} == {(3, user.pk, rows.NOW)}
+    of_batch = dict(rows.GCPVideoTransfer.objects.values_list("recording", "batch__site"))
+    assert of_batch == sites
+    before = to("0028_recording_site").get_model("cctv", "GCPVideoTransfer").objects
+    assert set(before.values_list("batch", flat=True)) == {mixed.pk}
 
 
 def test_rows_of_every_step_survive_the_steps_after_it(to: Callable[[str | None], Apps]) -> None:

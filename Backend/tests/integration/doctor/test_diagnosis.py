@@ -121,7 +121,7 @@ def worker(home: Path, now: datetime) -> Iterator[WorkerProcess]:
 
 @pytest.fixture
 def make_transfer(camera: Camera, now: datetime, bucket: str) -> Callable[..., GCPVideoTransfer]:
-    batch = TransferBatch.objects.create(created_at=now)
+    batch = TransferBatch.objects.create(site=camera.site, created_at=now)
 
     def make(status: str = "pending", **fields: Any) -> GCPVideoTransfer:
         number = Recording.objects.count()

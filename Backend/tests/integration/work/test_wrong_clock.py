@@ -14,7 +14,7 @@ from django.conf import settings
 
 from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.leasing.recovery import correct_far_times
-from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
+from apps.cctv.models import GCPVideoTransfer, PeriodicJob
 from apps.cctv.services.cleanup.due_rows import Scope, due_rows
 from apps.cctv.services.stalled_uploads import stalled_uploads
 from apps.cctv.services.sweep import sweep
@@ -41,7 +41,7 @@ def now_by_the_judge() -> datetime:
 
 def test_request_of_a_future_clock_is_claimed_now() -> None:
     then = NOW + TEN_YEARS
-    batch = TransferBatch.objects.create(created_at=then)
+    batch = rows.batch(created_at=then)
     parked = rows.transfer(batch=batch, created_at=then, next_attempt_at=then)
     correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     claim = rows.claim(now=NOW + timedelta(seconds=1))
