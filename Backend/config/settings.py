@@ -118,6 +118,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.middleware.Alive",
     "config.middleware.ContentSecurityPolicy",
     "config.middleware.NoMultipart",
     "django.middleware.security.SecurityMiddleware",

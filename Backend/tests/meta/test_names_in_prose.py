@@ -40,7 +40,7 @@ OUTSIDE = {
     *("RENAME_NOREPLACE", "SO_SNDBUF", "TCP_CORK", "net", "ipv4", "tcp_wmem", "setswitchinterval"),  # Linux, CPython
     *("drawtext", "moov", "CURLOPT_MAX_SEND_SPEED_LARGE"),  # FFmpeg, MP4, libcurl
     *("read_write", "testIamPermissions"),  # Google's roles and calls
-    *("proxy_set_header", "proxy_add_x_forwarded_for", "OnFailure"),  # nginx, systemd
+    *("OnFailure", "ProtectHome", "DEPOT_SITE"),  # systemd, and a variable of its units in deploy/
     *("AXES_IPWARE_", "users_tokenfamily"),  # a library that was not taken; a table's name, made by Django
     *("NAME_FILE", "mark_", "detail__startswith"),
 }
