@@ -52,7 +52,7 @@ if GCP_STORAGE_USE_GCS and not GCP_STORAGE_BUCKET_NAME:
 # --- Work: seconds, unless the name says otherwise -------------------------------------------------
 COLDREEL_WORKER_UPLOADS = env.whole("COLDREEL_WORKER_UPLOADS", 20, least=1, most=WORKER_UPLOADS_MOST)
 COLDREEL_SETTLE_SECONDS = env.number("COLDREEL_SETTLE_SECONDS", 10, least=0, most=SETTLE_SECONDS_MOST)
-COLDREEL_POLL_SECONDS = env.number("COLDREEL_POLL_SECONDS", 1, least=0.01, most=60)
+COLDREEL_POLL_SECONDS = env.number("COLDREEL_POLL_SECONDS", 5, least=0.01, most=60)
 COLDREEL_HEARTBEAT_SECONDS = env.number("COLDREEL_HEARTBEAT_SECONDS", 10, least=0.05, most=300)
 COLDREEL_LEASE_SECONDS = env.number("COLDREEL_LEASE_SECONDS", 40, least=0.2, most=3600)
 COLDREEL_LEASE_MARGIN_SECONDS = env.number("COLDREEL_LEASE_MARGIN_SECONDS", 10, least=0.05, most=600)

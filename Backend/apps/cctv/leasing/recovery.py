@@ -7,6 +7,7 @@ sweep does all three. Each change is guarded by what was found, so any number of
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -17,6 +18,7 @@ from django.db.models import Exists, OuterRef
 from apps.cctv.leasing.leases import end_other_leases, lease_clock, put_back_uploads, release_all
 from apps.cctv.leasing.owners import lock_of_dead_owner, lock_paths, remove_lock_files
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
+from apps.cctv.tables.sql import Condition, which_have_rows
 from offload.errors import Reason
 from offload.retry import LONGEST_WAIT_SECONDS
 from offload.states import State
@@ -26,6 +28,37 @@ log = structlog.get_logger("coldreel.worker")
 LONGEST_PAUSE = timedelta(seconds=LONGEST_WAIT_SECONDS + 60)
 """A next attempt further ahead than this was written by a wrong clock. Neither a backoff nor a `Retry-After` that is
 obeyed is longer than `LONGEST_WAIT_SECONDS`; a minute more is for slow writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look of a worker found."""
+
+    is_anything_pending: bool
+    """A transfer of the site waits for its upload, now or later."""
+
+    is_anything_stuck: bool
+    """A lease ran out, or ends so far ahead that a wrong clock wrote it."""
+
+
+def look(*, site_id: UUID | None, now: datetime, lease_seconds: float) -> Look:
+    """Whether there is anything to claim or to put right, by one statement; `now` is by the clock of the leases.
+
+    Idle workers ask it over and over, so it locks nothing and counts nothing.
+    """
+    pending: list[Condition] = [("transfer_status", "=", State.PENDING)]
+    if site_id is not None:
+        pending.append(("site_id", "=", site_id))
+    far: Condition = ("lease_expires_at", ">", now + 2 * timedelta(seconds=lease_seconds))
+    is_pending, *stuck = which_have_rows(
+        [
+            (GCPVideoTransfer, pending),
+            (GCPVideoTransfer, [("lease_expires_at", "<=", now)]),
+            (GCPVideoTransfer, [far]),
+            (PeriodicJob, [far]),
+        ]
+    )
+    return Look(is_anything_pending=is_pending, is_anything_stuck=any(stuck))
 
 
 def free_leases_of_dead_owners(*, home: Path, now: datetime) -> int:

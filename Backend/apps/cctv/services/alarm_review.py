@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db.models import F
 
+from apps.cctv.leasing.wakeup import wake_workers
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from apps.cctv.selectors.alarms import open_alarms
 from apps.cctv.services.alarms import alarm_close
@@ -89,7 +90,8 @@ def alarms_review(*, root: MediaRoot, now: datetime, site_id: UUID | None, setti
         # A run that goes on now, or is due anyway, is left as it is.
         job = PeriodicJob.objects.of(JobKind.CLEANUP, site_id)
         stopped = job.filter(next_run_at__gt=now, last_finished_at__lte=now - RUN_AGAIN_AFTER)
-        stopped.update(next_run_at=now)
+        if stopped.update(next_run_at=now):
+            wake_workers(site_id)
     return closed
 
 

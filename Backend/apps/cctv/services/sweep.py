@@ -12,7 +12,7 @@ import structlog
 from apps.cctv.installation import machine_id
 from apps.cctv.leasing.owners import unreadable_locks
 from apps.cctv.leasing.recovery import correct_far_times, expire_leases, free_leases_of_dead_owners
-from apps.cctv.leasing.wakeup import OWNERS_FOLDER
+from apps.cctv.leasing.wakeup import OWNERS_FOLDER, wake_workers
 from apps.cctv.models import GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.alarm_review import alarms_review
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
@@ -86,6 +86,8 @@ def sweep(
     correct_far_times(now=now, lease_seconds=settings.timings.lease_seconds)
     far_cleanups_correct(settings=settings, now=now)
     expired_leases = expire_leases(now=now)
+    if owners_leases or expired_leases:
+        wake_workers(site_id)
     _check_lock_files(home, now)
     WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
     stalled_uploads_check(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import FileProblem, Reason
 from offload.source import TRASH_NAME
 
+LOOK_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 60.0
 """How often cleanup is asked for while the disk stays full and something is due."""
 NOTHING_ELSE_SECONDS = 30.0
@@ -32,16 +34,26 @@ ENOUGH = 1.25
 
 
 class DiskGuard(threading.Thread):
-    """Looks once a poll, by one call of the operating system.
+    """Looks once a second, by one call of the operating system.
 
     The database is asked while room is short, and every ten minutes for the right to delete.
     """
 
-    def __init__(self, tools: Tools, home: Path, site_id: UUID | None, reserve: Reserve | None = None) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        home: Path,
+        site_id: UUID | None,
+        reserve: Reserve | None = None,
+        *,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`wake` is called where cleanup has to begin at once."""
         super().__init__(name="disk-guard", daemon=True)
         self._tools = tools
         self._home = home
         self._site_id = site_id
+        self._wake = wake
         self._reserve = reserve or Reserve.of_installation()
         self._asked_at = tools.clock.monotonic() - ASK_AGAIN_SECONDS
         self._has_trash = False
@@ -53,7 +65,7 @@ class DiskGuard(threading.Thread):
         while True:
             survive(self.look, "disk.not_told")
             connection.close()  # usually none is needed for minutes
-            if self._tools.stopping.wait(self._tools.timings.poll_seconds):
+            if self._tools.stopping.wait(min(self._tools.timings.poll_seconds, LOOK_SECONDS)):
                 break
 
     def look(self) -> None:
@@ -79,6 +91,7 @@ class DiskGuard(threading.Thread):
             ):
                 self._asked_at = self._tools.clock.monotonic()
                 self._tools.cleanup_first.set()
+                self._wake()
         self._tell(free_bytes)
         self._tell_of_rights()
 

@@ -12,11 +12,13 @@ from django.db import Error, connection
 
 from apps.cctv.leasing.claims import BatchQueue
 from apps.cctv.leasing.leases import Claim, lease_clock
+from apps.cctv.leasing.listener import Listener
 from apps.cctv.leasing.owners import Owner
-from apps.cctv.leasing.recovery import correct_far_times, expire_leases
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.worker.crashes import log_crash
 from apps.cctv.worker.group_commit import GROUP_SECONDS
+from apps.cctv.worker.lookout import Lookout
+from apps.cctv.worker.periodic import PeriodicJobs
 from apps.cctv.worker.pool import ThreadPool
 from apps.cctv.worker.signals import Waker
 from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
@@ -24,11 +26,27 @@ from offload.states import State
 
 log = structlog.get_logger("coldreel.worker")
 
+BUSY_SECONDS = 1.0
+"""How often the loop passes at least while something uploads."""
+RECONNECT_SECONDS = 1.0
+"""How long after a failed connection the next one is tried; `connect_timeout` may come on top."""
+
 
 class Dispatcher:
     """Runs in the worker's main thread, which alone writes for uploads; at most `uploads` attempts run in its pool."""
 
-    def __init__(self, owner: Owner, tools: Tools, waker: Waker, *, site_id: UUID | None, uploads: int) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        tools: Tools,
+        waker: Waker,
+        *,
+        site_id: UUID | None,
+        uploads: int,
+        listener: Listener | None = None,
+        jobs: PeriodicJobs | None = None,
+    ) -> None:
+        """`waker` waits for what `listener` hears, on this thread's connection to the database."""
         self._owner = owner
         self._tools = tools
         self._waker = waker
@@ -39,7 +57,10 @@ class Dispatcher:
         self._queue = BatchQueue(
             owner_id=owner.id, site_id=site_id, lease_seconds=tools.timings.lease_seconds, actor=owner.name
         )
-        self._look_around_at = self._claimed_at = tools.clock.monotonic()
+        self._listener = listener
+        self._lookout = Lookout(tools, self._queue, jobs, site_id=site_id)
+        self._claimed_at = tools.clock.monotonic()
+        self._is_cut_off = False
         self._replaced: list[UploadAttempt] = []
         """Attempts whose thread hangs, while another attempt has their transfer."""
         self._pool = ThreadPool(most=uploads, wake=waker.wake)
@@ -51,31 +72,25 @@ class Dispatcher:
     def run(self, *, until_idle: bool) -> None:
         """The worker's loop, until it is asked to stop or, with `until_idle`, nothing is left.
 
-        1. Once a poll: correct times that lie too far ahead, end leases that ran out, note slow starts.
-        2. Write what is queued and claim, in one transaction.
-        3. Hand each claim to the thread pool.
-        4. Wait for something to write, for a wake-up, for a signal, or for the poll to be over.
+        1. On a new connection to the database: listen for wake-ups, and look.
+        2. Look once a poll and after a wake-up: start the periodic jobs that are due, end leases that ran out, and note
+           whether anything waits to be uploaded.
+        3. Write what is queued and claim, in one transaction.
+        4. Hand each claim to the thread pool.
+        5. Wait for something to write, for a wake-up, for a signal, for the next transfer that becomes due, or for the
+           poll to be over.
 
         Then nothing more is claimed; attempts without a thread are given back, and the end of every other is written.
         """
         try:
             while not self._tools.stopping.is_set():
                 try:
-                    self._look_around()
-                    # A larger group costs less, and while the pool has tasks no thread waits for the claims.
-                    for claim in self._tools.group_commit.write(self._claim, patient=self._pool.has_plenty()):
-                        self._start(claim)
+                    self._look_and_claim()
                     if until_idle and self._idle():
                         break
+                    self._wait()
                 except Error as error:
-                    # The database is away or busy. What is queued stays so; a new connection is tried after the wait.
-                    log_crash("worker.claim_missed", error)
-                    connection.close()
-                # At most until results have waited long enough, or until the pool is to be looked at again.
-                look_in, poll = self._pool.look(), self._tools.timings.poll_seconds
-                group = GROUP_SECONDS if self._tools.group_commit.is_waiting() else poll
-                if self._waker.wait(min(poll, group, poll if look_in is None else look_in)):
-                    self._queue.look_again()
+                    self._lose_database(error)
             if self._tools.stopping.is_set():
                 log.info("worker.stop_asked", worker=self._owner.name, running=len(self.running()))
                 # Attempts that have no thread yet may never get one.
@@ -85,28 +100,59 @@ class Dispatcher:
                         attempt.give_back()
             # Each attempt asks whether to go on several times a second, so this ends about as soon as a request does.
             while any(not attempt.is_stuck for attempt in self.running()):
-                self._tools.group_commit.write()
-                self._waker.wait(self._tools.timings.poll_seconds)
+                try:
+                    self._tools.group_commit.write()
+                    self._waker.wait(self._busy_seconds)
+                except Error as error:
+                    self._lose_database(error)
         finally:
             self._tools.group_commit.close()
             self._pool.close(hanging=sum(attempt.is_hanging for attempt in [*self._replaced, *self.running()]))
 
-    def _look_around(self) -> None:
-        """Once a poll, however often the worker is woken: far times, leases that ran out, slow small files."""
-        now = self._tools.clock.monotonic()
-        if now >= self._look_around_at:
-            self._look_around_at = now + self._tools.timings.poll_seconds
-            self._queue.look_again()
-            correct_far_times(now=self._tools.clock.now(), lease_seconds=self._tools.settings.timings.lease_seconds)
-            expire_leases(now=self._tools.clock.now())
-            for attempt in self.running():
-                attempt.note_slow_start()
+    def _look_and_claim(self) -> None:
+        if self._listener is not None and self._listener.open():
+            self._lookout.look_now()  # what was sent before was not heard
+        for attempt in self.running():
+            attempt.note_slow_start()
+        self._lookout.look_if_due(has_room=len(self.running()) < self._uploads)
+        # A larger group costs less, and while the pool has tasks no thread waits for the claims.
+        for claim in self._tools.group_commit.write(self._claim, patient=self._pool.has_plenty()):
+            self._start(claim)
+        self._is_cut_off = False
+
+    def _wait(self) -> None:
+        """Until the next look, and no longer than anything else that comes sooner by itself."""
+        waits = [self._lookout.seconds_left(), self._pool.look(), self._tools.breaker.pause_seconds()]
+        if self._tools.group_commit.is_waiting():
+            waits.append(GROUP_SECONDS)
+        if self.running():
+            waits.append(self._busy_seconds)
+        if self._waker.wait(max(0.0, min(seconds for seconds in waits if seconds is not None))):
+            self._lookout.look_now()
+
+    @property
+    def _busy_seconds(self) -> float:
+        """How often the loop passes while something uploads. It asks the database nothing for that."""
+        return min(self._tools.timings.poll_seconds, BUSY_SECONDS)
+
+    def _lose_database(self, error: Error) -> None:
+        """The database is away or busy. What is queued stays so; a new connection is tried after a pause."""
+        if not self._is_cut_off:  # with its trace, once; the further tries are told by what they could not do
+            log_crash("worker.claim_missed", error)
+        else:
+            log.warning("worker.claim_missed", error=type(error).__name__)
+        connection.close()
+        # The first try is made at once: often only this connection has ended.
+        if self._is_cut_off:
+            self._waker.wait(min(self._tools.timings.poll_seconds, RECONNECT_SECONDS))
+        self._is_cut_off = True
 
     def _claim(self, ending: Collection[Claim]) -> list[Claim]:
         """Claim as many as there is room for once the `ending` attempts are over, and as the breaker allows."""
         # Attempts whose end is in this group still count as running, but no longer once it is committed.
         room = self._tools.breaker.room(self._uploads - len(self.running()) + len(ending))
-        if not room or self._tools.stopping.is_set() or self._tools.cleanup_first.is_set():
+        is_barred = self._tools.stopping.is_set() or self._tools.cleanup_first.is_set()
+        if not room or is_barred or not self._lookout.has_its_tables:
             return []
         # Read before the database is asked: however long it takes, no upload counts on a longer lease than its row has.
         self._claimed_at, now = self._tools.clock.monotonic(), self._tools.clock.now()
@@ -126,6 +172,8 @@ class Dispatcher:
             # The same transfer may run again already, if this attempt lost its lease.
             if self._running.get(attempt.id) is attempt:
                 del self._running[attempt.id]
+        if attempt.has_failed:
+            self._lookout.look_soon()
 
     def _idle(self) -> bool:
         """Whether no worker uploads, and nothing will be due before the longest pause between two tries is over."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random as randomness
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
-from apps.cctv.leasing.leases import JobLease
+from apps.cctv.leasing.listener import Listener
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.models import Alarm, Site
@@ -23,7 +22,8 @@ from apps.cctv.worker.disk import DiskGuard
 from apps.cctv.worker.dispatch import Dispatcher
 from apps.cctv.worker.group_commit import GroupCommit
 from apps.cctv.worker.heartbeat import Heartbeat
-from apps.cctv.worker.periodic import PERIODIC, PeriodicThread, Worker
+from apps.cctv.worker.idle_transactions import idle_transactions_end
+from apps.cctv.worker.periodic import PERIODIC, PeriodicJobs, Worker
 from apps.cctv.worker.signals import StopSignals, Waker
 from apps.cctv.worker.upload_attempt import Tools
 from offload.clock import Clock, SystemClock
@@ -60,7 +60,9 @@ def run_worker(
     tripped = Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
     breaker = CircuitBreaker(clock, settings.timings.backoff, random, tripped=tripped)
     owner = Owner.start(home, site, clock.now())
-    waker = Waker(owner.wake_pipe)
+    site_id = site.pk if site else None
+    listener = Listener(site_id)
+    waker = Waker(owner.wake_pipe, listener)
     tools = Tools(
         store=store,
         root=root,
@@ -76,30 +78,26 @@ def run_worker(
     )
     log.info("worker.started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
     try:
-        with StopSignals(tools.stopping, waker):
+        with StopSignals(tools.stopping, waker), idle_transactions_end():
             free_leases_of_dead_owners(home=home, now=clock.now())
-            dispatcher = Dispatcher(owner, tools, waker, site_id=site.pk if site else None, uploads=uploads)
-            here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site.pk if site else None)
-            jobs = [PeriodicThread(job, here) for job in PERIODIC] if periodic else []
-            guards = [DiskGuard(tools, home, here.site_id)] if periodic else []
-            job_leases = partial(_leases_of, jobs)
-            heartbeat = Heartbeat(owner, dispatcher.running, jobs=job_leases, clock=clock, timings=settings.timings)
+            here = Worker(tools=tools, home=home, owner_id=owner.id, site_id=site_id)
+            jobs = PeriodicJobs(here, PERIODIC if periodic else ())
+            dispatcher = Dispatcher(owner, tools, waker, site_id=site_id, uploads=uploads, listener=listener, jobs=jobs)
+            guards = [DiskGuard(tools, home, here.site_id, wake=waker.wake)] if periodic else []
+            heartbeat = Heartbeat(owner, dispatcher.running, jobs=jobs.leases, clock=clock, timings=settings.timings)
             heartbeat.start()
             tools.bandwidth.start()
-            for thread in (*jobs, *guards):
+            for thread in guards:
                 thread.start()
             dispatcher.run(until_idle=until_idle)
             # After the dispatcher, which waits for attempts that need their leases.
             heartbeat.finish()
             tools.bandwidth.finish()
             tools.stopping.set()
-            for thread in (*jobs, *guards):
+            jobs.finish(_LAST_JOB_SECONDS)
+            for thread in guards:
                 thread.join(_LAST_JOB_SECONDS)
     finally:
         tools.stopping.set()
         owner.stop(clock.now())
         log.info("worker.stopped", worker=owner.name)
-
-
-def _leases_of(jobs: Sequence[PeriodicThread]) -> list[JobLease]:
-    return [lease for job in jobs if (lease := job.lease()) is not None]

@@ -20,7 +20,7 @@ from apps.cctv.wiring import service_settings
 from apps.cctv.worker import run_worker
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.heartbeat import moving
-from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
+from apps.cctv.worker.periodic import Periodic, PeriodicRunner, Worker
 from apps.cctv.worker.upload_attempt import AttemptPace, Tools, UploadAttempt
 from offload.clock import Clock
 from offload.errors import LeaseLost
@@ -241,6 +241,6 @@ def test_periodic_job_that_hangs_keeps_no_lease(tools: Tools, clock: FakeClock, 
         clock.advance(3700)
         seen.append(thread.lease() is not None)
 
-    thread = PeriodicThread(Periodic("count", lambda timings: 60, run), worker)
+    thread = PeriodicRunner(Periodic("count", lambda timings: 60, run), worker)
     thread.step()
     assert seen == [True, True, True, False]

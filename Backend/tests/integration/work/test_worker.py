@@ -130,6 +130,16 @@ def test_transfer_that_failed_for_now_is_tried_again(
     assert reasons == ["claimed", "line_down"] * 3 + ["claimed", "uploaded"]
 
 
+def test_next_try_does_not_wait_for_the_poll(work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer) -> None:
+    make_transfer(size_bytes=2 * MIB)
+    store.fault("send", LineDown("no answer"), times=2)
+    watchdog = threading.Timer(60, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    watchdog.start()
+    work(timings=replace(FAST, poll_seconds=3600))
+    watchdog.cancel()
+    assert statuses() == {"cleanup_pending": 1}
+
+
 def test_batch_size_is_honoured_whatever_the_worker_could_do(
     work: RunWorker, store: MemoryStore, batch: TransferBatch, make_transfer: MakeTransfer
 ) -> None:

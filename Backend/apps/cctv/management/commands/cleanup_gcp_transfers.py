@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Self
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 from rich.console import Console
@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from apps.cctv import wiring
 from apps.cctv.management.actor import command_actor
+from apps.cctv.management.checked import TablesCommand
 from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured, NotFound
 from apps.cctv.services.cleanup import CleanupReport, FileReport, Outcome, cleanup_run
@@ -45,7 +46,7 @@ _WORDS = {
 }
 
 
-class Command(BaseCommand):
+class Command(TablesCommand):
     help = (
         "Deletes the local files of recordings whose upload is verified and whose waiting period is over, "
         "each after its object was read back from the bucket. Safe to run at any time, any number of times at once."

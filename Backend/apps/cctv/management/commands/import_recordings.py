@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from apps.cctv.management.actor import command_actor
+from apps.cctv.management.checked import TablesCommand
 from apps.cctv.services import ServiceError
 from apps.cctv.services.importing.path_template import PathTemplate, TemplateError
 from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, shown
@@ -36,7 +37,7 @@ FILES_PER_LINE = 1000
 OnFile = Callable[[ImportReport], None]
 
 
-class Command(BaseCommand):
+class Command(TablesCommand):
     help = (
         "Register the recordings below FOLDER, a folder inside MEDIA_ROOT. You can repeat it: a file is registered "
         "once. Exit status: 0 all registered, known, still written to, or passed over by their type; 1 could not run; "

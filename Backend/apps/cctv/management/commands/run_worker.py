@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from apps.cctv import wiring
 from apps.cctv.installation import InstallationUnknown, home
+from apps.cctv.management.checked import TablesCommand
 from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured
 from apps.cctv.services.disk_reserve import retry_making_room
@@ -15,7 +16,7 @@ from apps.cctv.worker import run_worker
 from config.bounds import WORKER_UPLOADS_MOST
 
 
-class Command(BaseCommand):
+class Command(TablesCommand):
     help = "Uploads transfers that are due and runs the periodic jobs, until SIGTERM. Run as many as you like."
     # Django's checks load every page and URL, which a worker does not need.
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration

@@ -8,14 +8,17 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
+from django.db import connection
 
+from apps.cctv.management.checked import TablesCommand
 from config.listening import add_address_options, listen
 from config.supervisor import AlreadyServed, Child, Supervisor, lock_home
 
 
-class Command(BaseCommand):
-    help = "Migrate, then run the web server and a worker until SIGTERM or Ctrl-C."
+class Command(TablesCommand):
+    help = "Run the web server and a worker until SIGTERM or Ctrl-C. On SQLite it migrates first."
+    requires_migrations_checks = False  # `handle` asks
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_address_options(parser)
@@ -30,7 +33,10 @@ class Command(BaseCommand):
         except AlreadyServed as refusal:
             raise CommandError(str(refusal)) from refusal
         # Only one process may migrate: the lock of the home, taken above, sees to that on this machine.
-        call_command("migrate", interactive=False, verbosity=0)
+        if connection.vendor == "sqlite":
+            call_command("migrate", interactive=False, verbosity=0)
+        else:
+            self.check_migrations()  # other machines use these tables too: their owner migrates them, once
         call_command("collectstatic", interactive=False, verbosity=0)
         manage = str(settings.BASE_DIR / "manage.py")
         web = [sys.executable, manage, "run_web", "--fd", str(listener.fileno())]
