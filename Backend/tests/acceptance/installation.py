@@ -201,15 +201,17 @@ class Installation:
 
     # --- recordings and processes ---
 
-    def add(self, sizes: Sequence[int], *, batch_size: int = 5, settled_seconds: float = 3600) -> list[Clip]:
-        """Make files of those sizes, register them and ask for their transfer in one batch."""
+    def add(
+        self, sizes: Sequence[int], *, batch_size: int = 5, settled_seconds: float = 3600, how: str = "request"
+    ) -> list[Clip]:
+        """Make files of those sizes, register them and ask for their transfer in one batch, by the product call `how`."""
         names = [f"clip-{len(self.clips) + number:05}.ts" for number in range(len(sizes))]
         for name, size in zip(names, sizes, strict=True):
             path = self.media / name
             path.write_bytes(os.urandom(size))
             modified = time.time() - settled_seconds
             os.utime(path, (modified, modified))
-        asked = self.call("request", names=names, batch_size=batch_size)
+        asked = self.call(how, names=names, batch_size=batch_size)
         new = [
             Clip(**one, size_bytes=size, crc32c=encode_crc(crc_of_file(self.media / one["name"], size)))
             for one, size in zip(asked, sizes, strict=True)

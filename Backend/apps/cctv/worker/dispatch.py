@@ -11,7 +11,7 @@ import structlog
 from django.db import Error, connection
 
 from apps.cctv.leasing.claims import BatchQueue
-from apps.cctv.leasing.leases import Claim, lease_clock
+from apps.cctv.leasing.leases import Claim, lease_clock, put_back_uploads
 from apps.cctv.leasing.listener import Listener
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import GCPVideoTransfer
@@ -22,6 +22,7 @@ from apps.cctv.worker.periodic import PeriodicJobs
 from apps.cctv.worker.pool import ThreadPool
 from apps.cctv.worker.signals import Waker
 from apps.cctv.worker.upload_attempt import Tools, UploadAttempt
+from offload.errors import Reason
 from offload.states import State
 
 log = structlog.get_logger("coldreel.worker")
@@ -112,6 +113,11 @@ class Dispatcher:
     def _look_and_claim(self) -> None:
         if self._listener is not None and self._listener.open():
             self._lookout.look_now()  # what was sent before was not heard
+            # The answer to the commit of a claim may have been lost with the connection. Only this thread claims, so
+            # what is leased and does not run is such a claim; without this it would wait until the lease ends.
+            running = [attempt.id for attempt in self.running()]
+            unknown = GCPVideoTransfer.objects.filter(lease_owner=self._owner.id).exclude(pk__in=running)
+            put_back_uploads(unknown, Reason.LEASE_RETURNED, lease_clock(self._tools.clock.now()))
         for attempt in self.running():
             attempt.note_slow_start()
         self._lookout.look_if_due(has_room=len(self.running()) < self._uploads)
