@@ -46,7 +46,7 @@ from offload.store import (
     UploadStore,
     never_abort,
 )
-from offload.upload_job import UploadJob, UploadResult, UploadSettings, is_ours, is_whole
+from offload.upload_job import UploadJob, UploadResult, UploadSettings, is_of_another_site, is_ours, is_whole
 
 __all__ = ["UploadJob", "UploadResult", "UploadSettings", "upload"]
 
@@ -299,7 +299,7 @@ class _Upload:
 
         1. Nothing: None, and the next round writes it.
         2. Another installation's: ObjectProblem.
-        3. The same size and CRC32C: adopt it, whichever program wrote it.
+        3. The same size and CRC32C: adopt it, whichever program wrote it, unless it names another site (P11).
         4. This transfer's own, with other bytes: an orphan. None, and the next round writes under the next name.
         5. Unknown, and the person who asked again knew of it: None, and the next name likewise.
         6. Unknown: ObjectProblem, a conflict that a person sees.
@@ -314,10 +314,12 @@ class _Upload:
             return None
         if info.metadata.get(META_INSTALLATION) not in {None, job.metadata.get(META_INSTALLATION)}:
             raise ObjectProblem(f"{name!r} is another installation's", code=Reason.OTHER_INSTALLATION)
-        if (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c()):
+        same_bytes = (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c())
+        of_another_site = is_of_another_site(info, job)
+        if same_bytes and not of_another_site:
             self._log.info("upload.adopted", object=name, generation=info.generation)
             return info
-        if is_ours(info, job):
+        if is_ours(info, job) and not of_another_site:
             self._go_to_next_name(Orphan(info, WhyOrphaned.EARLIER_CONTENT))
         elif job.passes_conflict and self._name_version == job.name_version:  # it was this very name that they saw
             self._log.warning("upload.conflict_passed", object=name, generation=info.generation)

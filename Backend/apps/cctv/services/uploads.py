@@ -80,6 +80,7 @@ def upload_job(claim: Claim, *, settings: ServiceSettings) -> UploadJob:
             store.META_TRANSFER: str(transfer.pk),
             store.META_RECORDING: str(recording.pk),
             store.META_CAMERA: str(recording.camera_id),
+            store.META_SITE: str(recording.site_id),
             store.META_STARTED_AT: recording.started_at.isoformat(),
             store.META_ENDED_AT: recording.ended_at.isoformat() if recording.ended_at else "",
             store.META_LOCAL_PATH: transfer.original_local_path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from apps.cctv import wiring
 from apps.cctv.leasing.claims import BatchQueue
 from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site, TransferBatch
 from apps.cctv.services.media_root import Marker
@@ -224,15 +226,38 @@ def bad_recordings(make_recording: MakeRecording, media_root: Path, tmp_path: Pa
 def test_worker_judges_what_the_office_started(
     work: RunWorker, ask_office: Ask, make_recording: MakeRecording, bad_recordings: BadRecordings, store: MemoryStore
 ) -> None:
+    site = Site.objects.get()
     """With the reasons that a request at the site would have told."""
     good = [make_recording(f"{number}.ts", content=b"G" * 188 * (number + 1)) for number in range(20)]
     report = ask_office()
     assert (report.initiated_transfers, report.failed_initiations) == (27, 0)
 
-    work()
+    work(site=site)
 
     failed = GCPVideoTransfer.objects.filter(transfer_status=State.FAILED)
     assert dict(failed.values_list("recording", "error_code")) == bad_recordings
     uploaded = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING)
     assert set(uploaded.values_list("recording", flat=True)) == {one.pk for one in good}
     assert len(store.objects()) == 20
+
+
+def test_same_path_at_two_sites_is_two_objects(
+    work: RunWorker, ask_office: Ask, make_recording: MakeRecording, yard: Camera, store: MemoryStore
+) -> None:
+    """P2, P11: equal in path, size and mtime, and each object names its own site."""
+    here = make_recording("one.ts", content=b"G" * 188 * 2)
+    there = make_recording("one.ts", camera=yard, write_file=False, content=b"G" * 188 * 2)
+    Recording.objects.update(file_mtime_ns=here.file_mtime_ns)
+    assert ask_office().initiated_transfers == 2
+    media_root = Path(wiring.media_root().path)
+    second = media_root.with_name("yard")
+    shutil.copytree(media_root, second)
+    (second / MARKER).write_text(str(Marker.of(yard.site)))
+
+    work(site=here.site)
+    assert [info.metadata["coldreel-site"] for info in store.objects()] == [str(here.site_id)]
+    work(site=yard.site, root=MediaRoot(second))
+
+    of_site = {info.metadata["coldreel-site"]: info.metadata["coldreel-recording"] for info in store.objects()}
+    assert of_site == {str(one.site_id): str(one.pk) for one in (here, there)}
+    assert statuses_of(here.site_id) == statuses_of(yard.site_id) == {"cleanup_pending": 1}
