@@ -110,6 +110,7 @@ class Reason(StrEnum):
     BUCKET_SETTING_CHANGED = "bucket_setting_changed"
     MEDIA_ROOT_NOT_MOUNTED = "media_root_not_mounted"
     WRONG_MEDIA_ROOT = "wrong_media_root"
+    OTHER_SITE = "other_site"
     TOO_MANY_MISSING_LOCALLY = "too_many_missing_locally"
     TOO_MANY_MISSING_REMOTELY = "too_many_missing_remotely"
     CLOCK_SKEW = "clock_skew"

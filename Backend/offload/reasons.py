@@ -73,6 +73,7 @@ MEANING: dict[Reason, str] = {
     R.BUSY: "Another process is working on it.",
     R.BUCKET_SETTING_CHANGED: "The settings name another bucket now. Add the former one to GCP_STORAGE_FORMER_BUCKETS.",
     R.MEDIA_ROOT_NOT_MOUNTED: "The marker file of the media root is missing. Is the disk mounted?",
+    R.OTHER_SITE: "The path names another site than the marker of the media root. Import it on that site's disk.",
     R.WRONG_MEDIA_ROOT: "The marker of the media root does not name this site. Is the right disk mounted?",
     R.TOO_MANY_MISSING_LOCALLY: "More than half of the due files are missing. Is the right disk mounted?",
     R.TOO_MANY_MISSING_REMOTELY: "More than a tenth of the due objects are missing. Find out what deletes there.",

@@ -90,6 +90,27 @@ BREAKAGES = (
         "tests/integration/cleanup/test_refusals.py::test_recording_of_another_site_keeps_no_file",
     ),
     Breakage(
+        "P11",
+        "apps/cctv/services/importing/run.py",
+        "Recording.objects.filter(site=site.pk)",
+        "Recording.objects.all()",
+        "tests/integration/importing/test_recordings_import.py::test_same_path_and_mtime_at_two_sites_are_two_recordings",
+    ),
+    Breakage(
+        "P11",
+        "apps/cctv/services/importing/cameras.py",
+        "if site_name not in {None, site.name}:",
+        "if False:",
+        "tests/integration/importing/test_recordings_import.py::test_paths_of_another_site_are_refused",
+    ),
+    Breakage(
+        "P11",
+        "offload/uploader.py",
+        "if same_bytes and not of_another_site:",
+        "if same_bytes:",
+        "tests/unit/test_uploader_objects.py::test_equal_object_of_another_site_is_never_adopted",
+    ),
+    Breakage(
         "P12",
         "apps/cctv/services/unimported_footage.py",
         "        return not self.was_cut_short and not self.unreadable",

@@ -49,7 +49,7 @@ class Command(TablesCommand):
         parser.add_argument("folder", metavar="FOLDER", help="MEDIA_ROOT itself or a folder in it")
         parser.add_argument("--camera", metavar="NAME", default="", help="the camera of all files")
         parser.add_argument(
-            "--site", metavar="NAME", default="", help="the site of the cameras (default: the only one)"
+            "--site", metavar="NAME", default="", help="the site whose disk it is (default: the one of its marker)"
         )
         parser.add_argument(
             "--template",
@@ -62,7 +62,7 @@ class Command(TablesCommand):
         parser.add_argument(
             "--time-zone", metavar="NAME", default="", help="the zone of times in paths (default: the site's)"
         )
-        parser.add_argument("--create-cameras", action="store_true", help="make cameras and sites that are missing")
+        parser.add_argument("--create-cameras", action="store_true", help="make missing cameras, and the first site")
         parser.add_argument(
             "--dry-run",
             action="store_true",
