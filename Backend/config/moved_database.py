@@ -32,7 +32,7 @@ def refuse_moved_database(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
     """Receives `connection_created`. Closes the connection and raises DatabaseMoved where the table is there."""
     if connection.vendor == "sqlite":
         detail = _of_sqlite(connection)
-    elif (address := str(connection.settings_dict["HOST"] + connection.settings_dict["NAME"])) not in _looked_at:
+    elif (address := "{HOST}/{NAME}".format_map(connection.settings_dict)) not in _looked_at:
         detail = _of_postgresql(connection)
         if not detail:
             _looked_at.add(address)
