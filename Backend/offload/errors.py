@@ -54,6 +54,7 @@ class Reason(StrEnum):
     # the recording
     RECORDING_NOT_FOUND = "recording_not_found"
     RECORDING_NOT_READY = "recording_not_ready"
+    SITE_CLOSED = "site_closed"
     CAMERA_NOT_FOUND = "camera_not_found"
     DUPLICATE = "duplicate"
     # the line and the bucket

@@ -22,6 +22,7 @@ MEANING: dict[Reason, str] = {
     R.TIME_UNREAD: "The name seems to contain a time that the template does not read: the file's own time was used.",
     R.RECORDING_NOT_FOUND: "There is no recording with that id.",
     R.RECORDING_NOT_READY: "The recording is still being made, or was marked damaged.",
+    R.SITE_CLOSED: "Its site was closed (`decommission_site`): no worker reaches the file any more.",
     R.CAMERA_NOT_FOUND: "There is no camera with that name. Create it, or allow the import to.",
     R.DUPLICATE: "This very file is registered already.",
     R.LINE_DOWN: "The bucket did not answer at all. It is tried again by itself until the line is back.",

@@ -11,4 +11,5 @@
 | `recordings` | lists of recordings, one recording, sums |
 | `places` | sites and cameras |
 | `overview` | the numbers, rows and worries behind every overview |
+| `unproven` | what at a site is not proven, or waits for a person |
 """

@@ -10,6 +10,7 @@
 | `retention` | when the local file of a recording may go, and its schedule |
 | `orphans` | objects that uploads left in the bucket, and their deletion by a person |
 | `sites` | create and change sites; their time zones; the history of sites, cameras and grants |
+| `site_closing` | closes a site for good, once what is there is proven |
 | `cameras` | create, change, archive, delete; who may see a private one |
 | `bandwidth` | a site's limit, and the one schedule of its uplink |
 | `media_root` | the marker of a media root |

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -112,9 +113,9 @@ def local_site(root: MediaRoot) -> LocalSite:
 def _site_of(marker: Marker, said: str) -> UUID:
     """Raises Conflict where it is no site of this installation, or may be several, and InstallationUnknown."""
     if not marker.has_ids:
-        sites = list(Site.objects.values_list("pk", flat=True)[:2])
+        sites = list(Site.objects.values_list("pk", "closed_at")[:2])
         if len(sites) == 1:
-            return sites[0]
+            return _open(*sites[0], said)
         if not sites:
             raise Conflict("There is no site yet. The first import makes one, or `manage.py add_site NAME`.")
         raise Conflict(
@@ -127,12 +128,23 @@ def _site_of(marker: Marker, said: str) -> UUID:
             "disk of this one. If the disk now belongs here, run `manage.py mark_media_root --site NAME --take-over`."
         )
     site_id = uuid_or_none(marker.site)
-    if site_id is None or not Site.objects.filter(pk=site_id).exists():
+    found = Site.objects.filter(pk=site_id).values_list("pk", "closed_at").first() if site_id else None
+    if found is None:
         raise Conflict(
             f"{said} names the site {marker.site_name!r} ({marker.site}), which this database does not know. Mount "
             "the right disk, or run `manage.py mark_media_root --site NAME --take-over`."
         )
-    return site_id
+    return _open(*found, said)
+
+
+def _open(site_id: UUID, closed_at: datetime | None, said: str) -> UUID:
+    """The site's id. Raises Conflict where it was closed: what lies on its disk is no longer Coldreel's to touch."""
+    if closed_at is None:
+        return site_id
+    raise Conflict(
+        f"{said} names a site that was closed on {closed_at:%Y-%m-%d}. If the disk is another site's now, run "
+        "`manage.py mark_media_root --site NAME --take-over`."
+    )
 
 
 def media_root_mark(*, root: MediaRoot, although_empty: bool) -> MarkReport:

@@ -113,10 +113,12 @@ def transfer_request(
 def transfer_retry(*, transfer_id: UUID, user: User, now: datetime, settings: ServiceSettings) -> GCPVideoTransfer:
     """Start a failed transfer again, with a fresh budget, in a batch of its own.
 
-    Raises NotFound, NotConfigured, and MoveRefused where it has not failed.
+    Raises NotFound, NotConfigured, Conflict where its site was closed, and MoveRefused where it has not failed.
     """
     bucket = _bucket(settings)
     row = _transfer_of(transfer_id, user)
+    if row.site.closed_at is not None:
+        raise Conflict(MEANING[Reason.SITE_CLOSED])
     with transaction.atomic():
         batch_id = uuid4()
         TransferBatch.objects.create(
@@ -166,6 +168,7 @@ class _Row(NamedTuple):
     pk: UUID
     camera_id: UUID
     site_id: UUID
+    site__closed_at: datetime | None
     status: str
     storage_type: str
     local_path: str
@@ -295,8 +298,9 @@ class _Request:
         ):
             self.report.already_transferred += 1
             return None
-        if row.status != Recording.Status.READY:
-            self.report.fail(row.pk, Reason.RECORDING_NOT_READY)
+        if row.status != Recording.Status.READY or row.site__closed_at is not None:
+            is_open = row.site__closed_at is None
+            self.report.fail(row.pk, Reason.RECORDING_NOT_READY if is_open else Reason.SITE_CLOSED)
             return None
         if row.site_id != seen_site_id:
             # Another site's file, which only a worker there can judge: what is known of it stays as it is.

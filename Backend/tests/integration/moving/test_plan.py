@@ -12,7 +12,7 @@ from django.apps import apps
 from django.db import models
 from django.test.utils import isolate_apps
 
-from apps.cctv.services.database_move import MoveRefused
+from apps.cctv.services.database_move import DatabaseMoveRefused
 from apps.cctv.services.database_move.plan import NO_MODEL, move_plan
 
 
@@ -66,7 +66,7 @@ def test_column_of_an_unknown_kind_is_refused() -> None:
         class Meta:
             app_label = "cctv"
 
-    with pytest.raises(MoveRefused, match="DurationField"):
+    with pytest.raises(DatabaseMoveRefused, match="DurationField"):
         move_plan([Lasting])
 
 
@@ -78,5 +78,5 @@ def test_table_that_points_to_itself_is_refused() -> None:
         class Meta:
             app_label = "cctv"
 
-    with pytest.raises(MoveRefused, match="Tree"):
+    with pytest.raises(DatabaseMoveRefused, match="Tree"):
         move_plan([Tree])

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from apps.cctv.services.database_move import MoveRefused
+from apps.cctv.services.database_move import DatabaseMoveRefused
 from apps.cctv.services.database_move.plan import move_plan
 from apps.cctv.services.database_move.source import Mark, Source
 from apps.cctv.services.database_move.target import Target
@@ -82,7 +82,7 @@ def test_database_with_a_table_is_not_filled(move: Move) -> None:
     with psycopg.connect(move.new) as database:
         database.execute("CREATE TABLE of_another_program (x int)")
 
-    with Target(move.new) as target, pytest.raises(MoveRefused, match="of_another_program"):
+    with Target(move.new) as target, pytest.raises(DatabaseMoveRefused, match="of_another_program"):
         target.token()
 
 
@@ -90,7 +90,7 @@ def test_database_with_a_table_is_not_filled(move: Move) -> None:
     "url", ["sqlite:////tmp/other.sqlite3", "mysql://a@b/c", "postgres://a@127.0.0.1:1/none", "words"]
 )
 def test_other_addresses_are_refused(url: str) -> None:
-    with pytest.raises(MoveRefused, match="--to"):
+    with pytest.raises(DatabaseMoveRefused, match="--to"):
         Target(url)
 
 

@@ -16,7 +16,7 @@ from django.db import connection
 
 from apps.cctv.installation import home
 from apps.cctv.leasing.owners import living_owners
-from apps.cctv.services.database_move import MoveRefused
+from apps.cctv.services.database_move import DatabaseMoveRefused
 from apps.cctv.services.database_move.run import MoveReport, database_move, move_give_up
 from apps.cctv.services.database_move.source import Source
 from apps.cctv.services.database_move.target import Target
@@ -73,7 +73,7 @@ class Command(BaseCommand):
                         progress=_Progress(self.stderr.write),
                         dry_run=dry_run,
                     )
-        except MoveRefused as refusal:
+        except DatabaseMoveRefused as refusal:
             raise CommandError(refusal.detail) from refusal
         except KeyboardInterrupt as stopped:
             raise CommandError("Stopped. The same command goes on from here.") from stopped
@@ -87,7 +87,7 @@ def _demand_quiet(path: Path, *, dry_run: bool, say: Callable[[str], object]) ->
     """
     try:
         _refuse_while_in_use(path)
-    except MoveRefused as refusal:
+    except DatabaseMoveRefused as refusal:
         if not dry_run:
             raise
         say(f"Before the move itself: {refusal.detail}")
@@ -96,13 +96,13 @@ def _demand_quiet(path: Path, *, dry_run: bool, say: Callable[[str], object]) ->
 def _refuse_while_in_use(path: Path) -> None:
     owner = path.stat().st_uid if path.is_file() else os.geteuid()
     if owner != os.geteuid():
-        raise MoveRefused(f"{path} belongs to the user with the id {owner}: run this command as that user.")
+        raise DatabaseMoveRefused(f"{path} belongs to the user with the id {owner}: run this command as that user.")
     try:
         lock_home(home())
     except AlreadyServed as served:
-        raise MoveRefused(str(served)) from served
+        raise DatabaseMoveRefused(str(served)) from served
     if owners := living_owners(home()):
-        raise MoveRefused(f"Workers or commands of {home()} still run ({', '.join(owners)}): stop them first.")
+        raise DatabaseMoveRefused(f"Workers or commands of {home()} still run ({', '.join(owners)}): stop them first.")
 
 
 def _migrate(url: str) -> None:
@@ -117,7 +117,7 @@ def _migrate(url: str) -> None:
         check=False,
     )
     if done.returncode:
-        raise MoveRefused(f"The new database cannot be migrated: {done.stderr.strip() or done.returncode}")
+        raise DatabaseMoveRefused(f"The new database cannot be migrated: {done.stderr.strip() or done.returncode}")
 
 
 class _Progress:

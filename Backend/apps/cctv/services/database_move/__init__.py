@@ -14,5 +14,5 @@ from __future__ import annotations
 from apps.cctv.services import ServiceError
 
 
-class MoveRefused(ServiceError):
+class DatabaseMoveRefused(ServiceError):
     """The move cannot begin, go on or be called proven; `detail` says why, and what to do."""

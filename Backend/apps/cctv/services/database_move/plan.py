@@ -15,7 +15,7 @@ from django.apps import apps
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.models import Field, ForeignKey, Model
 
-from apps.cctv.services.database_move import MoveRefused
+from apps.cctv.services.database_move import DatabaseMoveRefused
 
 REBUILT = "kept_by_triggers"
 """A model whose class has this attribute set to True is not copied: triggers of the new database fill its table from
@@ -85,8 +85,8 @@ class MovePlan:
 def move_plan(models: Iterable[type[Model]] | None = None) -> MovePlan:
     """The plan for the tables of all installed apps, Django's own among them.
 
-    Raises MoveRefused for a column of a kind that this command cannot compare, and for tables that point to each other
-    in a circle.
+    Raises DatabaseMoveRefused for a column of a kind that this command cannot compare, and for tables that point to
+    each other in a circle.
     """
     chosen = apps.get_models(include_auto_created=True) if models is None else models
     stored = [model for model in chosen if model._meta.managed and not model._meta.proxy]  # noqa: SLF001 - Django's documented Model._meta
@@ -95,9 +95,9 @@ def move_plan(models: Iterable[type[Model]] | None = None) -> MovePlan:
         order = list(TopologicalSorter({model: _parents(model) for model in copied}).static_order())
     except CycleError as circle:
         names = " → ".join(model.__name__ for model in circle.args[1])
-        raise MoveRefused(f"The tables of {names} point to each other: they cannot be copied one after another.") from (
-            circle
-        )
+        raise DatabaseMoveRefused(
+            f"The tables of {names} point to each other: they cannot be copied one after another."
+        ) from (circle)
     return MovePlan(
         copied=tuple(_table(model) for model in order),
         rebuilt=tuple(sorted(model._meta.db_table for model in stored if model not in copied)),  # noqa: SLF001 - as above
@@ -126,7 +126,7 @@ def _column(field: Field[Any, Any]) -> Column:
     try:
         kind = _KINDS[internal]
     except KeyError as error:
-        raise MoveRefused(f"{field}: this command cannot compare a {internal} on the two databases.") from error
+        raise DatabaseMoveRefused(f"{field}: this command cannot compare a {internal} on the two databases.") from error
     return Column(
         name=str(field.column),
         kind=kind,

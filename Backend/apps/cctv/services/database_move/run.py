@@ -13,7 +13,7 @@ from uuid import uuid4
 import psycopg
 from django.db.migrations.loader import MigrationLoader
 
-from apps.cctv.services.database_move import MoveRefused
+from apps.cctv.services.database_move import DatabaseMoveRefused
 from apps.cctv.services.database_move.plan import MovePlan, Table, move_plan
 from apps.cctv.services.database_move.proof import TableProof
 from apps.cctv.services.database_move.source import Mark, Source
@@ -23,7 +23,7 @@ from config.moved_database import MOVED, MOVING
 ROWS_A_TRANSACTION = 1000
 
 Migrate = Callable[[str], None]
-"""Runs `manage.py migrate` on the database of that URL; raises MoveRefused where that fails."""
+"""Runs `manage.py migrate` on the database of that URL; raises DatabaseMoveRefused where that fails."""
 
 Progress = Callable[[str, int, int], None]
 """Is told a step, how many rows of it are done, and how many there are."""
@@ -80,7 +80,7 @@ def database_move(
     6. Prove it: counts, sums and checksums of each table on both sides. Any difference ends here.
     7. Write the report, mark the old database as moved, and open the new one.
 
-    Raises MoveRefused. Killed between two steps, the next call finds by the marks of both sides where to go on.
+    Raises DatabaseMoveRefused. Killed between two steps, the next call finds by the marks of both sides where to go on.
     """
     plan = move_plan()
     report = MoveReport(str(source.path), target.shown, dry_run, rebuilt=plan.rebuilt)
@@ -88,7 +88,7 @@ def database_move(
         source.lock()
     mark = source.mark()
     if mark is not None and mark.destination != target.shown:
-        raise MoveRefused(
+        raise DatabaseMoveRefused(
             f"{source.path} {'was' if mark.state == MOVED else 'is being'} moved to {mark.destination}, not to "
             f"{target.shown}. To begin anew, run `manage.py move_database --give-up` first."
         )
@@ -98,7 +98,7 @@ def database_move(
     _demand_same_move(target, mark)
     _demand_schema(source)
     if problems := list(source.problems(plan)):
-        raise MoveRefused("\n".join(["The old database cannot be moved as it is:", *problems]))
+        raise DatabaseMoveRefused("\n".join(["The old database cannot be moved as it is:", *problems]))
     report.left_behind = source.left_behind(plan)
     if dry_run:
         report.tables = [TableReport(table.name, source.count(table)) for table in plan.copied]
@@ -112,12 +112,12 @@ def database_move(
         _fill(source, target, plan, migrate, progress)
         report.tables = [_proven(source, target, table, progress) for table in plan.copied]
     except psycopg.Error as error:
-        raise MoveRefused(
+        raise DatabaseMoveRefused(
             f"PostgreSQL refuses: {str(error).strip() or type(error).__name__}\nRun the same command again to go on."
         ) from error
     _write(report, home, now())
     if differing := [one.table for one in report.tables if not one.is_same]:
-        raise MoveRefused(
+        raise DatabaseMoveRefused(
             f"The two databases differ in {', '.join(differing)} (see {report.path}). Nothing is handed over, the old "
             "database is as it was. Run `manage.py move_database --give-up` to stay with it, or after that begin anew "
             "with an empty database."
@@ -139,13 +139,13 @@ def _fill(source: Source, target: Target, plan: MovePlan, migrate: Migrate, prog
 
 
 def move_give_up(*, source: Source) -> None:
-    """End a move that is not done: the old database is used again. Raises MoveRefused."""
+    """End a move that is not done: the old database is used again. Raises DatabaseMoveRefused."""
     source.lock()
     mark = source.mark()
     if mark is None:
-        raise MoveRefused(f"{source.path} is not being moved: nothing to give up.")
+        raise DatabaseMoveRefused(f"{source.path} is not being moved: nothing to give up.")
     if mark.state == MOVED:
-        raise MoveRefused(
+        raise DatabaseMoveRefused(
             f"{source.path} was moved to {mark.destination}, which has had its own changes since: restore a backup of "
             "that one instead."
         )
@@ -157,10 +157,10 @@ def _hand_over(source: Source, target: Target, report: MoveReport, mark: Mark) -
     report.was_moved_before = True
     try:
         token = target.token()
-    except MoveRefused:  # it is in use, as it should be
+    except DatabaseMoveRefused:  # it is in use, as it should be
         return report
     if token is None:
-        raise MoveRefused(f"{source.path} was moved to {mark.destination}, but that database is empty now.")
+        raise DatabaseMoveRefused(f"{source.path} was moved to {mark.destination}, but that database is empty now.")
     if token == mark.token and not report.dry_run:
         target.end()
     return report
@@ -169,7 +169,7 @@ def _hand_over(source: Source, target: Target, report: MoveReport, mark: Mark) -
 def _demand_same_move(target: Target, mark: Mark | None) -> None:
     token = target.token()
     if token is not None and (mark is None or mark.token != token):
-        raise MoveRefused(
+        raise DatabaseMoveRefused(
             f"{target.shown} was begun to be filled from another database: make an empty one (DROP DATABASE, "
             "CREATE DATABASE)."
         )
@@ -181,12 +181,12 @@ def _demand_schema(source: Source) -> None:
     expected = set(loader.disk_migrations)
     applied = {one for one in source.applied_migrations() if one[0] in loader.migrated_apps}
     if missing := sorted(expected - applied):
-        raise MoveRefused(
+        raise DatabaseMoveRefused(
             f"Migrations missing in {source.path}: {len(missing)}, {'.'.join(missing[0])} first. Run `manage.py "
             "migrate` on it, and start this once more."
         )
     if extra := sorted(applied - expected):
-        raise MoveRefused(
+        raise DatabaseMoveRefused(
             f"{source.path} is of a newer release ({'.'.join(extra[-1])} is not known here): move it by that release."
         )
 

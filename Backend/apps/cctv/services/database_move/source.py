@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from apps.cctv.services.database_move import MoveRefused
+from apps.cctv.services.database_move import DatabaseMoveRefused
 from apps.cctv.services.database_move.plan import NO_MODEL, Column, Kind, MovePlan, Table
 from apps.cctv.services.database_move.proof import SQLITE_FORMS, TableProof, checksum
 from config.moved_database import MOVED, MOVING, TABLE
@@ -36,10 +36,10 @@ class Source:
     """`with Source(path) as source`. Values are given as SQLite has them, without any conversion."""
 
     def __init__(self, path: Path) -> None:
-        """Raises MoveRefused where there is no such file."""
+        """Raises DatabaseMoveRefused where there is no such file."""
         self.path = path
         if not path.is_file():
-            raise MoveRefused(f"There is no database {path}: nothing is to be moved.")
+            raise DatabaseMoveRefused(f"There is no database {path}: nothing is to be moved.")
         # `mode=rw`: SQLite would make a file that is not there. Python converts nothing here.
         address = f"file:{quote(str(path))}?mode=rw"
         self._database = sqlite3.connect(address, uri=True, isolation_level=None, timeout=_OTHERS_SECONDS)
@@ -55,7 +55,7 @@ class Source:
     # --- this process alone ---
 
     def lock(self) -> None:
-        """Take the file for this process until it is closed or the process ends. Raises MoveRefused.
+        """Take the file for this process until it is closed or the process ends. Raises DatabaseMoveRefused.
 
         SQLite gives this lock only where no other process has the file open, not even one that is idle. So what was
         read stays true until the end.
@@ -65,7 +65,7 @@ class Source:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            raise MoveRefused(
+            raise DatabaseMoveRefused(
                 f"Another process has {self.path} open ({error}): stop the web server, the workers, and commands that "
                 "cron or a timer started."
             ) from error

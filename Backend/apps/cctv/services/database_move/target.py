@@ -11,7 +11,7 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.sql import SQL, Composed, Identifier
 
-from apps.cctv.services.database_move import MoveRefused
+from apps.cctv.services.database_move import DatabaseMoveRefused
 from apps.cctv.services.database_move.plan import Kind, MovePlan, Table
 from apps.cctv.services.database_move.proof import POSTGRESQL_FORMS, TableProof, checksum
 from config.database import database
@@ -28,7 +28,7 @@ _DJANGOS_OPTIONS = frozenset({"pool", "isolation_level", "assume_role", "server_
 
 
 class Target:
-    """`with Target(url) as target`. Raises MoveRefused where it does not answer or is no PostgreSQL."""
+    """`with Target(url) as target`. Raises DatabaseMoveRefused where it does not answer or is no PostgreSQL."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -38,7 +38,7 @@ class Target:
             self._database.execute("SET TIME ZONE 'UTC'")
         except (psycopg.Error, UnicodeError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise MoveRefused(f"The database of --to does not answer: {lines[0]}") from error
+            raise DatabaseMoveRefused(f"The database of --to does not answer: {lines[0]}") from error
         found = self._database.info
         self.shown = f"postgres://{found.user}@{found.host}:{found.port}/{found.dbname}"
         """Its address without the password, always written the same."""
@@ -54,29 +54,29 @@ class Target:
     # --- whether it is the right one ---
 
     def demand_usable(self) -> None:
-        """Raises MoveRefused for a server that cannot keep what the old database has, and while another call runs."""
+        """Raises DatabaseMoveRefused where the server cannot keep what the old one has, and while another call runs."""
         version, encoding, standby, schema = self._one(
             "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),"
             " pg_is_in_recovery(), current_schema()"
         )
         if version < _OLDEST_SERVER:
-            raise MoveRefused(f"{self.shown} is PostgreSQL {version // 10000}: expected 14 or newer.")
+            raise DatabaseMoveRefused(f"{self.shown} is PostgreSQL {version // 10000}: expected 14 or newer.")
         if encoding != "UTF8":
-            raise MoveRefused(
+            raise DatabaseMoveRefused(
                 f"{self.shown} keeps text as {encoding}: expected UTF8. Make it again: CREATE DATABASE … "
                 "ENCODING 'UTF8' TEMPLATE template0."
             )
         if standby:
-            raise MoveRefused(f"{self.shown} is a standby, which takes no writes: name the primary server.")
+            raise DatabaseMoveRefused(f"{self.shown} is a standby, which takes no writes: name the primary server.")
         if schema is None:
-            raise MoveRefused(f"{self.shown}: this login has no schema to make tables in (search_path).")
+            raise DatabaseMoveRefused(f"{self.shown}: this login has no schema to make tables in (search_path).")
         if not self._one("SELECT pg_try_advisory_lock(%s)", _LOCK)[0]:
-            raise MoveRefused(f"Another move into {self.shown} runs: wait for its end.")
+            raise DatabaseMoveRefused(f"Another move into {self.shown} runs: wait for its end.")
 
     def token(self) -> str | None:
         """The token of the move that this database belongs to; None where it is empty.
 
-        Raises MoveRefused where it has anything in it that no move put there.
+        Raises DatabaseMoveRefused where it has anything in it that no move put there.
         """
         if self._one("SELECT to_regclass(%s)", TABLE)[0] is not None:
             found = self._database.execute(self._sql("SELECT token FROM {}")).fetchone()
@@ -87,7 +87,7 @@ class Target:
         ).fetchall()
         if there:
             names = ", ".join(name for (name,) in there)
-            raise MoveRefused(f"{self.shown} is not empty ({names}): expected a new database without tables.")
+            raise DatabaseMoveRefused(f"{self.shown} is not empty ({names}): expected a new database without tables.")
         return None
 
     # --- how far a move came ---
@@ -194,13 +194,13 @@ class Target:
 
 
 def _connection_parameters(url: str) -> dict[str, Any]:
-    """As DATABASE_URL is read, with its defaults for cut lines and TLS. Raises MoveRefused."""
+    """As DATABASE_URL is read, with its defaults for cut lines and TLS. Raises DatabaseMoveRefused."""
     try:
         entry = database(url, application_name="coldreel move_database")
     except ImproperlyConfigured as error:
-        raise MoveRefused(str(error).replace("DATABASE_URL", "--to")) from error
+        raise DatabaseMoveRefused(str(error).replace("DATABASE_URL", "--to")) from error
     if entry["ENGINE"] != "django.db.backends.postgresql":
-        raise MoveRefused("--to: expected a PostgreSQL database, as postgres://user:password@host:port/name.")
+        raise DatabaseMoveRefused("--to: expected a PostgreSQL database, as postgres://user:password@host:port/name.")
     named = {name: entry.get(key) for name, key in _LIBPQ_NAMES.items()}
     options = {name: value for name, value in entry["OPTIONS"].items() if name not in _DJANGOS_OPTIONS}
     return {name: value for name, value in {**named, **options}.items() if value not in {None, ""}}
