@@ -83,12 +83,13 @@ class LocalSite:
     """The site whose disk this process sees; None where it sees none that it may touch: `problem` and `reason` say why.
 
     `problem` is a sentence for people. `reason` is MEDIA_ROOT_NOT_MOUNTED where there is no marker, else
-    WRONG_MEDIA_ROOT.
+    WRONG_MEDIA_ROOT. `marker` is the text that was read.
     """
 
     site_id: UUID | None
     problem: str = ""
     reason: Reason | None = None
+    marker: str = ""
 
 
 def local_site(root: MediaRoot) -> LocalSite:
@@ -100,14 +101,20 @@ def local_site(root: MediaRoot) -> LocalSite:
     """
     place = f"MEDIA_ROOT={str(root.path)!r}"
     try:
-        marker = Marker.parse(root.read_marker())
+        text = root.read_marker()
     except FileProblem as problem:
         why = f"has no marker file {MARKER_NAME}" if problem.code is Reason.FILE_MISSING else problem.detail
         return LocalSite(None, f"{place} is not mounted: {why}.", Reason.MEDIA_ROOT_NOT_MOUNTED)
     try:
-        return LocalSite(_site_of(marker, f"The marker of {place}"))
+        return LocalSite(_site_of(Marker.parse(text), f"The marker of {place}"), marker=text)
     except (Conflict, InstallationUnknown) as refusal:
-        return LocalSite(None, refusal.detail, Reason.WRONG_MEDIA_ROOT)
+        return LocalSite(None, refusal.detail, Reason.WRONG_MEDIA_ROOT, text)
+
+
+def only_site_id() -> UUID | None:
+    """The site where there is only one."""
+    sites = list(Site.objects.values_list("pk", flat=True)[:2])
+    return sites[0] if len(sites) == 1 else None
 
 
 def _site_of(marker: Marker, said: str) -> UUID:

@@ -94,7 +94,7 @@ def sweep(
     right_doubts_drop_idle()
     cleanups_scheduled = cleanups_schedule(settings=settings, now=now)
     cleanups_called_off = cleanups_call_off(settings=settings, now=now)
-    trash_recovered = trash_recover(root, now, owner_id=owner_id)
+    trash_recovered = trash_recover(root, now, site_id=site_id, owner_id=owner_id) if site_id else 0
     # Before the review, which closes some alarms only where the bucket has just answered.
     answers = bucket_check(store=store, now=now, site_id=site_id, settings=settings)
     # The last two ask the bucket for each row. While it does not answer, every request would wait for its time-out.

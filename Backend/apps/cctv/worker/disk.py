@@ -87,6 +87,7 @@ class DiskGuard(threading.Thread):
             if (
                 waited >= ASK_AGAIN_SECONDS
                 and self._tools.settings.cleanup_local
+                and self._site_id is not None
                 and is_anything_due(self._site_id, self._tools.clock.now())
             ):
                 self._asked_at = self._tools.clock.monotonic()

@@ -139,7 +139,7 @@ class Model:
         self.clean(force, Steps(at, lambda: self.hold(number)))
 
     def sweep(self) -> None:
-        trash_recover(self.site.root, self.site.clock.now())
+        trash_recover(self.site.root, self.site.clock.now(), site_id=self.site.site_id)
 
     def wait(self, seconds: int) -> None:
         self.site.clock.advance(seconds)

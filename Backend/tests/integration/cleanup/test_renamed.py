@@ -168,7 +168,7 @@ def place_is_taken(scene: Scene) -> None:
         local = scene.footage.row.original_local_path
         scene.site.trash.take(local, str(scene.footage.transfer_id), expected=scene.site.root.stat(local))
         path.write_bytes(b"another recording")
-    trash_recover(scene.site.root, scene.site.clock.now())
+    trash_recover(scene.site.root, scene.site.clock.now(), site_id=scene.site.site_id)
 
 
 def place_is_free(scene: Scene) -> None:

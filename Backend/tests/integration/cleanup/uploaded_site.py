@@ -13,6 +13,7 @@ from uuid import UUID
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Recording, Site, TransferBatch
 from apps.cctv.services.cleanup import CleanupReport, FileReport, cleanup_run
 from apps.cctv.services.cleanup.pressure import DiskUsage
+from apps.cctv.services.media_root import Marker
 from apps.cctv.wiring import service_settings
 from apps.users.models import Role, User
 from offload.digest import to_base64
@@ -84,15 +85,22 @@ class Run:
 
 
 class UploadedSite:
-    def __init__(self, folder: Path, bucket: str) -> None:
+    """`beside` is another site whose bucket and clock this one shares."""
+
+    def __init__(self, folder: Path, bucket: str, *, name: str = "Depot", beside: UploadedSite | None = None) -> None:
         self.folder = folder
         self.bucket = bucket
-        self.clock = FakeClock(datetime.now(tz=UTC).replace(microsecond=0))
-        self.store = MemoryStore(buckets=[bucket], clock=self.clock)
+        self.clock = beside.clock if beside else FakeClock(datetime.now(tz=UTC).replace(microsecond=0))
+        self.store = beside.store if beside else MemoryStore(buckets=[bucket], clock=self.clock)
         self.root = MediaRoot(folder)
         self.trash = Trash(self.root)
-        self.camera = self.new_camera("Gate")
+        self.camera = self.new_camera("Gate", site=name)
+        self.root.write_marker(str(Marker.of(self.camera.site)))
         self.batch = TransferBatch.objects.create(site=self.camera.site)
+
+    @property
+    def site_id(self) -> UUID:
+        return self.camera.site_id
 
     def new_camera(self, name: str, site: str = "Depot") -> Camera:
         return Camera.objects.create(site=Site.objects.get_or_create(name=site)[0], name=name)
