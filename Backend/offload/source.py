@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from offload.clock import Clock
-from offload.errors import Disposition, FileProblem, Reason
+from offload.errors import Disposition, FileProblem, Reason, StopAndTell
 from offload.file_time import COARSEST_NS, SECOND_NS, TICK_NS, FileClocks, FileTime, OwnFolder
 from offload.linux import is_open_for_writing, mount_of
 from offload.page_cache import Footprint
@@ -233,9 +233,11 @@ class MediaRoot:
     FILE_UNREADABLE (tried again), NAME_NOT_UTF8, MEDIA_ROOT_NOT_MOUNTED (waits).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_ours: Callable[[str], bool] = lambda _: True) -> None:
+        """`is_ours` is given the marker's text and says whether that disk is the right one."""
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the root's own link
         self.clocks = FileClocks()
+        self._is_ours = is_ours
 
     def relative(self, path: str) -> str:
         """`path`, relative or absolute, as a path below the root. Looks at its text only, not at the disk."""
@@ -262,13 +264,20 @@ class MediaRoot:
             return identity_in(folder, name, relative_path)
 
     def has_marker(self) -> bool:
-        """Whether this is the media root and not the empty folder that it is mounted over."""
+        """Whether this is the media root, and neither the empty folder that it is mounted over nor another's disk."""
         try:
-            with self.folder(()) as folder:
-                identity_in(folder, MARKER_NAME, MARKER_NAME)
+            return self._is_ours(self.read_marker())
         except FileProblem:
             return False
-        return True
+
+    def demand_ours(self) -> None:
+        """Raises StopAndTell WRONG_MEDIA_ROOT where the marker is another's. A missing marker says nothing of that."""
+        try:
+            text = self.read_marker()
+        except FileProblem:
+            return
+        if not self._is_ours(text):
+            raise StopAndTell("the marker of the media root names another site", code=Reason.WRONG_MEDIA_ROOT)
 
     def read_marker(self) -> str:
         """The marker's text, at most `MARKER_MOST_BYTES` of it. Raises FileProblem FILE_MISSING where there is none."""

@@ -98,6 +98,7 @@ def upload(
         except FileProblem as problem:
             return _found_in_bucket(job, problem, root=root, store=store, connection=connection, log=log)
         with source:
+            root.demand_ours()  # after the open: at another site a file of the same path is another recording
             sender = Sender(source, job.session, store=store, journal=journal, connection=connection, log=log)
             return _Upload(
                 job, source, sender, root=root, store=store, journal=journal, connection=connection, log=log
@@ -159,8 +160,10 @@ def _listed(store: UploadStore, bucket: str, prefix: str) -> list[ObjectInfo]:
 def _demand_mounted(root: MediaRoot, relative_path: str, problem: FileProblem) -> None:
     """Tell a file that is gone from a disk that is not mounted, where every file is missing and none is gone.
 
-    Raises StopAndTell where the media root is not there, FileProblem (tried again) where another disk below it is not.
+    Raises StopAndTell where the media root is not there or another site's, FileProblem (tried again) where another disk
+    below it is not there.
     """
+    root.demand_ours()
     absent = problem.code is Reason.FILE_MISSING and not root.has_marker()
     # The marker lies on the disk itself, so the empty folder of a missing mount has none.
     if absent or problem.code is Reason.MEDIA_ROOT_NOT_MOUNTED:

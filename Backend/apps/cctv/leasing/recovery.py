@@ -46,16 +46,14 @@ def look(*, site_id: UUID | None, now: datetime, lease_seconds: float) -> Look:
 
     Idle workers ask it over and over, so it locks nothing and counts nothing.
     """
-    pending: list[Condition] = [("transfer_status", "=", State.PENDING)]
-    if site_id is not None:
-        pending.append(("site_id", "=", site_id))
+    own: list[Condition] = [] if site_id is None else [("site_id", "=", site_id)]
     far: Condition = ("lease_expires_at", ">", now + 2 * timedelta(seconds=lease_seconds))
     is_pending, *stuck = which_have_rows(
         [
-            (GCPVideoTransfer, pending),
-            (GCPVideoTransfer, [("lease_expires_at", "<=", now)]),
-            (GCPVideoTransfer, [far]),
-            (PeriodicJob, [far]),
+            (GCPVideoTransfer, [*own, ("transfer_status", "=", State.PENDING)]),
+            (GCPVideoTransfer, [*own, ("lease_expires_at", "<=", now)]),
+            (GCPVideoTransfer, [*own, far]),
+            (PeriodicJob, [*own, far]),
         ]
     )
     return Look(is_anything_pending=is_pending, is_anything_stuck=any(stuck))
@@ -88,22 +86,24 @@ def free_leases_of_dead_owners(*, home: Path, now: datetime) -> int:
     return count
 
 
-def expire_leases(*, now: datetime) -> int:
-    """End the leases on transfers that ran out; how many ended.
+def expire_leases(*, site_id: UUID | None, now: datetime) -> int:
+    """End the leases on transfers of a site that ran out, or of every site where it is None; how many ended.
 
     1. Look whether there is one, without a lock.
     2. Make each expired upload pending again, at once and without backoff, where its lease is still as it was found.
     3. End the other expired leases: those of cleanups, whose rows keep their status.
     """
     now = lease_clock(now)
-    expired = GCPVideoTransfer.objects.expired(now)
+    expired = GCPVideoTransfer.objects.of_site(site_id).expired(now)
     if not expired.exists():  # every worker asks once a poll: an UPDATE would take SQLite's write lock each time
         return 0
     return put_back_uploads(expired, Reason.LEASE_EXPIRED, now) + end_other_leases(expired)
 
 
-def correct_far_times(*, now: datetime, lease_seconds: float) -> None:
+def correct_far_times(*, site_id: UUID | None, now: datetime, lease_seconds: float) -> None:
     """Correct times that lie further ahead than any that is ever set: a wrong clock wrote them.
+
+    Those of a site, or of every site where `site_id` is None.
 
     Without this, transfers would wait until the clock, once it is right again, reaches those times.
 
@@ -113,14 +113,16 @@ def correct_far_times(*, now: datetime, lease_seconds: float) -> None:
     """
     now = lease_clock(now)
     # Batch by batch, since the index of next attempts begins with the batch.
-    parked = GCPVideoTransfer.objects.filter(transfer_status=State.PENDING, next_attempt_at__gt=now + LONGEST_PAUSE)
+    rows = GCPVideoTransfer.objects.of_site(site_id)
+    parked = rows.filter(transfer_status=State.PENDING, next_attempt_at__gt=now + LONGEST_PAUSE)
     batches = TransferBatch.objects.filter(Exists(parked.filter(batch=OuterRef("pk")).order_by()))
     found = list(batches.values_list("pk", flat=True))
     if found:
         count = parked.filter(batch__in=found).update(next_attempt_at=now)
         log.warning("worker.tries_pulled_in", count=count)
     lease = timedelta(seconds=lease_seconds)
-    for leased in (GCPVideoTransfer.objects.all(), PeriodicJob.objects.all()):
+    jobs = PeriodicJob.objects.all() if site_id is None else PeriodicJob.objects.filter(site=site_id)
+    for leased in (rows, jobs):
         far = leased.filter(lease_expires_at__gt=now + 2 * lease)
         if far.exists():  # as in `expire_leases`
             count = far.update(lease_expires_at=now + lease)

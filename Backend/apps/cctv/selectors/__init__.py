@@ -6,6 +6,7 @@
 | `visibility` | what a user may see, by role and by grants |
 | `snapshots` | `one_snapshot()`: the rows and counts of one answer are of one moment |
 | `paging` | pages cut by keyset |
+| `sites` | how each site is doing |
 | `tally` | how many transfers and recordings of which cameras, and their bytes |
 | `transfers` | lists of transfers, one transfer, counts by status |
 | `recordings` | lists of recordings, one recording, sums |

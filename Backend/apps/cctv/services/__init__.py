@@ -14,6 +14,7 @@
 | `cameras` | create, change, archive, delete; who may see a private one |
 | `bandwidth` | a site's limit, and the one schedule of its uplink |
 | `media_root` | the marker of a media root |
+| `worker_site` | which site a worker works for |
 | `unimported_footage` | files below the media root that are no recording yet |
 | `delete_rights` | the right to delete, checked when files of a folder are uploaded |
 | `rights_in_doubt` | a 403 that the bucket's own answer contradicts |

@@ -77,7 +77,7 @@ class DiskGuard(threading.Thread):
             self._tools.cleanup_first.clear()
             self._reserve.refill()
             # The trash folder is made while there is room: on a full disk a new folder may get no block.
-            if not self._has_trash and self._tools.root.has_marker():
+            if self._site_id is not None and not self._has_trash and self._tools.root.has_marker():
                 with suppress(FileProblem), self._tools.root.folder((TRASH_NAME,), create=True, mode=0o700):
                     self._has_trash = True
         else:
@@ -101,7 +101,7 @@ class DiskGuard(threading.Thread):
         missing = self._tools.rights.take() if self._tools.rights is not None else {}
         if missing:
             delete_rights_alarm(missing, now, cleanup_local=self._tools.settings.cleanup_local)
-        elif self._tools.clock.monotonic() >= self._clear_rights_at:
+        elif self._site_id is not None and self._tools.clock.monotonic() >= self._clear_rights_at:
             self._clear_rights_at = self._tools.clock.monotonic() + LOOK_AGAIN_SECONDS
             delete_rights_recheck(self._tools.root, now, site_id=self._site_id)
 

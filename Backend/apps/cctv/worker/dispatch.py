@@ -34,7 +34,10 @@ RECONNECT_SECONDS = 1.0
 
 
 class Dispatcher:
-    """Runs in the worker's main thread, which alone writes for uploads; at most `uploads` attempts run in its pool."""
+    """Runs in the worker's main thread, which alone writes for uploads; at most `uploads` attempts run in its pool.
+
+    Without a site it claims nothing: an office sees no disk.
+    """
 
     def __init__(
         self,
@@ -158,7 +161,7 @@ class Dispatcher:
         # Attempts whose end is in this group still count as running, but no longer once it is committed.
         room = self._tools.breaker.room(self._uploads - len(self.running()) + len(ending))
         is_barred = self._tools.stopping.is_set() or self._tools.cleanup_first.is_set()
-        if not room or is_barred or not self._lookout.has_its_tables:
+        if not room or self._site_id is None or is_barred or not self._lookout.has_its_tables:
             return []
         # Read before the database is asked: however long it takes, no upload counts on a longer lease than its row has.
         self._claimed_at, now = self._tools.clock.monotonic(), self._tools.clock.now()
@@ -184,9 +187,9 @@ class Dispatcher:
     def _idle(self) -> bool:
         """Whether no worker uploads, and nothing will be due before the longest pause between two tries is over."""
         soon = lease_clock(self._tools.clock.now()) + timedelta(seconds=self._tools.timings.backoff.cap_seconds)
-        rows = GCPVideoTransfer.objects.all()
-        if self._site_id is not None:
-            rows = rows.filter(site=self._site_id)
+        if self._site_id is None:
+            return True
+        rows = GCPVideoTransfer.objects.filter(site=self._site_id)
         return not (
             self.running()
             or rows.filter(transfer_status=State.UPLOADING).exists()

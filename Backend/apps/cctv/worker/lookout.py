@@ -81,10 +81,11 @@ class Lookout:
         lease_seconds = self._tools.timings.lease_seconds
         found = look(site_id=self._site_id, now=time, lease_seconds=lease_seconds)
         if found.is_anything_stuck:
-            expire_leases(now=self._tools.clock.now())
+            expire_leases(site_id=self._site_id, now=self._tools.clock.now())
         if found.is_anything_stuck or (found.is_anything_pending and is_poll):
-            correct_far_times(now=self._tools.clock.now(), lease_seconds=lease_seconds)
-        if not (found.is_anything_stuck or found.is_anything_pending):
+            correct_far_times(site_id=self._site_id, now=self._tools.clock.now(), lease_seconds=lease_seconds)
+        # An office uploads nothing, so nothing that waits is to be claimed here.
+        if self._site_id is None or not (found.is_anything_stuck or found.is_anything_pending):
             return None
         self._queue.look_again()
         return next_attempt_at(self._site_id, time) if has_room else None

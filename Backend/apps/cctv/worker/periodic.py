@@ -89,7 +89,9 @@ def _cleanup(worker: Worker) -> object:
         owner_id=worker.owner_id,
     )
     try:
-        look = footage_scan(root=tools.root, clock=tools.clock, should_stop=tools.stopping.is_set)
+        look = footage_scan(
+            root=tools.root, clock=tools.clock, site_id=worker.site_id, should_stop=tools.stopping.is_set
+        )
     except FileProblem as problem:  # no media root here: the cleanup has told it
         log.info("footage.not_looked", reason=problem.code)
         return report
@@ -105,7 +107,7 @@ def _cleanup(worker: Worker) -> object:
 
 PERIODIC = (
     Periodic(JobKind.SWEEP, lambda timings: timings.sweep_seconds, _sweep),
-    Periodic(JobKind.CLEANUP, lambda timings: timings.cleanup_seconds, _cleanup, frees_disk=True),
+    Periodic(JobKind.CLEANUP, lambda timings: timings.cleanup_seconds, _cleanup, frees_disk=True, in_office=False),
 )
 
 

@@ -16,6 +16,7 @@ from apps.cctv.models import Alarm, Site
 from apps.cctv.services.alarms import STOP_CODES
 from apps.cctv.services.delete_rights import DeleteRightsWatch
 from apps.cctv.services.settings import ServiceSettings
+from apps.cctv.services.worker_site import site_root
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.breaker import CircuitBreaker
 from apps.cctv.worker.disk import DiskGuard
@@ -44,7 +45,7 @@ def run_worker(
     settings: ServiceSettings,
     upload_settings: UploadSettings,
     uploads: int,
-    site: Site | None = None,
+    site: Site | None,
     until_idle: bool = False,
     periodic: bool = True,
     clock: Clock | None = None,
@@ -52,10 +53,14 @@ def run_worker(
 ) -> None:
     """Upload what is due until SIGTERM or SIGINT, or with `until_idle` until nothing is left.
 
+    A worker has one site, and touches the rows and files of that one only (P11). Without a site it is the office's: it
+    uploads and deletes nothing, and does what needs no disk for all sites.
+
     Runs in the main thread, which gets the signals; `uploads` is how many files it uploads at once. Raises
     InstallationUnknown at once.
     """
     clock = clock or SystemClock()
+    root = root if site is None else site_root(root, site)
     # What stopped all uploads of an earlier process, as its alarm says, may still do so.
     tripped = Alarm.objects.filter(code__in=sorted(STOP_CODES), cleared_at__isnull=True).exists()
     breaker = CircuitBreaker(clock, settings.timings.backoff, random, tripped=tripped)
@@ -76,7 +81,7 @@ def run_worker(
         stopping=threading.Event(),
         rights=DeleteRightsWatch(root),
     )
-    log.info("worker.started", worker=owner.name, site=str(site) if site else None, uploads=uploads)
+    log.info("worker.started", worker=owner.name, site=str(site) if site else "office", uploads=uploads)
     try:
         with StopSignals(tools.stopping, waker), idle_transactions_end():
             free_leases_of_dead_owners(home=home, now=clock.now())

@@ -114,7 +114,7 @@ class Model:
         )
 
     def reconcile(self) -> None:
-        holds_reconcile(store=self.site.store, now=self.site.clock.now())
+        holds_reconcile(store=self.site.store, site_id=None, now=self.site.clock.now())
 
     def clean(self, force: bool, steps: Steps | None = None) -> None:
         steps = steps or Steps(0, lambda: None)

@@ -129,7 +129,7 @@ def disk_is_away(scene: Scene) -> None:
 
 
 def disk_is_back(scene: Scene) -> None:
-    (scene.site.folder / MARKER).touch()
+    scene.site.mark()
     scene.sweep()
 
 

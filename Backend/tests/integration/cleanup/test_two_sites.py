@@ -105,6 +105,14 @@ def test_disk_swapped_during_a_run_stops_it(depot: UploadedSite, harbour: Upload
     assert not here.receipts
 
 
+def test_same_path_on_anothers_disk_is_not_called_changed(depot: UploadedSite, harbour: UploadedSite) -> None:
+    here, there = depot.add("clip.mp4"), harbour.add("clip.mp4")
+    depot.store.fault("get", times=1, action=lambda: swap_disks(depot, harbour))
+    assert depot.clean(site_id=depot.site_id).report.stopped is Reason.WRONG_MEDIA_ROOT
+    assert (here.row.error_code, here.status) == ("", State.CLEANUP_PENDING)
+    assert_untouched(there)
+
+
 def test_open_receipt_is_not_closed_on_anothers_disk(depot: UploadedSite, harbour: UploadedSite, settings) -> None:
     """Its file lies in the trash of the disk that was swapped: there is none of that name here."""
     settings.GCP_CLEANUP_QUARANTINE_HOURS = 1

@@ -95,8 +95,12 @@ class UploadedSite:
         self.root = MediaRoot(folder)
         self.trash = Trash(self.root)
         self.camera = self.new_camera("Gate", site=name)
-        self.root.write_marker(str(Marker.of(self.camera.site)))
+        self.mark()
         self.batch = TransferBatch.objects.create(site=self.camera.site)
+
+    def mark(self) -> None:
+        """As the disk of this site, by the installation that the settings name now."""
+        self.root.write_marker(str(Marker.of(self.camera.site)))
 
     @property
     def site_id(self) -> UUID:

@@ -105,7 +105,7 @@ def test_running_worker_stops_claiming_until_they_are_back(
 
 
 def test_worker_without_its_tables_claims_nothing(newest: str, media_root: Path, tmp_path: Path) -> None:
-    rows.transfer(rows.State.PENDING)
+    site = rows.transfer(rows.State.PENDING).site
     forget(newest)
     looked = threading.Event()
 
@@ -119,7 +119,7 @@ def test_worker_without_its_tables_claims_nothing(newest: str, media_root: Path,
     clock = SystemClock()
     timings = replace(service_settings().timings, poll_seconds=0.05)
     run_worker(
-        store=MemoryStore(buckets=("footage",), clock=clock), root=MediaRoot(media_root), home=tmp_path, uploads=2,
+        store=MemoryStore(buckets=("footage",), clock=clock), root=MediaRoot(media_root), home=tmp_path, uploads=2, site=site,
         settings=replace(service_settings(), timings=timings), upload_settings=UploadSettings(), clock=clock,
     )  # fmt: skip
     stopping.join()

@@ -88,4 +88,4 @@ def test_unknown_installation_touches_no_site(root: MediaRoot, site: Site, setti
     root.write_marker(str(Marker.of(site)))
     settings.COLDREEL_INSTALLATION_ID = "x" * 37  # type: ignore[attr-defined]
     found = local_site(root)
-    assert (found.site_id, found.reason) == (None, Reason.WRONG_MEDIA_ROOT)
+    assert (found.site_id, found.reason) == (None, Reason.OTHER_INSTALLATION)

@@ -16,6 +16,7 @@ from django.db import connections
 
 from apps.cctv import wiring
 from apps.cctv.models import GCPVideoTransfer
+from apps.cctv.services.media_root import only_site
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker import run_worker
 from apps.cctv.worker.bandwidth import Bandwidth
@@ -51,7 +52,7 @@ def work(store: MemoryStore, media_root: Path, tmp_path: Path) -> Callable[[], N
     """Runs a worker in this thread until it is stopped."""
     return lambda: run_worker(
         store=store, root=MediaRoot(media_root), home=tmp_path, settings=replace(service_settings(), timings=QUICK),
-        upload_settings=SETTINGS, uploads=4, periodic=False,
+        upload_settings=SETTINGS, uploads=4, periodic=False, site=only_site(),
     )  # fmt: skip
 
 

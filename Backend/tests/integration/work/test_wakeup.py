@@ -23,6 +23,7 @@ from apps.cctv.leasing.owners import Owner
 from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_workers
 from apps.cctv.models import GCPVideoTransfer, Site
+from apps.cctv.services.media_root import only_site
 from apps.cctv.services.transfers import transfer_request, transfer_retry
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker import run_worker
@@ -105,6 +106,7 @@ def test_row_made_while_idle_is_uploaded_at_once(
         settings=replace(service_settings(), timings=replace(wiring.timings(), poll_seconds=HALF_A_MINUTE_MORE)),
         upload_settings=UploadSettings(settle_seconds=0),
         uploads=2,
+        site=only_site(),
         periodic=False,
         clock=SystemClock(),
     )

@@ -23,6 +23,8 @@ from apps.cctv.leasing.leases import JobLease
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.services import NotConfigured
+from apps.cctv.services.media_root import only_site
+from apps.cctv.services.sites import site_default
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker import run_worker
 from apps.cctv.worker.heartbeat import Heartbeat
@@ -76,6 +78,8 @@ def work(store: MemoryStore, media_root: Path, tmp_path: Path, settings: Any) ->
             "until_idle": True,
             "periodic": False,
         }
+        if "site" not in arguments:
+            arguments["site"] = only_site() or site_default(actor="tester", now=timezone.now())
         run_worker(**{**wanted, **arguments})
 
     return run
@@ -479,7 +483,7 @@ def test_jobs_run_beside_uploads_and_end_with_the_worker(
     done = threading.Event()
 
     def stop_when_both_ran() -> None:
-        while PeriodicJob.objects.filter(name__in=JOBS, last_finished_at__isnull=False).count() != len(JOBS):
+        while PeriodicJob.objects.filter(kind__in=JOBS, last_finished_at__isnull=False).count() != len(JOBS):
             done.wait(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 

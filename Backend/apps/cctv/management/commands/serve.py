@@ -11,7 +11,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 from django.db import connection
 
+from apps.cctv.installation import InstallationUnknown
 from apps.cctv.management.checked import TablesCommand
+from apps.cctv.management.site_options import add_site_options, site_of_options
 from config.listening import add_address_options, listen
 from config.supervisor import AlreadyServed, Child, Supervisor, lock_home
 
@@ -23,6 +25,7 @@ class Command(TablesCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add_address_options(parser)
         parser.add_argument("--no-worker", action="store_true", help="the web server alone")
+        add_site_options(parser)
 
     def handle(self, *, host: str, port: int, no_worker: bool, **options: Any) -> None:
         # Before all else, so that a port in use is told before anything is migrated or started.
@@ -44,7 +47,15 @@ class Command(TablesCommand):
         if not no_worker:
             if not settings.GCP_STORAGE_USE_GCS:
                 self.stderr.write("GCP_STORAGE_USE_GCS is off: nothing is uploaded or cleaned up.")
-            children.append(Child("worker", [sys.executable, manage, "run_worker"], os.environ))
+            try:
+                # Asked here too: a worker that refuses its site would be started again and again.
+                site_of_options(options, say=lambda _: None)
+            except InstallationUnknown as error:
+                raise CommandError(error.detail) from error
+            worker = [sys.executable, manage, "run_worker"]
+            worker += ["--office"] if options["office"] else []
+            worker += ["--site", options["site"]] if options["site"] else []
+            children.append(Child("worker", worker, os.environ))
         self.stdout.write(f"Coldreel listens on http://{host}:{port}/ (Ctrl-C ends it).")
         self.stdout.flush()
         Supervisor(children, say=self.stderr.write).run()

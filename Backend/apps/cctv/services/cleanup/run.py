@@ -25,7 +25,7 @@ from apps.cctv.services.cleanup.report import CleanupReport, FileReport, Outcome
 from apps.cctv.services.cleanup.run_alarms import run_tell
 from apps.cctv.services.cleanup.run_state import MissingShare, Run, RunStopped
 from apps.cctv.services.disk_reserve import retry_making_room
-from apps.cctv.services.media_root import local_site, media_root_expected, media_root_seen, only_site_id
+from apps.cctv.services.media_root import local_site, media_root_expected, media_root_seen, only_site
 from apps.cctv.services.retention import Waiver
 from apps.cctv.services.settings import ServiceSettings
 from offload.clock import Clock
@@ -161,7 +161,8 @@ class _RunSteps:
         run = self._run
         # 1. Guards.
         found = local_site(run.root)
-        run.site_id = self._site_id or found.site_id or only_site_id()
+        only = only_site()
+        run.site_id = self._site_id or found.site_id or (only.pk if only else None)
         if found.site_id is None and not media_root_expected(run.root):
             return  # a new installation: there is nothing to clean up, and no disk to miss
         site_id = site_check(run)

@@ -40,7 +40,9 @@ def run_tell(run: Run, report: CleanupReport, *, site_id: UUID | None, whole: bo
         subject = Subject.of_site(SubjectKind.CLEANUP, site_id)
         alarm_raise(code=report.stopped, subject=subject, detail=report.stopped_detail, now=now)
         return
-    for alarm in open_alarms().filter(**Subject.of_site(SubjectKind.CLEANUP, site_id).columns):
+    # Without a site it is of an earlier release, whose runs were over all sites: no other run would end it.
+    stops = open_alarms().filter(subject_kind=SubjectKind.CLEANUP, subject_id__in=[str(site_id), ""])
+    for alarm in stops:
         alarm_close(alarm, now)
     if whole:
         for alarm in open_alarms():

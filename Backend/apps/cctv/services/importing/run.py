@@ -19,7 +19,7 @@ from apps.cctv.services.importing.cameras import ImportCameras
 from apps.cctv.services.importing.local_time import utc_of
 from apps.cctv.services.importing.path_template import PathMatch, PathTemplate, looks_like_a_time
 from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, TimeFrom
-from apps.cctv.services.media_root import MediaRootUnusable, local_site, media_root_check
+from apps.cctv.services.media_root import MediaRootUnusable, local_site, media_root_check, media_root_name_site
 from apps.cctv.services.sites import zone_of
 from apps.cctv.tables.moves import SYSTEM
 from offload.clock import Clock
@@ -102,6 +102,8 @@ def recordings_import(
     """
     report = ImportReport(dry_run=request.dry_run, examples_per_reason=examples_per_reason)
     _Import(request, root, clock, report, on_file=on_file, on_reading=on_reading).run()
+    if not request.dry_run:
+        media_root_name_site(root)  # the first import of all made its site after it wrote the marker
     log.info(
         "recordings_imported",
         folder=request.folder,
