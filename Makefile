@@ -14,7 +14,7 @@ export PORT
 PY := $(VENV)/bin/python
 IN_BACKEND := cd "$(ROOT)/Backend" &&
 
-.PHONY: help demo run test promises check lint types imports migrations deploy-check contract soak torture scale bench lock setup setup-dev system-packages clean
+.PHONY: help demo run test promises check lint types imports migrations deploy-check contract soak torture bench lock setup setup-dev system-packages clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -52,9 +52,6 @@ deploy-check: setup-dev ## Django's check for production
 
 contract: setup-dev ## the store contract suite (COLDREEL_CONTRACT_ENDPOINT, COLDREEL_CONTRACT_BUCKET: your own bucket)
 	@$(IN_BACKEND) "$(PY)" -m pytest tests/contract $(ARGS)
-
-scale: setup-dev system-packages ## reads, claims and cleanup at 10 thousand and at 1 million recordings
-	@$(IN_BACKEND) "$(PY)" -m benchmarks.scale $(ARGS)
 
 soak: setup-dev ## two workers under random kills for SECONDS_TO_SOAK=600 at the default timings
 	@$(IN_BACKEND) "$(PY)" -m benchmarks.soak --seconds $(SECONDS_TO_SOAK) $(ARGS)

@@ -174,7 +174,6 @@ def _make_recordings(dataset: Dataset) -> None:
         recordings.append(
             Recording(
                 camera=camera,
-                site=camera.site,
                 name=path.name,
                 local_path=path.name,
                 file_path=path.name,

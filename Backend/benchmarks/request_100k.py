@@ -63,14 +63,7 @@ def make_recordings(count: int) -> None:
         for name in names:
             os.link(first, root / name)
         Recording.objects.bulk_create(
-            Recording(
-                camera=camera,
-                site=camera.site,
-                name=Path(name).name,
-                local_path=name,
-                file_path=name,
-                started_at=now,
-            )
+            Recording(camera=camera, name=Path(name).name, local_path=name, file_path=name, started_at=now)
             for name in names
         )
 

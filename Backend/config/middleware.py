@@ -1,4 +1,4 @@
-"""What every request passes before its view: a probe, no file uploads, and a policy for what a page may load."""
+"""What every request passes before its view: no file uploads, and a policy for what a page may load."""
 
 from __future__ import annotations
 
@@ -18,24 +18,6 @@ ADMIN_POLICY = f"{_COMMON}; script-src 'self' 'unsafe-eval'; style-src 'self' 'u
 """The theme of the admin evaluates expressions in attributes of its pages (Alpine.js)."""
 
 Handler = Callable[[HttpRequest], HttpResponse]
-
-
-class Alive:
-    """Answers `GET /healthz` with 200 as long as this process answers at all.
-
-    It comes first: a probe on the machine itself names no host of DJANGO_ALLOWED_HOSTS, and is not to be redirected to
-    HTTPS. It asks no database: a restart of the web server would not bring that back.
-    """
-
-    def __init__(self, get_response: Handler) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path == "/healthz" and request.method in {"GET", "HEAD"}:
-            return HttpResponse(
-                "alive\n", content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
-            )
-        return self._get_response(request)
 
 
 class NoMultipart:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import dj_database_url
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 from config.bounds import CLEANUP_BATCH_MOST, SETTLE_SECONDS_MOST, WORKER_UPLOADS_MOST
-from config.database import database, process_name
 from config.env import Env
 from config.logs import logging_config
 from config.private_files import keep_umask, make_private, sqlite_file
@@ -52,7 +52,7 @@ if GCP_STORAGE_USE_GCS and not GCP_STORAGE_BUCKET_NAME:
 # --- Work: seconds, unless the name says otherwise -------------------------------------------------
 COLDREEL_WORKER_UPLOADS = env.whole("COLDREEL_WORKER_UPLOADS", 20, least=1, most=WORKER_UPLOADS_MOST)
 COLDREEL_SETTLE_SECONDS = env.number("COLDREEL_SETTLE_SECONDS", 10, least=0, most=SETTLE_SECONDS_MOST)
-COLDREEL_POLL_SECONDS = env.number("COLDREEL_POLL_SECONDS", 5, least=0.01, most=60)
+COLDREEL_POLL_SECONDS = env.number("COLDREEL_POLL_SECONDS", 1, least=0.01, most=60)
 COLDREEL_HEARTBEAT_SECONDS = env.number("COLDREEL_HEARTBEAT_SECONDS", 10, least=0.05, most=300)
 COLDREEL_LEASE_SECONDS = env.number("COLDREEL_LEASE_SECONDS", 40, least=0.2, most=3600)
 COLDREEL_LEASE_MARGIN_SECONDS = env.number("COLDREEL_LEASE_MARGIN_SECONDS", 10, least=0.05, most=600)
@@ -118,7 +118,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "config.middleware.Alive",
     "config.middleware.ContentSecurityPolicy",
     "config.middleware.NoMultipart",
     "django.middleware.security.SecurityMiddleware",
@@ -152,12 +151,35 @@ TEMPLATES = [
 ]
 
 
-DATABASES = {
-    "default": database(
-        env.secret("DATABASE_URL") or f"sqlite:///{COLDREEL_HOME / 'coldreel.sqlite3'}",
-        application_name=process_name(sys.argv),
-    )
-}
+def _database(url: str) -> dict[str, Any]:
+    """The default database. SQLite is set up so that many writers wait for each other and do not fail."""
+    try:
+        found: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    except (ValueError, KeyError, dj_database_url.ParseError, dj_database_url.UnknownSchemeError) as error:
+        raise ImproperlyConfigured(
+            "DATABASE_URL is invalid: expected sqlite:////absolute/path or postgres://user:password@host:port/name."
+        ) from error
+    if found["ENGINE"] == "django.db.backends.sqlite3":
+        # How long a statement waits for the write lock of another connection: `?timeout=` in DATABASE_URL.
+        timeout = found.get("OPTIONS", {}).get("timeout", 30)
+        try:
+            seconds = max(0.0, float(timeout))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"DATABASE_URL: timeout={timeout} is invalid: expected seconds.") from error
+        # Measured: without IMMEDIATE and WAL, two writers are enough for "database is locked".
+        # FULL keeps a committed row through a power cut: https://www.sqlite.org/pragma.html#pragma_synchronous
+        found["CONN_MAX_AGE"] = 0
+        found["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": seconds,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+        }
+    elif found["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured("DATABASE_URL is invalid: expected SQLite or PostgreSQL.")
+    return found
+
+
+DATABASES = {"default": _database(env.secret("DATABASE_URL") or f"sqlite:///{COLDREEL_HOME / 'coldreel.sqlite3'}")}
 make_private(COLDREEL_HOME, media_root=MEDIA_ROOT, database=sqlite_file(DATABASES["default"]))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -54,7 +54,6 @@ class Reason(StrEnum):
     # the recording
     RECORDING_NOT_FOUND = "recording_not_found"
     RECORDING_NOT_READY = "recording_not_ready"
-    SITE_CLOSED = "site_closed"
     CAMERA_NOT_FOUND = "camera_not_found"
     DUPLICATE = "duplicate"
     # the line and the bucket
@@ -110,8 +109,6 @@ class Reason(StrEnum):
     BUSY = "busy"
     BUCKET_SETTING_CHANGED = "bucket_setting_changed"
     MEDIA_ROOT_NOT_MOUNTED = "media_root_not_mounted"
-    WRONG_MEDIA_ROOT = "wrong_media_root"
-    OTHER_SITE = "other_site"
     TOO_MANY_MISSING_LOCALLY = "too_many_missing_locally"
     TOO_MANY_MISSING_REMOTELY = "too_many_missing_remotely"
     CLOCK_SKEW = "clock_skew"

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from offload.clock import Clock
-from offload.errors import Disposition, FileProblem, Reason, StopAndTell
+from offload.errors import Disposition, FileProblem, Reason
 from offload.file_time import COARSEST_NS, SECOND_NS, TICK_NS, FileClocks, FileTime, OwnFolder
 from offload.linux import is_open_for_writing, mount_of
 from offload.page_cache import Footprint
@@ -27,7 +27,6 @@ MARKER_NAME = ".coldreel-media-root"
 TRASH_NAME = ".coldreel-trash"
 MARKER_MODE = 0o644
 """Whatever the umask: a service has to read what root wrote."""
-MARKER_MOST_BYTES = 4096
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO without a writer would hang the worker.
@@ -233,11 +232,9 @@ class MediaRoot:
     FILE_UNREADABLE (tried again), NAME_NOT_UTF8, MEDIA_ROOT_NOT_MOUNTED (waits).
     """
 
-    def __init__(self, path: Path, *, is_ours: Callable[[str], bool] = lambda _: True) -> None:
-        """`is_ours` is given the marker's text and says whether that disk is the right one."""
+    def __init__(self, path: Path) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the root's own link
         self.clocks = FileClocks()
-        self._is_ours = is_ours
 
     def relative(self, path: str) -> str:
         """`path`, relative or absolute, as a path below the root. Looks at its text only, not at the disk."""
@@ -264,50 +261,24 @@ class MediaRoot:
             return identity_in(folder, name, relative_path)
 
     def has_marker(self) -> bool:
-        """Whether this is the media root, and neither the empty folder that it is mounted over nor another's disk."""
+        """Whether this is the media root and not the empty folder that it is mounted over."""
         try:
-            return self._is_ours(self.read_marker())
+            with self.folder(()) as folder:
+                identity_in(folder, MARKER_NAME, MARKER_NAME)
         except FileProblem:
             return False
+        return True
 
-    def demand_ours(self) -> None:
-        """Raises StopAndTell WRONG_MEDIA_ROOT where the marker is another's. A missing marker says nothing of that."""
-        try:
-            text = self.read_marker()
-        except FileProblem:
-            return
-        if not self._is_ours(text):
-            raise StopAndTell("the marker of the media root names another site", code=Reason.WRONG_MEDIA_ROOT)
-
-    def read_marker(self) -> str:
-        """The marker's text, at most `MARKER_MOST_BYTES` of it. Raises FileProblem FILE_MISSING where there is none."""
-        with self.folder(()) as folder:
-            return _read_marker(folder)
-
-    def write_marker(self, text: str, *, instead_of: str | None = None) -> None:
-        """Mark the folder as the media root, durably; a reader sees the old text or the new one, never a part.
-
-        With `instead_of` only where the marker still has that text: FileProblem FILE_CHANGED where it has another, for
-        example because another disk was mounted since it was read.
-        """
+    def write_marker(self, text: str) -> None:
+        """Mark the folder as the media root, durably. `text` is for people who find the file."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with self.folder(()) as folder, translated(MARKER_NAME):
-            if instead_of is not None and _read_marker(folder) != instead_of:
-                raise FileProblem(f"{MARKER_NAME!r} has another text now", code=Reason.FILE_CHANGED)
-            with contextlib.suppress(FileNotFoundError):
-                _regular(os.stat(MARKER_NAME, dir_fd=folder, follow_symlinks=False), MARKER_NAME)
-            draft = f"{MARKER_NAME}-{os.urandom(8).hex()}"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(draft, flags, 0o644, dir_fd=folder)
-            try:
-                with open(descriptor, "w", encoding="utf-8") as marker:  # noqa: PTH123 - a descriptor has no Path
-                    os.fchmod(descriptor, MARKER_MODE)
-                    marker.write(text)
-                    marker.flush()
-                    os.fsync(descriptor)
-                os.rename(draft, MARKER_NAME, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
-                os.unlink(draft, dir_fd=folder)
-                raise
+            descriptor = os.open(MARKER_NAME, flags, 0o644, dir_fd=folder)
+            with open(descriptor, "w", encoding="utf-8") as marker:  # noqa: PTH123 - a descriptor has no Path
+                os.fchmod(descriptor, MARKER_MODE)
+                marker.write(text)
+                marker.flush()
+                os.fsync(descriptor)
             os.fsync(folder)  # the folder's entry too: a marker that is gone after a power cut stops every cleanup
 
     @contextlib.contextmanager
@@ -369,15 +340,6 @@ class MediaRoot:
         if not pure.parts or ".." in pure.parts or "\0" in path or ours:
             raise _outside(str(pure))
         return pure.parts
-
-
-def _read_marker(folder: int) -> str:
-    descriptor, _ = open_in(folder, MARKER_NAME, MARKER_NAME)
-    try:
-        with translated(MARKER_NAME):
-            return os.read(descriptor, MARKER_MOST_BYTES).decode("utf-8", errors="replace")
-    finally:
-        os.close(descriptor)
 
 
 def _outside(shown: str) -> FileProblem:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from offload.journal import StoredSession
 from offload.retry import Backoff
 from offload.source import SourceIdentity
-from offload.store import META_INSTALLATION, META_RECORDING, META_SITE, META_SIZE, META_TRANSFER, ObjectInfo
+from offload.store import META_INSTALLATION, META_RECORDING, META_SIZE, META_TRANSFER, ObjectInfo
 
 MIB = 1024 * 1024
 RECONNECT_BACKOFF = Backoff(base_seconds=1, cap_seconds=8)
@@ -89,15 +89,9 @@ def is_whole(info: ObjectInfo, job: UploadJob) -> bool:
     return (
         is_ours(info, job)
         and _agrees(info, job, META_RECORDING)
-        and not is_of_another_site(info, job)
         and info.metadata.get(META_SIZE) == str(info.size_bytes)
         and job.expected_size_bytes in {None, info.size_bytes}
     )
-
-
-def is_of_another_site(info: ObjectInfo, job: UploadJob) -> bool:
-    """Whether the object says that its file lies at another site (P11); one that names no site does not say so."""
-    return info.metadata.get(META_SITE) not in {None, job.metadata.get(META_SITE)}
 
 
 def _agrees(info: ObjectInfo, job: UploadJob, key: str) -> bool:

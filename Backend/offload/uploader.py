@@ -46,7 +46,7 @@ from offload.store import (
     UploadStore,
     never_abort,
 )
-from offload.upload_job import UploadJob, UploadResult, UploadSettings, is_of_another_site, is_ours, is_whole
+from offload.upload_job import UploadJob, UploadResult, UploadSettings, is_ours, is_whole
 
 __all__ = ["UploadJob", "UploadResult", "UploadSettings", "upload"]
 
@@ -98,7 +98,6 @@ def upload(
         except FileProblem as problem:
             return _found_in_bucket(job, problem, root=root, store=store, connection=connection, log=log)
         with source:
-            root.demand_ours()  # after the open: at another site a file of the same path is another recording
             sender = Sender(source, job.session, store=store, journal=journal, connection=connection, log=log)
             return _Upload(
                 job, source, sender, root=root, store=store, journal=journal, connection=connection, log=log
@@ -160,10 +159,8 @@ def _listed(store: UploadStore, bucket: str, prefix: str) -> list[ObjectInfo]:
 def _demand_mounted(root: MediaRoot, relative_path: str, problem: FileProblem) -> None:
     """Tell a file that is gone from a disk that is not mounted, where every file is missing and none is gone.
 
-    Raises StopAndTell where the media root is not there or another site's, FileProblem (tried again) where another disk
-    below it is not there.
+    Raises StopAndTell where the media root is not there, FileProblem (tried again) where another disk below it is not.
     """
-    root.demand_ours()
     absent = problem.code is Reason.FILE_MISSING and not root.has_marker()
     # The marker lies on the disk itself, so the empty folder of a missing mount has none.
     if absent or problem.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
@@ -302,7 +299,7 @@ class _Upload:
 
         1. Nothing: None, and the next round writes it.
         2. Another installation's: ObjectProblem.
-        3. The same size and CRC32C: adopt it, whichever program wrote it, unless it names another site (P11).
+        3. The same size and CRC32C: adopt it, whichever program wrote it.
         4. This transfer's own, with other bytes: an orphan. None, and the next round writes under the next name.
         5. Unknown, and the person who asked again knew of it: None, and the next name likewise.
         6. Unknown: ObjectProblem, a conflict that a person sees.
@@ -317,12 +314,10 @@ class _Upload:
             return None
         if info.metadata.get(META_INSTALLATION) not in {None, job.metadata.get(META_INSTALLATION)}:
             raise ObjectProblem(f"{name!r} is another installation's", code=Reason.OTHER_INSTALLATION)
-        same_bytes = (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c())
-        of_another_site = is_of_another_site(info, job)
-        if same_bytes and not of_another_site:
+        if (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c()):
             self._log.info("upload.adopted", object=name, generation=info.generation)
             return info
-        if is_ours(info, job) and not of_another_site:
+        if is_ours(info, job):
             self._go_to_next_name(Orphan(info, WhyOrphaned.EARLIER_CONTENT))
         elif job.passes_conflict and self._name_version == job.name_version:  # it was this very name that they saw
             self._log.warning("upload.conflict_passed", object=name, generation=info.generation)

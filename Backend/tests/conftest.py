@@ -131,11 +131,9 @@ def make_recording(media_root: Path, camera: Camera, now: datetime) -> MakeRecor
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             os.utime(path, ns=(mtime_ns, mtime_ns))
-        of = fields.pop("camera", camera)
         return Recording.objects.create(
             **{
-                "camera": of,
-                "site": of.site,
+                "camera": camera,
                 "name": Path(name).name[:255],
                 "started_at": now - timedelta(hours=2),
                 "ended_at": now - timedelta(hours=1),

@@ -6,11 +6,9 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -46,37 +44,30 @@ def _run_as() -> dict[str, Any]:
 
 
 class ThrowawayPostgres:
-    """`with ThrowawayPostgres() as cluster: cluster.url`. With `durable` a commit is on the disk, as by default.
+    """`with ThrowawayPostgres() as cluster: cluster.url`. With `durable` a commit is on the disk, as by default."""
 
-    With `tcp` it also listens on a port of 127.0.0.1, as `tcp_url` says. `options` are more settings of the server.
-    """
-
-    def __init__(self, *, durable: bool = False, tcp: bool = False, options: Sequence[str] = ()) -> None:
-        self._options = (*(() if durable else NOT_DURABLE), *options)
-        self.port = _free_port() if tcp else 5432
-        self._listen = "127.0.0.1" if tcp else ""
+    def __init__(self, *, durable: bool = False) -> None:
+        self._options = () if durable else NOT_DURABLE
         self._programs = server_programs()
         self._account = _run_as()
         self.folder = Path(tempfile.mkdtemp(prefix="coldreel-pg-"))
-        self.url = f"postgres://coldreel@{quote(str(self.folder), safe='')}:{self.port}/postgres"
-        self.tcp_url = f"postgres://coldreel@127.0.0.1:{self.port}/postgres"
+        self.url = f"postgres://coldreel@{quote(str(self.folder), safe='')}/postgres"
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._make()
-            self.start()
+            self._start()
         except BaseException:
-            self._remove()
+            self._stop()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._remove()
+        self._stop()
 
-    def _make(self) -> None:
+    def _start(self) -> None:
         if self._account:
             os.chown(self.folder, self._account["user"], self._account["group"])
         data = self.folder / "data"
@@ -84,14 +75,10 @@ class ThrowawayPostgres:
             [self._programs / "initdb", "-D", data, "-U", "coldreel", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **self._account,
         )  # fmt: skip
-
-    def start(self) -> None:
-        """Start it, also after `stop`, and wait until it answers."""
-        own = [f"unix_socket_directories={self.folder}", f"listen_addresses={self._listen}", f"port={self.port}"]
-        options = [*own, *self._options]
-        with (self.folder / "log").open("ab") as log:
+        options = [f"unix_socket_directories={self.folder}", "listen_addresses=", *self._options]
+        with (self.folder / "log").open("wb") as log:
             self._server = subprocess.Popen(
-                [self._programs / "postgres", "-D", self.folder / "data", *(word for option in options for word in ("-c", option))],
+                [self._programs / "postgres", "-D", data, *(word for option in options for word in ("-c", option))],
                 stdout=log, stderr=log, cwd=self.folder, start_new_session=True, **self._account,
             )  # fmt: skip
         self._wait_until_it_answers(self._server)
@@ -108,23 +95,12 @@ class ThrowawayPostgres:
             else:
                 return
 
-    def stop(self) -> None:
-        """PostgreSQL's fast shutdown: sessions end, what is committed stays."""
+    def _stop(self) -> None:
         if self._server is not None and self._server.poll() is None:
-            self._server.send_signal(signal.SIGINT)
+            self._server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
             with suppress(subprocess.TimeoutExpired):
                 self._server.wait(timeout=20)
             if self._server.poll() is None:
                 self._server.send_signal(signal.SIGQUIT)
                 self._server.wait(timeout=20)
-
-    def _remove(self) -> None:
-        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

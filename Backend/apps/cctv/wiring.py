@@ -14,7 +14,6 @@ from django.conf import settings
 
 from apps.cctv.services import NotConfigured
 from apps.cctv.services.settings import ServiceSettings, Timings
-from config.database import is_unencrypted
 from offload.retry import Backoff
 from offload.source import MediaRoot
 from offload.store import ObjectStore
@@ -94,7 +93,6 @@ def doctor_settings() -> DoctorSettings:
         debug=settings.DEBUG,
         https_only=settings.HTTPS_ONLY,
         allowed_hosts=tuple(settings.ALLOWED_HOSTS),
-        database_unencrypted=is_unencrypted(settings.DATABASES["default"]),
     )
 
 

@@ -35,7 +35,6 @@ def main() -> None:
     Recording.objects.bulk_create(
         Recording(
             camera=camera,
-            site=camera.site,
             name=path.name,
             started_at=now,
             file_size_bytes=path.stat().st_size,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import transaction
 
 from apps.cctv import wiring
-from apps.cctv.models import Camera, GCPVideoTransfer, Recording, Site
+from apps.cctv.models import Camera, Recording, Site
 from apps.cctv.services.holds import hold_set
 from apps.cctv.services.transfers import transfer_request
 from apps.users.models import User
@@ -32,7 +31,6 @@ def request(names: list[str], batch_size: int) -> list[dict[str, Any]]:
         recordings.append(
             Recording.objects.create(
                 camera=camera,
-                site=camera.site,
                 name=name,
                 started_at=datetime.now(tz=UTC),
                 file_size_bytes=found.st_size,
@@ -54,15 +52,6 @@ def request(names: list[str], batch_size: int) -> list[dict[str, Any]]:
         {"name": recording.name, "recording": str(recording.pk), "transfer": str(recording.gcp_transfer.pk)}
         for recording in recordings
     ]
-
-
-def request_for_later(names: list[str], batch_size: int) -> list[dict[str, Any]]:
-    """As `request`, but none is due for half an hour: in one transaction, so that no worker sees one that is."""
-    with transaction.atomic():
-        asked = request(names, batch_size)
-        rows = GCPVideoTransfer.objects.filter(pk__in=[one["transfer"] for one in asked])
-        rows.update(next_attempt_at=datetime.now(tz=UTC) + timedelta(minutes=30))
-    return asked
 
 
 def hold(recording: str) -> None:

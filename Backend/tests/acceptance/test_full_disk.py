@@ -72,7 +72,7 @@ def reserve_bytes(installation: Installation) -> int:
 
 def uploaded_beside_a_worker_that_cleaned_up_before(installation: Installation) -> list[Clip]:
     """Due for cleanup now, though by the timetable the next one is tomorrow."""
-    cleaned = "SELECT last_finished_at FROM cctv_periodicjob WHERE kind = 'cleanup' AND last_finished_at IS NOT NULL"
+    cleaned = "SELECT last_finished_at FROM cctv_periodicjob WHERE name = 'cleanup' AND last_finished_at IS NOT NULL"
     installation.until(lambda: installation.select(cleaned), "the worker's first cleanup")
     installation.until(lambda: reserve_bytes(installation) == RESERVE_BYTES, "the reserve")
     clips = installation.add([CLIP_BYTES + number for number in range(8)], batch_size=20)

@@ -77,7 +77,7 @@ def test_worker_passes_over_another_users_lock_once_told(python: str, home: Path
 
             def sweeps_well_ended() -> int:
                 query = (
-                    "SELECT lease_number FROM cctv_periodicjob WHERE kind = 'sweep' AND last_result NOT LIKE 'fail%'"
+                    "SELECT lease_number FROM cctv_periodicjob WHERE name = 'sweep' AND last_result NOT LIKE 'fail%'"
                 )
                 found = look.execute(f"{query} AND last_finished_at IS NOT NULL").fetchone()
                 return int(found[0]) if found else 0

@@ -83,7 +83,7 @@ def test_sweep_runs_again_after_its_database_was_away(cluster: ThrowawayPostgres
 
             def sweeps_ended() -> int:
                 found = look.execute(
-                    "SELECT lease_number FROM cctv_periodicjob WHERE kind = 'sweep' AND last_finished_at IS NOT NULL"
+                    "SELECT lease_number FROM cctv_periodicjob WHERE name = 'sweep' AND last_finished_at IS NOT NULL"
                     " AND lease_owner IS NULL"
                 ).fetchone()
                 return int(found[0]) if found else 0
@@ -110,7 +110,7 @@ def test_sweep_runs_again_after_a_long_write_lock(tmp_path: Path) -> None:
         def sweep() -> tuple[int, bool]:
             found = look.execute(
                 "SELECT lease_number, lease_owner IS NOT NULL FROM cctv_periodicjob"
-                " WHERE kind = 'sweep' AND last_finished_at IS NOT NULL"
+                " WHERE name = 'sweep' AND last_finished_at IS NOT NULL"
             ).fetchone()
             return (int(found[0]), bool(found[1])) if found else (0, False)
 

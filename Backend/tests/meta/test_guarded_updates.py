@@ -13,7 +13,6 @@ WRITERS = {
     "tables/moves.py",
     "leasing/leases.py",
     "leasing/recovery.py",
-    "leasing/jobs.py",
     "worker/periodic.py",  # the leases of periodic jobs
 }
 

@@ -40,8 +40,9 @@ OUTSIDE = {
     *("RENAME_NOREPLACE", "SO_SNDBUF", "TCP_CORK", "net", "ipv4", "tcp_wmem", "setswitchinterval"),  # Linux, CPython
     *("drawtext", "moov", "CURLOPT_MAX_SEND_SPEED_LARGE"),  # FFmpeg, MP4, libcurl
     *("read_write", "testIamPermissions"),  # Google's roles and calls
-    *("OnFailure", "ProtectHome", "DEPOT_SITE"),  # systemd, and a variable of its units in deploy/
+    *("proxy_set_header", "proxy_add_x_forwarded_for", "OnFailure"),  # nginx, systemd
     *("AXES_IPWARE_", "users_tokenfamily"),  # a library that was not taken; a table's name, made by Django
+    "DATABASE_URL_FILE",  # NAME_FILE for a setting NAME: made by config.env
     *("NAME_FILE", "mark_", "detail__startswith"),
 }
 

@@ -85,7 +85,7 @@ BREAKAGES = (
     Breakage(
         "P1",
         "apps/cctv/services/cleanup/one_file.py",
-        "    site_check(run)  # last: on a disk",
+        "    marker_check(run.root)  # on a disk",
         "    # on a disk",
         "tests/integration/cleanup/test_guards.py::test_disk_unmounted_during_the_run_counts_none_as_gone",
     ),

@@ -22,8 +22,10 @@ BREAKAGES = (
     Breakage(
         "P2",
         "offload/uploader.py",
-        "same_bytes = (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c())",
-        "same_bytes = info.size_bytes == self._identity.size_bytes",
+        """        if (info.size_bytes, info.crc32c) == (self._identity.size_bytes, self._sender.own_crc32c()):
+            self._log.info("upload.adopted\"""",
+        """        if info.size_bytes == self._identity.size_bytes:
+            self._log.info("upload.adopted\"""",
         "tests/unit/test_uploader_objects.py::test_object_with_other_bytes_is_a_conflict_and_stays",
     ),
     Breakage(

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.acceptance.old_release import FIRST, LAST
-
 BACKEND = Path(__file__).resolve().parents[2]
 DOCUMENT = BACKEND / "docs" / "TORTURE.md"
 LINES_KEPT = 6
@@ -46,12 +44,6 @@ PARTS = (
         "soak",
         "half an hour of faults at the default timings, the disk filled to the last byte twice",
         ("-m", "benchmarks.soak", "--seconds", "1800", "--fill-disk", "2"),
-    ),
-    Part(
-        "upgrade",
-        "uploads of an earlier release are finished by this one from the committed byte, on both databases",
-        ("-m", "pytest", "-q", "-n", "0", "tests/acceptance/test_upgrade.py"),
-        (("COLDREEL_UPGRADE_FROM", f"{FIRST} {LAST}"),),
     ),
     Part(
         "floods",

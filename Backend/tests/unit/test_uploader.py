@@ -12,7 +12,7 @@ from offload.errors import Disposition, FileChanged, FileProblem, Reason, StopAn
 from offload.places import Places
 from offload.request_body import BUFFER_ALLOWANCE, BUFFER_LIMIT_BYTES, SourceBody
 from offload.source import MediaRoot
-from offload.store import META_INSTALLATION, META_RECORDING, META_SITE, META_SIZE, META_TRANSFER, SessionStatus
+from offload.store import META_INSTALLATION, META_RECORDING, META_SIZE, META_TRANSFER, SessionStatus
 from offload.testing import MemoryStore
 from tests.unit.upload_bench import BUCKET, METADATA, PATH, QUANTUM, box, crc_of, mp4, noise
 
@@ -338,7 +338,6 @@ def test_gone_file_is_found_in_its_whole_object(bench):
     [
         {META_INSTALLATION: "installation-2"},
         {META_TRANSFER: "transfer-2"},
-        {META_SITE: "site-2"},
         {META_RECORDING: "recording-2"},
         {META_SIZE: "1001"},
     ],

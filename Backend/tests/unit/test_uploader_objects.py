@@ -9,7 +9,7 @@ import pytest
 
 from offload.errors import Disposition, FileChanged, FileProblem, ObjectProblem, Reason, StopAndTell, TryAgain
 from offload.journal import Orphan, WhyOrphaned
-from offload.store import META_INSTALLATION, META_SITE, META_TRANSFER
+from offload.store import META_INSTALLATION, META_TRANSFER
 from tests.unit.upload_bench import BUCKET, QUANTUM, noise
 
 pytestmark = pytest.mark.usefixtures("memory")
@@ -195,30 +195,6 @@ def test_retry_after_a_conflict_never_passes_another_installation(bench):
     bench.existing(noise(5), **{META_INSTALLATION: "installation-2"})
 
     assert bench.fails(ObjectProblem, passes_conflict=True).code is Reason.OTHER_INSTALLATION
-
-
-@WAYS
-@pytest.mark.parametrize("transfer", ["transfer-1", "transfer-2"])
-def test_equal_object_of_another_site_is_never_adopted(make_bench, small_limit_bytes, transfer):
-    """P11: the same bytes under the same path there are another file's."""
-    bench = make_bench(small_limit_bytes=small_limit_bytes)
-    bench.write(3 * QUANTUM)
-    info = bench.existing(bench.data, **{META_SITE: "site-2", META_TRANSFER: transfer})
-
-    assert bench.fails(ObjectProblem).code is Reason.OBJECT_CONFLICT
-    bench.assert_proven(bench.upload(passes_conflict=True), name_version=1)
-    assert info in bench.store.objects()
-    assert bench.journal.orphans == []
-
-
-def test_equal_object_that_names_no_site_is_adopted(bench):
-    """A release before this one wrote it."""
-    bench.write(3 * QUANTUM)
-    info = bench.existing(bench.data)
-    without = {name: value for name, value in info.metadata.items() if name != META_SITE}
-    info = bench.store.change(BUCKET, info.name, metadata=without)
-
-    assert bench.upload().info == info
 
 
 def test_equal_object_without_metadata_is_adopted(bench):

@@ -20,7 +20,6 @@ from offload.store import (
     META_CAMERA,
     META_INSTALLATION,
     META_RECORDING,
-    META_SITE,
     META_SIZE,
     META_TRANSFER,
     SESSION_QUANTUM_BYTES,
@@ -40,7 +39,6 @@ METADATA = {
     META_TRANSFER: "transfer-1",
     META_RECORDING: "recording-1",
     META_CAMERA: "camera-1",
-    META_SITE: "site-1",
 }
 
 

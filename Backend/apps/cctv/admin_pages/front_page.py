@@ -105,7 +105,7 @@ def dashboard_of(user: User, *, now: datetime) -> Dashboard:
         to_upload=human_size(found.to_upload_bytes),
         to_request=f"{found.to_request.count}, {human_size(found.to_request.size_bytes)}",
         workers=[
-            Worker(str(row), row.site.name if row.site else "office", span(now - row.heartbeat_at))
+            Worker(str(row), row.site.name if row.site else "any site", span(now - row.heartbeat_at))
             for row in found.workers
         ],
         limits=[(site.name, limit_of(site).told(now)) for site in found.limited_sites],

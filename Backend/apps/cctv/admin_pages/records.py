@@ -311,16 +311,10 @@ class PeriodicJobAdmin(ReadOnlyAdmin):
 class TransferBatchAdmin(ReadOnlyAdmin):
     """Transfers asked for together."""
 
-    list_display = ("created", "site", "kind", "batch_size", "created_by", "transfers")
+    list_display = ("created", "kind", "batch_size", "created_by", "transfers")
     list_filter = (("kind", ChoicesCheckboxFilter), ("created_at", DayRange))
-    list_select_related = ("site", "created_by")
-    fields = (
-        "id",
-        ("site", "request_id"),
-        ("kind", "batch_size"),
-        ("created_by", time_field("created_at", "Created")),
-        "transfers",
-    )
+    list_select_related = ("created_by",)
+    fields = ("id", ("kind", "batch_size"), ("created_by", time_field("created_at", "Created")), "transfers")
     ordering = ("-created_at",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TransferBatch]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
 from apps.cctv.services.delete_rights import sample_paths
-from apps.cctv.services.media_root import local_site
 from offload.delete_rights import rehearse_deletion
 from offload.errors import FileProblem, Reason
 from offload.source import MediaRoot
@@ -18,10 +17,9 @@ _MOST_TOLD = 10
 
 def delete_rights_findings(*, root: MediaRoot, home: Path) -> Iterator[Finding]:
     """Tried in the folder of the newest local recording of each camera. Touches no recording and leaves no file."""
-    site_id = local_site(root).site_id
-    if site_id is None:
+    if not root.has_marker():
         return
-    folders = {path.rpartition("/")[0]: path for path in sample_paths(site_id)}
+    folders = {path.rpartition("/")[0]: path for path in sample_paths()}
     refused, tried = [], 0
     for path in folders.values():
         try:

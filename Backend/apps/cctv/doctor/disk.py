@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apps.cctv.doctor.finding import Finding, ok, problem, warning
-from apps.cctv.models import Site
 from apps.cctv.services.disk_reserve import Reserve, is_disk_full
-from apps.cctv.services.media_root import Marker, local_site, media_root_expected
+from apps.cctv.services.media_root import media_root_expected
 from apps.cctv.units import human_size
 from config.private_files import OTHERS, home_mode, own_paths
 from offload.errors import FileProblem
@@ -141,7 +140,7 @@ def media_root_findings(*, root: MediaRoot, database_usable: bool) -> Iterator[F
         return
     unmarked = f"{place} has no marker file {MARKER_NAME}"
     if root.has_marker():
-        yield _marker_finding(root, place, database_usable=database_usable)
+        yield ok("media root", f"{place} is marked as the right disk.")
     elif not database_usable:
         # Only the database knows whether there were recordings, so that the marker is missed.
         yield warning("media root", f"{unmarked}.", "Run doctor again once the database can be used.")
@@ -161,25 +160,6 @@ def media_root_findings(*, root: MediaRoot, database_usable: bool) -> Iterator[F
         )
     usage = shutil.disk_usage(root.path)
     yield space_finding(free_bytes=usage.free, total_bytes=usage.total)
-
-
-def _marker_finding(root: MediaRoot, place: str, *, database_usable: bool) -> Finding:
-    """Whether the marker names a site of this installation (P11)."""
-    if not database_usable:
-        return warning("media root", f"{place} is marked.", "Run doctor again once the database can be used.")
-    here = local_site(root)
-    if here.site_id is None and here.reason is None:
-        return ok("media root", f"{place} is marked. {here.problem}")
-    if here.site_id is None:
-        return problem("media root", here.problem, "Nothing is uploaded or cleaned up until it names a site.")
-    site = Site.objects.get(pk=here.site_id)
-    if here.marker and not Marker.parse(here.marker).has_ids:
-        return warning(
-            "media root",
-            f"{place} counts for {site}, the only site; its marker does not name it.",
-            "A worker that may write there names it by itself. With a second site it would be refused.",
-        )
-    return ok("media root", f"{place} is marked as the disk of the site {site}.")
 
 
 def space_finding(*, free_bytes: int, total_bytes: int) -> Finding:

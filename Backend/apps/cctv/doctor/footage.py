@@ -11,7 +11,6 @@ from apps.cctv.doctor.finding import Finding, Level, ok, warning
 from apps.cctv.models import Recording
 from apps.cctv.selectors.recordings import unrequested
 from apps.cctv.services.importing.report import shown
-from apps.cctv.services.media_root import local_site
 from apps.cctv.services.unimported_footage import footage_scan
 from apps.cctv.units import human_size
 from offload.clock import Clock
@@ -28,7 +27,7 @@ _ASK = "Ask for their transfer: POST /api/v0/recordings/transfer-to-gcp/."
 
 def footage_findings(*, root: MediaRoot, clock: Clock) -> Iterator[Finding]:
     try:
-        scan = footage_scan(root=root, clock=clock, site_id=local_site(root).site_id)
+        scan = footage_scan(root=root, clock=clock)
     except FileProblem as problem:
         yield warning(
             "footage",

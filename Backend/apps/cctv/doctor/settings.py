@@ -34,9 +34,6 @@ class DoctorSettings:
     allowed_hosts: tuple[str, ...]
     """The names under which the web server answers (`DJANGO_ALLOWED_HOSTS`)."""
 
-    database_unencrypted: bool = False
-    """Whether the connection to a database on another machine goes without TLS (`sslmode=disable`)."""
-
 
 def settings_findings(settings: DoctorSettings) -> Iterator[Finding]:
     services = settings.services
@@ -66,12 +63,6 @@ def settings_findings(settings: DoctorSettings) -> Iterator[Finding]:
             "Unset STORAGE_EMULATOR_HOST outside of tests and demos.",
         )
     yield from _key_file(settings.credentials_path)
-    if settings.database_unencrypted:
-        yield warning(
-            "database",
-            "Passwords and rows travel unencrypted: DATABASE_URL says sslmode=disable for a server on another machine.",
-            "Give the server a certificate and leave sslmode=disable out (docs/guide/postgresql.md).",
-        )
     if settings.debug:
         yield warning(
             "web", "DJANGO_DEBUG is on: error pages show settings and code.", "Switch it off outside of development."

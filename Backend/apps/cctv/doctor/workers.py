@@ -54,7 +54,7 @@ def worker_findings(*, home: Path, now: datetime, settings: ServiceSettings) -> 
         JobKind.LOOK.value: settings.timings.cleanup_seconds,
     }
     # Judged by when each job last ended: a lease says only that a worker claims to run it.
-    for job in PeriodicJob.objects.exclude(site__closed_at__isnull=False).order_by("name"):
+    for job in PeriodicJob.objects.order_by("name"):
         every = timedelta(seconds=intervals.get(job.kind, 0))
         due_at = job.next_run_at if job.last_finished_at is None else job.last_finished_at + every
         if due_at > now + every + CLOCK_SLACK:

@@ -142,9 +142,7 @@ class TransferRequestIn(_Body):
         max_length=MOST_IDS,
         description="Absent or null: every local recording that is ready. An empty list asks for nothing.",
     )
-    batch_size: Number = Field(
-        default=5, ge=1, le=20, description="How many of this request upload at the same time at each site."
-    )
+    batch_size: Number = Field(default=5, ge=1, le=20, description="How many of this request upload at the same time.")
 
 
 class FailureOut(Schema):
@@ -155,7 +153,7 @@ class FailureOut(Schema):
 
 class TransferRequestOut(Schema):
     message: str = Field(examples=["3 of 5 transfers started, 1 transferred already, 1 could not be started."])
-    batch_id: UUID = Field(description="This request: its transfers carry it.")
+    batch_id: UUID
     total_recordings: int = Field(description="Considered: initiated, already transferred and failed ones.")
     initiated_transfers: int
     already_transferred: int = Field(description="Under way, or uploaded.")
@@ -197,7 +195,7 @@ class TransferOut(Schema):
     recording_name: str = Field(alias="recording.name")
     camera_id: UUID = Field(alias="recording.camera_id")
     camera_name: str = Field(alias="recording.camera.name")
-    batch_id: UUID = Field(alias="batch.request_id", description="The request that started it last.")
+    batch_id: UUID
     transfer_status: State
     file_size_bytes: int
     file_size_mb: float = Field(description="MiB, two decimals.")

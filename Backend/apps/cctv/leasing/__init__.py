@@ -6,8 +6,6 @@
 | `recovery` | what dead workers, lapsed leases and wrong clocks leave behind |
 | `owners` | `Owner`: a process that has leases, alive while its lock file is locked |
 | `claims` | `BatchQueue`: the next due transfers, several at once, no more of a batch than it allows |
-| `jobs` | leases of jobs: which are due, and taking one |
 | `journal` | `OrmJournal`: the engine's journal in the transfer's own row |
-| `wakeup` | `wake_workers(site_id)`: wakes the workers of a site after the commit |
-| `listener` | `Listener`: hears the wake-ups of one site on PostgreSQL |
+| `wakeup` | `wake_workers(site_id)`: wakes the workers of this machine after the commit |
 """

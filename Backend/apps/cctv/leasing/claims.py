@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, Min, OuterRef, Subquery
+from django.db.models import Count, Exists, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from apps.cctv.leasing.leases import Claim, lease_clock, put_back_uploads
@@ -40,9 +40,8 @@ class _Batch:
 class BatchQueue:
     """The batches from which one worker claims, oldest first, as they were at its last look.
 
-    A look counts the uploads of every batch, so it is made once for many claims. A queue that has nothing left looks by
-    itself once; if that finds nothing either, it looks when one of this worker's uploads ends, and after `look_again`,
-    which is to be called when something may have become due.
+    A look counts the uploads of every batch, so it is made once for many claims. Call `look_again` when something may
+    have become due; a queue that has nothing left looks by itself.
     """
 
     def __init__(self, *, owner_id: UUID, site_id: UUID | None, lease_seconds: float, actor: str) -> None:
@@ -52,12 +51,10 @@ class BatchQueue:
         self._lease_seconds = lease_seconds
         self._actor = actor
         self._batches: list[_Batch] = []
-        self._may_find_some = True
 
     def look_again(self) -> None:
         """Let the next claim look for batches with due transfers."""
         self._batches = []
-        self._may_find_some = True
 
     def claim_due(self, most: int, *, now: datetime, freed: Collection[UUID] = ()) -> list[Claim]:
         """Claim up to `most` due transfers in one transaction; `freed` are batches of which uploads have ended.
@@ -71,13 +68,10 @@ class BatchQueue:
 
         Empty where nothing is due and where every batch with due transfers is full.
         """
-        if not (self._batches or self._may_find_some or freed):
-            return []
         now = lease_clock(now)
         if not self._batches:
             # Without a lock, outside the transaction: what it finds may be claimed by others before this process does.
             self._batches = [_Batch(batch_id) for batch_id in _batches_with_room(self._site_id, now)]
-            self._may_find_some = bool(self._batches)
         open_ones = [batch for batch in self._batches if not batch.is_full or batch.id in freed]
         if most < 1 or not open_ones:
             return []
@@ -147,30 +141,17 @@ def _locked(due: Sequence[Condition], most: int) -> list[GCPVideoTransfer]:
     return found
 
 
-def next_attempt_at(site_id: UUID | None, now: datetime) -> datetime | None:
-    """When the next transfer of that site becomes due after `now`, by the clock of the leases; None if none waits."""
-    waiting = GCPVideoTransfer.objects.filter(
-        batch=OuterRef("pk"), transfer_status=State.PENDING, next_attempt_at__gt=now
-    ).order_by("next_attempt_at")
-    if site_id is not None:
-        waiting = waiting.filter(site=site_id)
-    # Batch by batch, since the index of next attempts begins with the batch.
-    first = Subquery(waiting.values("next_attempt_at")[:1])
-    found: datetime | None = TransferBatch.objects.aggregate(first=Min(first))["first"]
-    return found
-
-
 def _batches_with_room(site_id: UUID | None, now: datetime) -> list[UUID]:
     """Looks without a lock, so that an idle worker locks nothing; a claim counts again under the lock."""
     if not GCPVideoTransfer.objects.filter(transfer_status=State.PENDING).exists():
         return []
     rows = GCPVideoTransfer.objects.filter(batch=OuterRef("pk")).order_by()
-    batches = TransferBatch.objects.all() if site_id is None else TransferBatch.objects.filter(site=site_id)
+    due = rows.due_for_upload(now) if site_id is None else rows.due_for_upload(now).filter(site=site_id)
     live = rows.filter(transfer_status=State.UPLOADING, lease_expires_at__gt=now)
     live_count = Subquery(live.values("batch").annotate(n=Count("pk")).values("n"))
     return list(
-        batches.annotate(live=Coalesce(live_count, 0))
-        .filter(Exists(rows.due_for_upload(now)), live__lt=F("batch_size"))
+        TransferBatch.objects.annotate(live=Coalesce(live_count, 0))
+        .filter(Exists(due), live__lt=F("batch_size"))
         .order_by("created_at", "pk")
         .values_list("pk", flat=True)[:_MOST_BATCHES]
     )

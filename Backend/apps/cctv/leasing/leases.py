@@ -103,7 +103,7 @@ def release_unfinished_cleanup(owner_id: UUID, transfer_id: UUID) -> None:
 def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> dict[UUID, Lease]:
     """Prolong those leases that are still their rows' own, in one transaction; the lost ones are not in the result."""
     kept: dict[UUID, Lease] = {}
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         now = lease_clock(now)
         expires_at = now + timedelta(seconds=lease_seconds)
         for lease in sorted(leases, key=lambda one: one.transfer_id):  # in the order of `TransferQuerySet.lock_many`
@@ -114,9 +114,6 @@ def renew(*, leases: Iterable[Lease], now: datetime, lease_seconds: float) -> di
 
 def renew_jobs(*, leases: Iterable[JobLease], now: datetime, lease_seconds: float) -> None:
     """Prolong the leases of those jobs; one that another worker has by now stays as it is."""
-    leases = list(leases)
-    if not leases:
-        return
     expires_at = lease_clock(now) + timedelta(seconds=lease_seconds)
     for lease in leases:
         own = PeriodicJob.objects.filter(name=lease.name, lease_owner=lease.owner_id, lease_number=lease.number)

@@ -18,12 +18,11 @@ from typing import Self
 from uuid import UUID, uuid4
 
 import structlog
-from django.db import connection
 from django.utils import timezone
 
 from apps.cctv.installation import installation_id, machine_id
 from apps.cctv.leasing.leases import lease_clock, release_all
-from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_pipe_path, wake_workers
+from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_pipe_path
 from apps.cctv.models import Site, WorkerProcess
 from offload.clock import Clock
 from offload.errors import Reason
@@ -46,15 +45,13 @@ os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
 class Owner:
     """A worker that may have leases: a row, and a lock file that the kernel unlocks when the process dies.
 
-    `wake_pipe` is a descriptor that is readable once something may be due; None on PostgreSQL, and where the file
-    system has no pipes.
+    `wake_pipe` is a descriptor that is readable once something may be due; None where the file system has no pipes.
     """
 
-    def __init__(self, owner_id: UUID, path: Path, lock: int, name: str, *, site_id: UUID | None) -> None:
+    def __init__(self, owner_id: UUID, path: Path, lock: int, name: str) -> None:
         self.id = owner_id
         self.name = name
-        self.wake_pipe = make_wake_pipe(wake_pipe_path(path)) if connection.vendor == "sqlite" else None
-        self.site_id = site_id
+        self.wake_pipe = make_wake_pipe(wake_pipe_path(path))
         self._path = path
         self._lock = lock
 
@@ -65,7 +62,7 @@ class Owner:
         host, pid = socket.gethostname(), os.getpid()
         installation = installation_id()
         path, lock = _locked_file(home / OWNERS_FOLDER, owner_id)
-        owner = cls(owner_id, path, lock, f"{host}:{pid}", site_id=site.pk if site else None)
+        owner = cls(owner_id, path, lock, f"{host}:{pid}")
         # After the lock: `doctor` calls a worker dead whose lock file is not locked.
         WorkerProcess.objects.create(
             id=owner_id,
@@ -87,11 +84,7 @@ class Owner:
         os.close(self._lock)
         if self.wake_pipe is not None:
             os.close(self.wake_pipe)
-        # After the release: what it gave back may be claimed.
-        if connection.vendor == "postgresql":
-            wake_workers(self.site_id)
-        else:
-            wake_now(self._path.parent.parent)
+        wake_now(self._path.parent.parent)  # after the release: what it gave back may be claimed
 
     def __enter__(self) -> Self:
         return self
@@ -159,21 +152,6 @@ def lock_of_dead_owner(path: Path) -> int | None:
         os.close(lock)
         raise
     return lock
-
-
-def living_owners(home: Path) -> list[str]:
-    """The ids of the owners of that home that live, or may live because another user's lock cannot be tried."""
-    living = []
-    for path in lock_paths(home):
-        try:
-            lock = lock_of_dead_owner(path)
-        except OSError:
-            lock = None
-        if lock is not None:
-            os.close(lock)
-        elif path.exists():
-            living.append(path.stem)
-    return living
 
 
 def unreadable_locks(home: Path) -> list[str]:

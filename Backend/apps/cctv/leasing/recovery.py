@@ -7,7 +7,6 @@ sweep does all three. Each change is guarded by what was found, so any number of
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -18,7 +17,6 @@ from django.db.models import Exists, OuterRef
 from apps.cctv.leasing.leases import end_other_leases, lease_clock, put_back_uploads, release_all
 from apps.cctv.leasing.owners import lock_of_dead_owner, lock_paths, remove_lock_files
 from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
-from apps.cctv.tables.sql import Condition, which_have_rows
 from offload.errors import Reason
 from offload.retry import LONGEST_WAIT_SECONDS
 from offload.states import State
@@ -28,35 +26,6 @@ log = structlog.get_logger("coldreel.worker")
 LONGEST_PAUSE = timedelta(seconds=LONGEST_WAIT_SECONDS + 60)
 """A next attempt further ahead than this was written by a wrong clock. Neither a backoff nor a `Retry-After` that is
 obeyed is longer than `LONGEST_WAIT_SECONDS`; a minute more is for slow writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one look of a worker found."""
-
-    is_anything_pending: bool
-    """A transfer of the site waits for its upload, now or later."""
-
-    is_anything_stuck: bool
-    """A lease ran out, or ends so far ahead that a wrong clock wrote it."""
-
-
-def look(*, site_id: UUID | None, now: datetime, lease_seconds: float) -> Look:
-    """Whether there is anything to claim or to put right, by one statement; `now` is by the clock of the leases.
-
-    Idle workers ask it over and over, so it locks nothing and counts nothing.
-    """
-    own: list[Condition] = [] if site_id is None else [("site_id", "=", site_id)]
-    far: Condition = ("lease_expires_at", ">", now + 2 * timedelta(seconds=lease_seconds))
-    is_pending, *stuck = which_have_rows(
-        [
-            (GCPVideoTransfer, [*own, ("transfer_status", "=", State.PENDING)]),
-            (GCPVideoTransfer, [*own, ("lease_expires_at", "<=", now)]),
-            (GCPVideoTransfer, [*own, far]),
-            (PeriodicJob, [*own, far]),
-        ]
-    )
-    return Look(is_anything_pending=is_pending, is_anything_stuck=any(stuck))
 
 
 def free_leases_of_dead_owners(*, home: Path, now: datetime) -> int:
@@ -86,24 +55,22 @@ def free_leases_of_dead_owners(*, home: Path, now: datetime) -> int:
     return count
 
 
-def expire_leases(*, site_id: UUID | None, now: datetime) -> int:
-    """End the leases on transfers of a site that ran out, or of every site where it is None; how many ended.
+def expire_leases(*, now: datetime) -> int:
+    """End the leases on transfers that ran out; how many ended.
 
     1. Look whether there is one, without a lock.
     2. Make each expired upload pending again, at once and without backoff, where its lease is still as it was found.
     3. End the other expired leases: those of cleanups, whose rows keep their status.
     """
     now = lease_clock(now)
-    expired = GCPVideoTransfer.objects.of_site(site_id).expired(now)
+    expired = GCPVideoTransfer.objects.expired(now)
     if not expired.exists():  # every worker asks once a poll: an UPDATE would take SQLite's write lock each time
         return 0
     return put_back_uploads(expired, Reason.LEASE_EXPIRED, now) + end_other_leases(expired)
 
 
-def correct_far_times(*, site_id: UUID | None, now: datetime, lease_seconds: float) -> None:
+def correct_far_times(*, now: datetime, lease_seconds: float) -> None:
     """Correct times that lie further ahead than any that is ever set: a wrong clock wrote them.
-
-    Those of a site, or of every site where `site_id` is None.
 
     Without this, transfers would wait until the clock, once it is right again, reaches those times.
 
@@ -113,16 +80,14 @@ def correct_far_times(*, site_id: UUID | None, now: datetime, lease_seconds: flo
     """
     now = lease_clock(now)
     # Batch by batch, since the index of next attempts begins with the batch.
-    rows = GCPVideoTransfer.objects.of_site(site_id)
-    parked = rows.filter(transfer_status=State.PENDING, next_attempt_at__gt=now + LONGEST_PAUSE)
+    parked = GCPVideoTransfer.objects.filter(transfer_status=State.PENDING, next_attempt_at__gt=now + LONGEST_PAUSE)
     batches = TransferBatch.objects.filter(Exists(parked.filter(batch=OuterRef("pk")).order_by()))
     found = list(batches.values_list("pk", flat=True))
     if found:
         count = parked.filter(batch__in=found).update(next_attempt_at=now)
         log.warning("worker.tries_pulled_in", count=count)
     lease = timedelta(seconds=lease_seconds)
-    jobs = PeriodicJob.objects.all() if site_id is None else PeriodicJob.objects.filter(site=site_id)
-    for leased in (rows, jobs):
+    for leased in (GCPVideoTransfer.objects.all(), PeriodicJob.objects.all()):
         far = leased.filter(lease_expires_at__gt=now + 2 * lease)
         if far.exists():  # as in `expire_leases`
             count = far.update(lease_expires_at=now + lease)

@@ -1,10 +1,7 @@
-"""Wake the workers of a site when something became due.
+"""Wake the workers of this machine through named pipes, one beside each worker's lock file.
 
-On PostgreSQL by NOTIFY, which reaches workers on every machine (`leasing.listener`). On SQLite, whose workers are all
-on this machine, through named pipes, one beside each worker's lock file.
-
-A wake-up that is lost only costs time: each worker looks for work every `COLDREEL_POLL_SECONDS` by itself. So a line
-that is cut, a web server of another user, or a file system without pipes breaks nothing.
+A wake-up that is lost only costs time: each worker looks for work every `COLDREEL_POLL_SECONDS` by itself. So a web
+server of another user or on another machine, or a file system without pipes, breaks nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from apps.cctv import installation
 
@@ -24,27 +21,16 @@ OWNERS_FOLDER = "owners"
 
 
 def wake_workers(site_id: UUID | None) -> None:
-    """Tell the workers of a site that something is due, once the transaction is committed; None: those of the office.
+    """Tell the workers of a site, once the transaction is committed, that something is due. Raises nothing.
 
-    After a rollback nobody is told. On PostgreSQL the workers of that site look, on any machine; on SQLite all workers
-    of this machine.
+    All workers of this machine look, those of other sites too: without due work that costs two short queries.
     """
-    if connection.vendor == "postgresql":
-        # PostgreSQL keeps it until the commit, and tells equal ones of one transaction once. It is no trigger's: any
-        # login may notify any channel, so a worker believes nothing of it and looks at the rows.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_notify(%s, '')", [channel_of(site_id)])
-    else:
-        transaction.on_commit(lambda: wake_now(installation.home()))
-
-
-def channel_of(site_id: UUID | None) -> str:
-    """The channel of a site's workers, or of the office's."""
-    return f"coldreel_{site_id or 'office'}"
+    del site_id
+    transaction.on_commit(lambda: wake_now(installation.home()))
 
 
 def wake_now(home: Path) -> None:
-    """Wake every worker with a pipe in that home, without waiting for a commit. Raises nothing."""
+    """Wake every worker whose lock file is in that home, without waiting for a commit. Raises nothing."""
     for path in (home / OWNERS_FOLDER).glob("*.wake"):
         with suppress(OSError):  # without a reader, another user's, full already, or removed a moment ago
             pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)

@@ -6,11 +6,8 @@
 | `visibility` | what a user may see, by role and by grants |
 | `snapshots` | `one_snapshot()`: the rows and counts of one answer are of one moment |
 | `paging` | pages cut by keyset |
-| `sites` | how each site is doing |
-| `tally` | how many transfers and recordings of which cameras, and their bytes |
 | `transfers` | lists of transfers, one transfer, counts by status |
 | `recordings` | lists of recordings, one recording, sums |
 | `places` | sites and cameras |
 | `overview` | the numbers, rows and worries behind every overview |
-| `unproven` | what at a site is not proven, or waits for a person |
 """

@@ -88,4 +88,4 @@ def transfer_detail(*, user: User, transfer_id: UUID) -> GCPVideoTransfer | None
 
 def _transfers_to_show(user: User) -> TransferQuerySet:
     # The session URI is a key (P10): what is shown to people is read without it.
-    return transfers_visible_to(user).select_related("recording__camera", "batch", "initiated_by").defer("session_uri")
+    return transfers_visible_to(user).select_related("recording__camera", "initiated_by").defer("session_uri")

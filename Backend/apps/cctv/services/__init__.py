@@ -10,11 +10,9 @@
 | `retention` | when the local file of a recording may go, and its schedule |
 | `orphans` | objects that uploads left in the bucket, and their deletion by a person |
 | `sites` | create and change sites; their time zones; the history of sites, cameras and grants |
-| `site_closing` | closes a site for good, once what is there is proven |
 | `cameras` | create, change, archive, delete; who may see a private one |
 | `bandwidth` | a site's limit, and the one schedule of its uplink |
 | `media_root` | the marker of a media root |
-| `worker_site` | which site a worker works for |
 | `unimported_footage` | files below the media root that are no recording yet |
 | `delete_rights` | the right to delete, checked when files of a folder are uploaded |
 | `rights_in_doubt` | a 403 that the bucket's own answer contradicts |
@@ -24,7 +22,6 @@
 | `alarm_review` | looks at the cause of each open alarm again, and ends the alarm with it |
 | `disk_reserve` | a file that is given up when the disk of the home is full |
 | `settings` | the settings of services and worker, as one frozen value |
-| `database_move/` | moves everything from SQLite to PostgreSQL, and proves it |
 | `sweep` | brings back what is stuck, expired or in disagreement |
 """
 

@@ -13,12 +13,11 @@ from uuid import UUID
 
 from django.db.models import F
 
-from apps.cctv.leasing.wakeup import wake_workers
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, WorkerProcess
 from apps.cctv.selectors.alarms import open_alarms
-from apps.cctv.services.alarms import DISK_CODES, alarm_close
+from apps.cctv.services.alarms import alarm_close
 from apps.cctv.services.bucket_check import ENDED_BY_AN_ANSWER, bucket_answers
-from apps.cctv.services.media_root import local_site, media_root_seen
+from apps.cctv.services.media_root import media_root_seen
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import TransferQuerySet
@@ -80,7 +79,7 @@ def alarms_review(*, root: MediaRoot, now: datetime, site_id: UUID | None, setti
     3. Close those that are over, except where another process met the cause again after step 2.
     4. Where a cleanup stays stopped, make its next run due: only a run finds out that the cause is gone.
     """
-    disk_is_there = site_id is not None and local_site(root).site_id == site_id
+    disk_is_there = root.has_marker()
     if disk_is_there:
         media_root_seen(root)
     seen = Seen(now, site_id, disk_is_there, bucket_answers(site_id), settings)
@@ -90,8 +89,7 @@ def alarms_review(*, root: MediaRoot, now: datetime, site_id: UUID | None, setti
         # A run that goes on now, or is due anyway, is left as it is.
         job = PeriodicJob.objects.of(JobKind.CLEANUP, site_id)
         stopped = job.filter(next_run_at__gt=now, last_finished_at__lte=now - RUN_AGAIN_AFTER)
-        if stopped.update(next_run_at=now):
-            wake_workers(site_id)
+        stopped.update(next_run_at=now)
     return closed
 
 
@@ -110,27 +108,26 @@ def _line_is_over(case: Case) -> bool:
     """`bucket_check` ends it, but asks only the bucket of the settings. An alarm of a former bucket ends here."""
     if case.subject.bucket != case.seen.settings.bucket:
         return True
-    if case.subject.site_id is None:  # an office's, which may have been given up, or an earlier release's
-        return case.alarm.last_seen_at <= case.seen.now - NOT_MET_FOR
-    return not _is_there(case.subject.site_id)
+    return case.subject.site_id is not None and not _is_there(case.subject.site_id)
 
 
 def _run_is_over(case: Case) -> bool:
     """A run that passes its guards ends it. The sweep sees two causes itself: the marker, and that nothing is due."""
     if not _is_own_run(case):
         return False
-    if case.alarm.code in DISK_CODES:
+    if case.alarm.code == Reason.MEDIA_ROOT_NOT_MOUNTED:
         return case.seen.disk_is_there
-    rows = GCPVideoTransfer.objects.of_site(case.subject.site_id).filter(transfer_status=State.CLEANUP_PENDING)
-    return not rows.exists()
+    rows = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING)
+    site_id = case.subject.site_id
+    return not (rows if site_id is None else rows.filter(site=site_id)).exists()
 
 
 def _is_own_run(case: Case) -> bool:
-    """Whether this process sees the disk that the stopped run looked at."""
-    if case.seen.site_id is None or case.subject.site_id is not None:
-        return case.seen.site_id is not None and case.subject.site_id == case.seen.site_id
-    # A run over all sites, of an earlier release, is this site's own where there is no other site.
-    return not Site.objects.exclude(pk=case.seen.site_id).exists()
+    """Whether this process sees everything that the stopped run looked at."""
+    if case.seen.site_id is None or case.subject.site_id == case.seen.site_id:
+        return True
+    # A run over all sites is this site's own where there is no other site.
+    return case.subject.site_id is None and not Site.objects.exclude(pk=case.seen.site_id).exists()
 
 
 def _files_are_over(case: Case) -> bool:
@@ -170,7 +167,7 @@ IS_OVER: Mapping[SubjectKind, Callable[[Case], bool]] = {
     SubjectKind.BUCKET: _bucket_is_over,
     SubjectKind.LINE: _line_is_over,
     SubjectKind.HOLDS: lambda case: not _with_unconfirmed_hold().filter(gcp_bucket=case.subject.bucket).exists(),
-    SubjectKind.MEDIA_ROOT: lambda case: case.seen.disk_is_there and case.seen.site_id == case.subject.site_id,
+    SubjectKind.MEDIA_ROOT: lambda case: case.seen.disk_is_there and case.seen.site_id in {None, case.subject.site_id},
     SubjectKind.CLEANUP: _run_is_over,
     SubjectKind.CLEANUP_FILES: _files_are_over,
     SubjectKind.FAILING_FILES: lambda case: failing_files_are_over(case.subject.site_id),

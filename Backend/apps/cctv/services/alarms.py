@@ -27,9 +27,6 @@ STOP_CODES = frozenset(
 )
 """Causes that stop every upload to a bucket, or every hold in it, until a person acts."""
 
-DISK_CODES = frozenset({Reason.MEDIA_ROOT_NOT_MOUNTED, Reason.WRONG_MEDIA_ROOT})
-"""Causes that stop every upload and every cleanup of a site: its disk is not there, or is another site's."""
-
 
 def alarm_raise(*, code: Reason, subject: Subject, detail: str, now: datetime) -> bool:
     """Open an alarm, or note that the cause of the open one was met again. Returns True where it is a new one."""

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from apps.cctv.models import Camera, Recording
+from apps.cctv.models import Camera, Recording, Site
 from apps.cctv.selectors.alarms import open_alarms
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
-from apps.cctv.services.media_root import local_site
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.delete_rights import demand_right, demand_trash
 from offload.errors import FileProblem, Reason
@@ -23,9 +22,9 @@ LOOK_AGAIN_SECONDS = 600.0
 _MOST_FOLDERS = 10_000
 
 
-def sample_paths(site_id: UUID) -> list[str]:
-    """The path of the newest local recording of each camera of a site, of 50 cameras at most."""
-    cameras = Camera.objects.filter(site=site_id).order_by("pk")
+def sample_paths(site: Site | None = None) -> list[str]:
+    """The path of the newest local recording of each camera, of 50 cameras at most."""
+    cameras = (Camera.objects.all() if site is None else Camera.objects.filter(site=site)).order_by("pk")
     rows = Recording.objects.exclude(gcp_transfer__transfer_status=State.CLEANUP_COMPLETED).order_by("-started_at")
     paths = rows.values_list("local_path", flat=True)
     # A query a camera: the index of camera and start answers it from its newest entry.
@@ -88,13 +87,13 @@ def delete_rights_alarm(missing: Mapping[UUID, str], now: datetime, *, cleanup_l
         alarm_raise(code=Reason.NO_RIGHT_TO_DELETE, subject=_subject(site_id), detail=detail, now=now)
 
 
-def delete_rights_recheck(root: MediaRoot, now: datetime, *, site_id: UUID) -> None:
-    """Clear the alarm of a site whose newest recordings may be deleted now, as its own disk says."""
-    told = open_alarms().filter(code=Reason.NO_RIGHT_TO_DELETE, **_subject(site_id).columns)
-    if not told.exists() or local_site(root).site_id != site_id:
-        return
-    if not missing_right(root, sample_paths(site_id)):
-        alarm_clear(code=Reason.NO_RIGHT_TO_DELETE, subject=_subject(site_id), now=now)
+def delete_rights_recheck(root: MediaRoot, now: datetime, *, site_id: UUID | None) -> None:
+    """Clear the alarm of each site whose newest recordings may be deleted now. `site_id` limits it to one site."""
+    told = open_alarms().filter(code=Reason.NO_RIGHT_TO_DELETE, subject_kind=SubjectKind.RIGHT_TO_DELETE)
+    sites = Site.objects.filter(pk__in=[alarm.subject.site_id for alarm in told])
+    for site in sites if site_id is None else sites.filter(pk=site_id):
+        if not missing_right(root, sample_paths(site)):
+            alarm_clear(code=Reason.NO_RIGHT_TO_DELETE, subject=_subject(site.pk), now=now)
 
 
 def _subject(site_id: UUID) -> Subject:

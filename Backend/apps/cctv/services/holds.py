@@ -19,7 +19,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 
 from apps.cctv.installation import installation_id
 from apps.cctv.models import GCPVideoTransfer, Recording
@@ -161,10 +161,8 @@ def _log_hold(event: str, recording: Recording, transfer: GCPVideoTransfer | Non
 
 
 # --- Telling the bucket ---------------------------------------------------------------------------
-def holds_reconcile(*, store: ObjectStore, now: datetime, site_id: UUID | None, limit: int = 200) -> int:
+def holds_reconcile(*, store: ObjectStore, now: datetime, limit: int = 200) -> int:
     """Bring the bucket's holds to what the recordings say, `limit` objects at most; how many agree now.
-
-    Of a site, or of every site where `site_id` is None: no disk is needed for it.
 
     Another installation's object is never touched. An object that cannot be held or released raises an alarm and
     hinders no other. A bucket that refuses several is left to the next round. Where the line is down, the round ends.
@@ -174,8 +172,10 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, site_id: UUID | None, 
     refusals: Counter[str] = Counter()
     answered: set[str] = set()
     doubts: defaultdict[str, list[_Doubt]] = defaultdict(list)
+    rows = GCPVideoTransfer.objects.select_related("recording").defer("session_uri")
+    rows = rows.filter(transfer_status__in=UPLOADED).exclude(recording__hold_wanted=F("recording__hold_confirmed"))
     # In no order, so that objects which refuse for ever do not stand before the others.
-    for transfer in list(holds_differing(site_id).order_by("?")[:limit]):
+    for transfer in list(rows.order_by("?")[:limit]):
         bucket = transfer.gcp_bucket
         doubted = 0 if bucket in answered else len(doubts.get(bucket, ()))
         if max(refusals[bucket], doubted) >= REFUSALS_A_BUCKET:
@@ -202,15 +202,6 @@ def holds_reconcile(*, store: ObjectStore, now: datetime, site_id: UUID | None, 
         alarms_clear(codes=STOP_CODES, subject=_subject_of(bucket), now=now)
     _tell_doubts(doubts, answered, now)
     return agreed
-
-
-def holds_differing(site_id: UUID | None = None) -> QuerySet[GCPVideoTransfer]:
-    """Uploaded transfers whose object does not have the hold, or the release, that a person asked for.
-
-    Of a site, or of every site where `site_id` is None.
-    """
-    rows = GCPVideoTransfer.objects.of_site(site_id).select_related("recording").defer("session_uri")
-    return rows.filter(transfer_status__in=UPLOADED).exclude(recording__hold_wanted=F("recording__hold_confirmed"))
 
 
 def _tell_doubts(doubts: Mapping[str, Sequence[_Doubt]], answered: set[str], now: datetime) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from uuid import UUID
 
 import structlog
 from django.db.models import Exists, OuterRef, Q
@@ -110,7 +109,7 @@ def _shown(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "no time"
 
 
-# --- The schedule: of a site, or of every site where `site_id` is None -----------------------------------
+# --- The schedule ------------------------------------------------------------------------------------
 
 
 def cleanup_time(settings: ServiceSettings, now: datetime) -> datetime | None:
@@ -118,7 +117,7 @@ def cleanup_time(settings: ServiceSettings, now: datetime) -> datetime | None:
     return now + settings.waiting_period if settings.cleanup_local else None
 
 
-def cleanups_schedule(*, settings: ServiceSettings, now: datetime, site_id: UUID | None) -> int:
+def cleanups_schedule(*, settings: ServiceSettings, now: datetime) -> int:
     """Schedule what was kept only because cleanup was off, after a full waiting period from now; how many.
 
     Not what a person has to look at: there the file may be another one than was uploaded.
@@ -126,13 +125,13 @@ def cleanups_schedule(*, settings: ServiceSettings, now: datetime, site_id: UUID
     cleanup_at = cleanup_time(settings, now)
     if cleanup_at is None:
         return 0
-    kept = GCPVideoTransfer.objects.of_site(site_id).filter(
+    kept = GCPVideoTransfer.objects.filter(
         transfer_status=State.COMPLETED, recording__hold_wanted=False, needs_attention=False, error_code=""
     )
     return _move_many(kept, Move.SCHEDULE_CLEANUP, Reason.CLEANUP_SCHEDULED, now, cleanup_at)
 
 
-def cleanups_call_off(*, settings: ServiceSettings, now: datetime, site_id: UUID | None) -> int:
+def cleanups_call_off(*, settings: ServiceSettings, now: datetime) -> int:
     """Call off every scheduled cleanup where cleanup is off; how many.
 
     Not those whose receipt is open: their file is in the trash or gone, and the next run finishes them.
@@ -140,14 +139,13 @@ def cleanups_call_off(*, settings: ServiceSettings, now: datetime, site_id: UUID
     if settings.cleanup_local:
         return 0
     open_receipts = DeletionReceipt.objects.filter(transfer=OuterRef("pk"), closed_at__isnull=True)
-    rows = GCPVideoTransfer.objects.of_site(site_id)
-    waiting = rows.filter(transfer_status=State.CLEANUP_PENDING).unleased(now)
+    waiting = GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING).unleased(now)
     return _move_many(waiting.filter(~Exists(open_receipts)), Move.UNSCHEDULE_CLEANUP, Reason.CLEANUP_OFF, now, None)
 
 
-def far_cleanups_correct(*, settings: ServiceSettings, now: datetime, site_id: UUID | None) -> None:
+def far_cleanups_correct(*, settings: ServiceSettings, now: datetime) -> None:
     """Begin a whole waiting period now where one ends later than any setting allows: it comes from a wrong clock."""
-    far = GCPVideoTransfer.objects.of_site(site_id).filter(
+    far = GCPVideoTransfer.objects.filter(
         transfer_status=State.CLEANUP_PENDING, cleanup_scheduled_at__gt=now + LONGEST_WAITING_PERIOD
     )
     if far.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -75,62 +74,23 @@ def site_update(
     return site
 
 
-def site_add(*, name: str, time_zone: str | None, actor: str, now: datetime) -> SiteAdded:
-    """A new site for the command line. `time_zone` is None where none was said.
-
-    An empty default site, which a worker or an import made because there was none, is renamed: it is the same place,
-    and its disk may have its marker already. Raises Conflict where the name is taken, ServiceError where a value is not
-    valid.
-    """
-    if not name.strip() or not name.isprintable():
-        raise ServiceError(f"{name!r} is no name of a site: expected letters, digits or other signs that are shown.")
-    if Site.objects.filter(name=name).exists():
-        raise Conflict(f"There is a site {name} already.")
-    with transaction.atomic():
-        site = _empty_default_site()
-        if site is None:
-            site = Site(name=name, time_zone=time_zone_check(time_zone or "UTC"), created_at=now)
-            _save(site)
-            place_event(PlaceEvent.What.SITE_CREATED, site=site, actor=actor, now=now)
-            return SiteAdded(site, was_renamed=False)
-        changes = change(site, name=name, time_zone=time_zone_check(time_zone or site.time_zone))
-        _save(site)
-        place_event(PlaceEvent.What.SITE_CHANGED, site=site, actor=actor, now=now, detail=changes)
-    return SiteAdded(site, was_renamed=True)
-
-
-@dataclass(frozen=True, slots=True)
-class SiteAdded:
-    """The site, and whether the empty default site became it."""
-
-    site: Site
-    was_renamed: bool
-
-
-def _empty_default_site() -> Site | None:
-    """The only site, locked, where it has the default's name and no camera yet; so it has no recording either."""
-    sites = list(Site.objects.select_for_update().order_by("created_at")[:2])
-    if len(sites) != 1 or sites[0].name != DEFAULT_SITE_NAME or Camera.objects.filter(site=sites[0]).exists():
-        return None
-    return sites[0]
-
-
 def site_of_name(*, name: str, time_zone: str, actor: str, now: datetime) -> Site:
-    """The site of that name, made as by `site_add` where there is none. Raises ServiceError for an unknown zone."""
-    found = Site.objects.filter(name=name).first()
-    if found is not None:
-        return found
-    try:
-        return site_add(name=name, time_zone=time_zone, actor=actor, now=now).site
-    except Conflict:  # another process made it at this moment
-        return Site.objects.get(name=name)
+    """The site of that name, made where there is none. Raises ServiceError for an unknown time zone."""
+    with transaction.atomic():
+        # Two imports may make the same site at this moment. The unique name lets one in, which appends the event.
+        site, is_new = Site.objects.get_or_create(
+            name=name, defaults={"time_zone": time_zone_check(time_zone), "created_at": now}
+        )
+        if is_new:
+            place_event(PlaceEvent.What.SITE_CREATED, site=site, actor=actor, now=now)
+    return site
 
 
 def site_default(*, actor: str, now: datetime) -> Site:
     """The only site, made if there is none yet. Raises Conflict where there are several."""
     sites = list(Site.objects.all()[:2])
     if len(sites) > 1:
-        raise Conflict("There are several sites: name one of them with --site.")
+        raise Conflict("There are several sites: name one of them.")
     return sites[0] if sites else site_of_name(name=DEFAULT_SITE_NAME, time_zone="UTC", actor=actor, now=now)
 
 

@@ -8,25 +8,23 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from django.db.models import Q
 
 from apps.cctv.installation import machine_id
 from apps.cctv.leasing.owners import unreadable_locks
 from apps.cctv.leasing.recovery import correct_far_times, expire_leases, free_leases_of_dead_owners
-from apps.cctv.leasing.wakeup import OWNERS_FOLDER, wake_workers
-from apps.cctv.models import GCPVideoTransfer, PeriodicJob, WorkerProcess
+from apps.cctv.leasing.wakeup import OWNERS_FOLDER
+from apps.cctv.models import GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.alarm_review import alarms_review
 from apps.cctv.services.alarms import alarm_clear, alarm_raise
 from apps.cctv.services.bucket_check import bucket_check
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import holds_reconcile
-from apps.cctv.services.media_root import media_root_name_site
 from apps.cctv.services.retention import cleanups_call_off, cleanups_schedule, far_cleanups_correct
 from apps.cctv.services.rights_in_doubt import right_doubts_drop_idle
 from apps.cctv.services.settings import ServiceSettings
 from apps.cctv.services.stalled_uploads import stalled_uploads_check
 from apps.cctv.tables.alarms import Subject, SubjectKind
-from apps.cctv.tables.moves import RowGuard, TransferQuerySet
+from apps.cctv.tables.moves import RowGuard
 from offload.clock import Clock
 from offload.errors import OffloadError, Reason
 from offload.source import MediaRoot
@@ -40,7 +38,6 @@ SESSION_MAX_AGE = timedelta(days=6)
 
 _SESSIONS_A_SWEEP = 20  # each is a request to the bucket
 _FORGET_WORKERS_AFTER = timedelta(days=30)
-_FORGET_JOBS_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,38 +70,29 @@ def sweep(
 ) -> SweepReport:
     """One sweep. `site_id` is the site that this process works for; `owner_id` gets the leases that the sweep takes.
 
-    It changes rows of that site only (P11). Without a site it is the office's sweep: over the rows of every site, also
-    of those whose workers are away, and without step 5, which needs the site's disk.
-
     What needs no bucket comes first, so that nothing stays stuck because the bucket does not answer (P4).
 
     1. Free the leases of dead owners, correct times that a wrong clock wrote, end leases that ran out.
-    2. Look for lock files of another user; forget workers that stopped 30 days ago, and jobs that no worker runs now.
+    2. Look for lock files of another user, and forget workers that stopped 30 days ago.
     3. Look for stalled uploads, and remove doubts about a right that nothing waits for.
     4. Schedule or call off cleanups, as cleanup is switched on or off.
-    5. Name the site in a marker of an earlier release, and put back files that a dead run left in the trash.
+    5. Put back files that a dead run left in the trash.
     6. Ask the bucket whether it answers.
     7. Look at the cause of each open alarm again.
     8. If the bucket answers: drop old sessions, and bring holds to what people asked for.
     """
     now = clock.now()
     owners_leases = free_leases_of_dead_owners(home=home, now=now)
-    correct_far_times(site_id=site_id, now=now, lease_seconds=settings.timings.lease_seconds)
-    far_cleanups_correct(settings=settings, now=now, site_id=site_id)
-    expired_leases = expire_leases(site_id=site_id, now=now)
-    if owners_leases or expired_leases:
-        wake_workers(site_id)
+    correct_far_times(now=now, lease_seconds=settings.timings.lease_seconds)
+    far_cleanups_correct(settings=settings, now=now)
+    expired_leases = expire_leases(now=now)
     _check_lock_files(home, now)
-    _forget_workers(site_id, now)
-    _forget_jobs(now)
+    WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER).delete()
     stalled_uploads_check(now)
     right_doubts_drop_idle()
-    cleanups_scheduled = cleanups_schedule(settings=settings, now=now, site_id=site_id)
-    cleanups_called_off = cleanups_call_off(settings=settings, now=now, site_id=site_id)
-    trash_recovered = 0
-    if site_id is not None:
-        media_root_name_site(root)
-        trash_recovered = trash_recover(root, now, site_id=site_id, owner_id=owner_id)
+    cleanups_scheduled = cleanups_schedule(settings=settings, now=now)
+    cleanups_called_off = cleanups_call_off(settings=settings, now=now)
+    trash_recovered = trash_recover(root, now, owner_id=owner_id)
     # Before the review, which closes some alarms only where the bucket has just answered.
     answers = bucket_check(store=store, now=now, site_id=site_id, settings=settings)
     # The last two ask the bucket for each row. While it does not answer, every request would wait for its time-out.
@@ -115,23 +103,12 @@ def sweep(
         cleanups_called_off=cleanups_called_off,
         trash_recovered=trash_recovered,
         alarms_closed=alarms_review(root=root, now=now, site_id=site_id, settings=settings),
-        sessions_dropped=_drop_old_sessions(store, now, site_id) if answers else 0,
-        holds_agreed=holds_reconcile(store=store, now=now, site_id=site_id) if answers else 0,
+        sessions_dropped=_drop_old_sessions(store, now) if answers else 0,
+        holds_agreed=holds_reconcile(store=store, now=now) if answers else 0,
     )
     if str(report) != str(SweepReport()):
         log.info("sweep.done", **{name: getattr(report, name) for name in report.__slots__})
     return report
-
-
-def _forget_workers(site_id: UUID | None, now: datetime) -> None:
-    rows = WorkerProcess.objects.filter(stopped_at__lte=now - _FORGET_WORKERS_AFTER)
-    # Those without a site were an office's, or an earlier release's.
-    (rows if site_id is None else rows.filter(Q(site=site_id) | Q(site=None))).delete()
-
-
-def _forget_jobs(now: datetime) -> None:
-    """Jobs without a site, which an earlier release ran for all sites at once; an office is never a day late."""
-    PeriodicJob.objects.filter(site=None, next_run_at__lte=now - _FORGET_JOBS_AFTER).delete()
 
 
 def _check_lock_files(home: Path, now: datetime) -> None:
@@ -151,15 +128,11 @@ def _check_lock_files(home: Path, now: datetime) -> None:
 # --- Sessions that the bucket will forget -----------------------------------------------------------------
 
 
-def old_sessions(now: datetime, site_id: UUID | None = None) -> TransferQuerySet:
-    """Waiting and failed transfers whose session the bucket will forget soon: of a site, or of every site."""
-    waiting = GCPVideoTransfer.objects.of_site(site_id).filter(transfer_status__in=[State.PENDING, State.FAILED])
-    return waiting.filter(session_started_at__lte=now - SESSION_MAX_AGE).exclude(session_uri="")
-
-
-def _drop_old_sessions(store: ObjectStore, now: datetime, site_id: UUID | None) -> int:
+def _drop_old_sessions(store: ObjectStore, now: datetime) -> int:
     """Drop sessions of waiting and failed transfers that the bucket will forget soon; an upload drops its own."""
-    old = old_sessions(now, site_id)
+    old = GCPVideoTransfer.objects.filter(
+        transfer_status__in=[State.PENDING, State.FAILED], session_started_at__lte=now - SESSION_MAX_AGE
+    ).exclude(session_uri="")
     found = old.order_by().only("pk", "session_uri")[:_SESSIONS_A_SWEEP]
     columns = {"session_uri": "", "session_started_at": None, "session_identity": "", "bytes_uploaded": 0}
     dropped = 0

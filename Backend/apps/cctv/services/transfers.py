@@ -4,9 +4,6 @@ A request reads the recordings page by page, looks at each file once (outside an
 at most `PAGE_ROWS` rows a transaction: 100,000 recordings neither hold the database for long nor fill the
 memory. Asking twice, also at the same moment, starts nothing twice: a recording has at most one transfer,
 and the database says so.
-
-Only files of the site whose disk this process sees are looked at (P11). What lies at another site is started as it is
-known, and judged by a worker there, with the same reason codes.
 """
 
 from __future__ import annotations
@@ -26,7 +23,6 @@ from apps.cctv.leasing.wakeup import wake_workers
 from apps.cctv.models import GCPVideoTransfer, Recording, TransferBatch
 from apps.cctv.selectors.visibility import transfers_visible_to
 from apps.cctv.services import Conflict, NotConfigured, NotFound
-from apps.cctv.services.media_root import local_site
 from apps.cctv.services.settings import ServiceSettings
 from apps.users.models import User
 from offload.errors import FileProblem, Reason
@@ -56,7 +52,7 @@ class InitiationFailure:
 
 @dataclass(slots=True)
 class RequestReport:
-    """What came of one request. Every recording considered is counted once. `batch_id` is the request's id."""
+    """What came of one request. Every recording considered is counted once."""
 
     batch_id: UUID
     transfer_ids: list[UUID] = field(default_factory=list)
@@ -91,8 +87,8 @@ def transfer_request(
     """Start a transfer for each of `recording_ids`, or for every local recording that is ready where it is None.
 
     What is under way or uploaded is left as it is; what failed is started again. A recording that cannot
-    be started is a failure in the report and stops no other. Each site has a batch of its own, stored with its first
-    transfer, so a request that starts nothing adds no row. Raises NotConfigured, Conflict.
+    be started is a failure in the report and stops no other. The batch is stored with its first transfer,
+    so a request that starts nothing adds no row. Raises NotConfigured, Conflict.
     """
     request = _Request(batch_size=batch_size, user=user, now=now, root=root, bucket=_bucket(settings))
     for page in request.pages(recording_ids):
@@ -113,24 +109,15 @@ def transfer_request(
 def transfer_retry(*, transfer_id: UUID, user: User, now: datetime, settings: ServiceSettings) -> GCPVideoTransfer:
     """Start a failed transfer again, with a fresh budget, in a batch of its own.
 
-    Raises NotFound, NotConfigured, Conflict where its site was closed, and MoveRefused where it has not failed.
+    Raises NotFound, NotConfigured, and MoveRefused where it has not failed.
     """
     bucket = _bucket(settings)
     row = _transfer_of(transfer_id, user)
-    if row.site.closed_at is not None:
-        raise Conflict(MEANING[Reason.SITE_CLOSED])
     with transaction.atomic():
-        batch_id = uuid4()
-        TransferBatch.objects.create(
-            id=batch_id,
-            request_id=batch_id,
-            site_id=row.site_id,
-            kind=TransferBatch.Kind.RETRY,
-            batch_size=RETRY_BATCH_SIZE,
-            created_by=user,
-            created_at=now,
+        batch = TransferBatch.objects.create(
+            kind=TransferBatch.Kind.RETRY, batch_size=RETRY_BATCH_SIZE, created_by=user, created_at=now
         )
-        changes = _fresh_start(batch_id, user, now) | _other_object(_Former.of(row), bucket)
+        changes = _fresh_start(batch.pk, user, now) | _other_object(_Former.of(row), bucket)
         GCPVideoTransfer.objects.move(
             row.pk, Move.RETRY, actor=user.get_username(), now=now, reason=Reason.RETRIED, changes=changes
         )
@@ -167,12 +154,10 @@ class _Row(NamedTuple):
 
     pk: UUID
     camera_id: UUID
-    site_id: UUID
-    site__closed_at: datetime | None
+    camera__site_id: UUID
     status: str
     storage_type: str
     local_path: str
-    file_size_bytes: int
     gcp_transfer__pk: UUID | None
     gcp_transfer__transfer_status: str | None
     gcp_transfer__gcp_bucket: str | None
@@ -183,7 +168,7 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A recording to start: its file's path below the media root and its size, as seen, or as known of another site."""
+    """A recording whose file is there: its path below the media root and its size."""
 
     row: _Row
     path: str
@@ -206,7 +191,6 @@ class _Request:
         self._user = user
         self._now = now
         self._root = root
-        self._batch_ids: dict[UUID, UUID] = {}  # of each site, once it is stored
 
     def pages(self, recording_ids: Sequence[str | UUID] | None) -> Iterator[list[_Row]]:
         """The recordings of those ids, each once, or all that are ready. Ids of no recording become failures."""
@@ -236,23 +220,23 @@ class _Request:
     def start(self, page: Iterable[_Row]) -> None:
         """Start what can be started of a page.
 
-        1. Look at the file of each recording whose disk this process sees at this moment, before any transaction: a
-           disk may take long to answer.
+        1. Look at the file of each recording, before any transaction: a disk may take long to answer.
         2. In one transaction, insert the new transfers and start the failed ones again.
         3. Count the recordings that another request started meanwhile, and log the others.
         """
-        seen_site_id = local_site(self._root).site_id
-        ready = [found for row in page if (found := self._checked(row, seen_site_id)) is not None]
+        ready = [found for row in page if (found := self._checked(row)) is not None]
         again = [found for found in ready if found.row.gcp_transfer__pk is not None]
         first = [found for found in ready if found.row.gcp_transfer__pk is None]
         if not ready:
             return
         with transaction.atomic():
-            for site_id in dict.fromkeys(found.row.site_id for found in ready):
-                self._store_batch(site_id)
-                # They are told when the transaction is committed, not before they can see its rows.
-                wake_workers(site_id)
+            TransferBatch.objects.get_or_create(
+                pk=self.report.batch_id,
+                defaults={"batch_size": self._batch_size, "created_by": self._user, "created_at": self._now},
+            )
             started = self._insert(first) | self._start_again(again)
+            # They are told when the transaction is committed, not before they can see its rows.
+            wake_workers(None)
         self.report.transfer_ids += started.values()
         overtaken = [found.row.pk for found in ready if found.row.pk not in started]
         # No query where the list is empty, as it nearly always is.
@@ -266,8 +250,8 @@ class _Request:
                     transfer=str(started[row.pk]),
                     recording=str(row.pk),
                     camera=str(row.camera_id),
-                    site=str(row.site_id),
-                    batch=str(self._batch_ids[row.site_id]),
+                    site=str(row.camera__site_id),
+                    batch=str(self.report.batch_id),
                     actor=self._user.get_username(),
                 )
             elif row.pk in known:
@@ -275,21 +259,7 @@ class _Request:
             else:  # a constraint of the database refused it
                 self.report.fail(row.pk, Reason.INTERNAL_ERROR)
 
-    def _store_batch(self, site_id: UUID) -> None:
-        """Store the request's batch of that site, unless it is. The first one's id is the request's own."""
-        if site_id in self._batch_ids:
-            return
-        self._batch_ids[site_id] = uuid4() if self._batch_ids else self.report.batch_id
-        TransferBatch.objects.create(
-            id=self._batch_ids[site_id],
-            request_id=self.report.batch_id,
-            site_id=site_id,
-            batch_size=self._batch_size,
-            created_by=self._user,
-            created_at=self._now,
-        )
-
-    def _checked(self, row: _Row, seen_site_id: UUID | None) -> _Found | None:
+    def _checked(self, row: _Row) -> _Found | None:
         """A recording to start, with its file; None for one that is not, which the report counts."""
         is_new = row.gcp_transfer__pk is None
         # What is in the bucket is not sent again, not even where no transfer tells how it got there.
@@ -298,14 +268,9 @@ class _Request:
         ):
             self.report.already_transferred += 1
             return None
-        if row.status != Recording.Status.READY or row.site__closed_at is not None:
-            is_open = row.site__closed_at is None
-            self.report.fail(row.pk, Reason.RECORDING_NOT_READY if is_open else Reason.SITE_CLOSED)
+        if row.status != Recording.Status.READY:
+            self.report.fail(row.pk, Reason.RECORDING_NOT_READY)
             return None
-        if row.site_id != seen_site_id:
-            # Another site's file, which only a worker there can judge: what is known of it stays as it is.
-            path, size_bytes = row.gcp_transfer__original_local_path, row.gcp_transfer__file_size_bytes
-            return _Found(row, path or row.local_path, row.file_size_bytes if size_bytes is None else size_bytes)
         try:
             path = self._root.relative(row.local_path)
             size_bytes = self._root.stat(path).size_bytes
@@ -329,9 +294,7 @@ class _Request:
                 {
                     "id": uuid4(),
                     "recording_id": row.pk,
-                    "site_id": row.site_id,
-                    "batch_id": self._batch_ids[row.site_id],
-                    "camera_id": row.camera_id,
+                    "site_id": row.camera__site_id,
                     "original_local_path": found.path,
                     "gcp_storage_path": name,
                     "gcp_public_url": public_url(self._bucket, name),
@@ -339,6 +302,7 @@ class _Request:
                 }
             )
         same = {
+            "batch_id": self.report.batch_id,
             "initiated_by_id": self._user.pk,
             "installation_id": self._installation_id,
             "gcp_bucket": self._bucket,
@@ -349,19 +313,15 @@ class _Request:
         return {row["recording_id"]: row["id"] for row in rows if row["id"] in new}
 
     def _start_again(self, again: Sequence[_Found]) -> dict[UUID, UUID]:
-        """Those whose object and file are as before in one statement for each batch, the others one by one."""
-        # Locked together, in the order of their keys. The groups below, locked one after the other, could make two
+        """Those whose object and file are as before in one statement, the others one by one."""
+        # Locked together, in the order of their keys. The two groups below, locked one after the other, could make two
         # requests wait for each other.
         GCPVideoTransfer.objects.filter(pk__in=[found.row.gcp_transfer__pk for found in again]).lock_many()
-        same: dict[UUID, list[UUID | None]] = {}
-        moved: set[UUID] = set()
+        same = [found for found in again if not self._differences(found)]
+        moved = self._retry([found.row.gcp_transfer__pk for found in same], {})
         for found in again:
             if differences := self._differences(found):
-                moved |= self._retry([found.row.gcp_transfer__pk], self._batch_ids[found.row.site_id], differences)
-            else:
-                same.setdefault(self._batch_ids[found.row.site_id], []).append(found.row.gcp_transfer__pk)
-        for batch_id, transfer_ids in same.items():
-            moved |= self._retry(transfer_ids, batch_id, {})
+                moved |= self._retry([found.row.gcp_transfer__pk], differences)
         return {found.row.pk: pk for found in again if (pk := found.row.gcp_transfer__pk) in moved and pk is not None}
 
     def _differences(self, found: _Found) -> dict[str, Any]:
@@ -376,14 +336,16 @@ class _Request:
             changes |= {"original_local_path": found.path, "file_size_bytes": found.size_bytes, **_NO_SESSION}
         return changes
 
-    def _retry(self, transfer_ids: Sequence[UUID | None], batch_id: UUID, changes: dict[str, Any]) -> set[UUID]:
+    def _retry(self, transfer_ids: Sequence[UUID | None], changes: dict[str, Any]) -> set[UUID]:
+        if not transfer_ids:
+            return set()
         return GCPVideoTransfer.objects.move_many(
             [pk for pk in transfer_ids if pk is not None],
             Move.RETRY,
             actor=self._user.get_username(),
             now=self._now,
             reason=Reason.RETRIED,
-            changes=_fresh_start(batch_id, self._user, self._now) | changes,
+            changes=_fresh_start(self.report.batch_id, self._user, self._now) | changes,
         )
 
 

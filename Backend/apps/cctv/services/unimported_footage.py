@@ -11,7 +11,6 @@ from uuid import UUID
 
 from apps.cctv.models import PeriodicJob, Recording
 from apps.cctv.services.importing.run import ending_beside_videos
-from apps.cctv.services.media_root import local_site
 from apps.cctv.tables.work import JobKind
 from offload.clock import Clock
 from offload.errors import FileProblem, Reason
@@ -66,23 +65,14 @@ def footage_scan(
     *,
     root: MediaRoot,
     clock: Clock,
-    site_id: UUID | None,
     should_stop: Callable[[], bool] = lambda: False,
     most_files: int = MOST_FILES,
     most_seconds: float = MOST_SECONDS,
 ) -> FootageScan:
-    """Look at every file below the media root, within the bounds.
-
-    `site_id` is the site whose disk it is: another site's recording of the same path is another file. None on a new
-    installation, which has no recordings. Raises FileProblem where there is no media root, and where its marker names
-    another site.
-    """
-    here = local_site(root)
-    if here.reason not in {None, Reason.MEDIA_ROOT_NOT_MOUNTED} or here.site_id not in {None, site_id}:
-        raise FileProblem(here.problem or "the media root is another site's", code=Reason.WRONG_MEDIA_ROOT)
+    """Look at every file below the media root, within the bounds. Raises FileProblem where there is no media root."""
     scan, now, until = FootageScan(), clock.now(), clock.monotonic() + most_seconds
     for page in _pages(walk(root)):
-        known = known_files(site_id, [found.relative_path for found in page])
+        known = _known([found.relative_path for found in page])
         for found in page:
             # Checked for each file: a disk that is slow to answer makes even one page long.
             if scan.looked_at >= most_files or clock.monotonic() >= until or should_stop():
@@ -112,11 +102,11 @@ def _pages(found: Iterable[Found]) -> Iterator[list[Found]]:
         yield page
 
 
-def known_files(site_id: UUID | None, paths: list[str]) -> set[tuple[str, int | None]]:
+def _known(paths: list[str]) -> set[tuple[str, int | None]]:
     """Paths with the mtime that they were registered with: a new file under a known path is another recording."""
     # A name that is no UTF-8 is in no database.
     text = [path for path in paths if path.encode(errors="replace").decode() == path]
-    return set(Recording.objects.filter(site=site_id, local_path__in=text).values_list("local_path", "file_mtime_ns"))
+    return set(Recording.objects.filter(local_path__in=text).values_list("local_path", "file_mtime_ns"))
 
 
 def _count(scan: FootageScan, found: Found, root: MediaRoot, known: set[tuple[str, int | None]], now: datetime) -> None:

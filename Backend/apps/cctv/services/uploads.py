@@ -20,7 +20,7 @@ from django.db.models import F
 from apps.cctv.installation import installation_id
 from apps.cctv.leasing.leases import Claim, lease_clock
 from apps.cctv.models import Alarm, GCPVideoTransfer, OrphanedObject, RightInDoubt
-from apps.cctv.services.alarms import DISK_CODES, STOP_CODES, alarm_raise, alarms_clear
+from apps.cctv.services.alarms import STOP_CODES, alarm_raise, alarms_clear
 from apps.cctv.services.retention import cleanup_time
 from apps.cctv.services.rights_in_doubt import is_refused_alone, right_doubt_note, right_doubts_end
 from apps.cctv.services.settings import ServiceSettings
@@ -80,7 +80,6 @@ def upload_job(claim: Claim, *, settings: ServiceSettings) -> UploadJob:
             store.META_TRANSFER: str(transfer.pk),
             store.META_RECORDING: str(recording.pk),
             store.META_CAMERA: str(recording.camera_id),
-            store.META_SITE: str(recording.site_id),
             store.META_STARTED_AT: recording.started_at.isoformat(),
             store.META_ENDED_AT: recording.ended_at.isoformat() if recording.ended_at else "",
             store.META_LOCAL_PATH: transfer.original_local_path,
@@ -211,10 +210,10 @@ def uploads_work(*, claims: Sequence[Claim], now: datetime) -> None:
         alarms_clear(codes=STOP_CODES, subject=Subject(SubjectKind.BUCKET, bucket), now=now)
     for site_id in {claim.transfer.site_id for claim in claims}:
         subject = Subject.of_site(SubjectKind.MEDIA_ROOT, site_id)
-        alarms_clear(codes=DISK_CODES, subject=subject, now=now)
+        alarms_clear(codes=[Reason.MEDIA_ROOT_NOT_MOUNTED], subject=subject, now=now)
 
 
-_UPLOADS_STOPPED = sorted(STOP_CODES | DISK_CODES)
+_UPLOADS_STOPPED = sorted({*STOP_CODES, Reason.MEDIA_ROOT_NOT_MOUNTED})
 
 
 def upload_note_start(*, claim: Claim, seconds_ago: float, now: datetime) -> None:
@@ -262,7 +261,7 @@ def _raise_alarm(claim: Claim, error: OffloadError, now: datetime) -> None:
     """One alarm for all files of a bucket or site: the transfers themselves only wait."""
     subject = Subject(SubjectKind.BUCKET, claim.transfer.gcp_bucket)
     if isinstance(error, StopAndTell):
-        if error.code in DISK_CODES:
+        if error.code is Reason.MEDIA_ROOT_NOT_MOUNTED:
             subject = Subject.of_site(SubjectKind.MEDIA_ROOT, claim.transfer.site_id)
         alarm_raise(code=error.code, subject=subject, detail=error.detail, now=now)
     elif isinstance(error, PermissionUnclear) and right_doubt_note(subject=subject, now=now):

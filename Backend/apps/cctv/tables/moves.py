@@ -132,10 +132,6 @@ class MoveRefused(Exception):
 
 
 class TransferQuerySet(models.QuerySet["GCPVideoTransfer"]):
-    def of_site(self, site_id: UUID | None) -> TransferQuerySet:
-        """The rows of a site, or of every site for an office, which has none."""
-        return self.all() if site_id is None else self.filter(site=site_id)
-
     def under_lease(self, lease: Lease, now: datetime) -> TransferQuerySet:
         """The lease's row, if the lease is still the row's and has not run out."""
         return self.filter(RowGuard.of_lease(lease, now).as_q())

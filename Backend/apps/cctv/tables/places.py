@@ -32,8 +32,6 @@ class Site(models.Model):
         ),
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # Null while it is in use. The rows of a closed site stay; no process touches its disk any more.
-    closed_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ("name",)
@@ -104,7 +102,6 @@ class PlaceEvent(models.Model):
     class What(models.TextChoices):
         SITE_CREATED = "site_created", "site created"
         SITE_CHANGED = "site_changed", "site changed"
-        SITE_CLOSED = "site_closed", "site closed"
         CAMERA_CREATED = "camera_created", "camera created"
         CAMERA_CHANGED = "camera_changed", "camera changed"
         CAMERA_ARCHIVED = "camera_archived", "camera archived"

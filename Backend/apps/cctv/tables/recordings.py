@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from apps.cctv.tables.places import Camera, Site
+from apps.cctv.tables.places import Camera
 
 
 class Recording(models.Model):
@@ -18,8 +18,7 @@ class Recording(models.Model):
 
     `file_path` is where it is read now: below MEDIA_ROOT while `storage_type` is local, afterwards the name of its
     object in the bucket. `local_path` keeps where it is or was below MEDIA_ROOT, with the size and mtime that it was
-    registered with. Site, path and mtime are the identity of a file: another file of that name is another recording,
-    and so is the same path at another site.
+    registered with: another file of that name is another recording.
     """
 
     class Status(models.TextChoices):
@@ -33,8 +32,6 @@ class Recording(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     camera = models.ForeignKey(Camera, on_delete=models.PROTECT, related_name="recordings")
-    # Its camera's, which cannot change once there is a recording. Its index is that of the constraint below.
-    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+", db_index=False)
     name = models.CharField(max_length=255)  # the file's name, without folders
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.READY)
     # When it was recorded, in UTC; the end and what follows it are as the container tells, null or empty where it does
@@ -72,7 +69,7 @@ class Recording(models.Model):
                 condition=Q(status__in=["recording", "ready", "damaged"]), name="recording_status_known"
             ),
             models.CheckConstraint(condition=Q(storage_type__in=["local", "gcp"]), name="recording_storage_known"),
-            models.UniqueConstraint(fields=["site", "local_path", "file_mtime_ns"], name="recording_file_once_a_site"),
+            models.UniqueConstraint(fields=["local_path", "file_mtime_ns"], name="recording_file_once"),
         ]
 
     def __str__(self) -> str:

@@ -108,11 +108,6 @@ def update_many(model: type[Model], rows: Sequence[tuple[Where, Mapping[str, Any
 
 def any_rows(questions: Sequence[tuple[type[Model], Where]]) -> bool:
     """Whether any of those models has a row for which all of its conditions are true; one statement."""
-    return any(which_have_rows(questions))
-
-
-def which_have_rows(questions: Sequence[tuple[type[Model], Where]]) -> list[bool]:
-    """For each of those models, whether it has a row for which all of its conditions are true; one statement."""
     parts: list[str] = []
     values: list[Any] = []
     for model, where in questions:
@@ -121,8 +116,8 @@ def which_have_rows(questions: Sequence[tuple[type[Model], Where]]) -> list[bool
         parts.append(f"EXISTS (SELECT 1 FROM {table} WHERE {_condition_text(tested, where) or '1 = 1'})")  # noqa: S608 - names of our own columns
         values += _condition_values(tested, where)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(parts)}", values)
-        return [bool(found) for found in cursor.fetchone()]
+        cursor.execute(f"SELECT {' OR '.join(parts)}", values)
+        return bool(cursor.fetchone()[0])
 
 
 def select_many(

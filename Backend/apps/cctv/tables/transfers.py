@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from apps.cctv.tables.moves import SYSTEM, Lease, TransferQuerySet, VerifiedUpload
-from apps.cctv.tables.places import Camera, Site
+from apps.cctv.tables.places import Site
 from apps.cctv.tables.recordings import Recording
 from offload.errors import LeaseLost, Reason
 from offload.states import UPLOADED, Move, State
@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 
 class TransferBatch(models.Model):
-    """Transfers of one site asked for together. At most `batch_size` of them upload at the same time, on any machines.
-
-    A request that spans sites has a batch for each, so that `batch_size` holds at each site. They share the
-    `request_id`, which is the `batch_id` of the HTTP API, and also the first one's own id.
-    """
+    """Transfers asked for together. At most `batch_size` of them upload at the same time, on all machines together."""
 
     class Kind(models.TextChoices):
         REQUEST = "request", "Request"
@@ -34,8 +30,6 @@ class TransferBatch(models.Model):
         POLICY = "policy", "Policy"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    request_id = models.UUIDField(default=uuid.uuid4, editable=False)
-    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+", db_index=False)
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.REQUEST)
     batch_size = models.PositiveSmallIntegerField(default=5)
     # Null where no person asked for it, and where the person was removed since.
@@ -49,7 +43,6 @@ class TransferBatch(models.Model):
         verbose_name_plural = "transfer batches"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=Q(batch_size__gte=1, batch_size__lte=20), name="batch_size_1_to_20"),
-            models.UniqueConstraint(fields=["request_id", "site"], name="batch_once_a_request_and_site"),
         ]
 
     def __str__(self) -> str:
@@ -66,8 +59,6 @@ class GCPVideoTransfer(models.Model):
     recording = models.OneToOneField(Recording, on_delete=models.PROTECT, related_name="gcp_transfer")
     batch = models.ForeignKey(TransferBatch, on_delete=models.PROTECT, related_name="transfers")
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
-    # The recording's, which never changes. Here it lets lists and counts of a camera pass by the recordings' table.
-    camera = models.ForeignKey(Camera, on_delete=models.PROTECT, related_name="+", db_index=False)
     # As `TransferBatch.created_by`.
     initiated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"

@@ -24,7 +24,7 @@ class WorkerProcess(models.Model):
 
     # Also the name of the lock file, and what `lease_owner` holds.
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # The site whose files it uploads and cleans up; null for an office, which sees no disk.
+    # The site whose transfers it uploads; null for a worker of all sites.
     site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     host = models.CharField(max_length=255)  # the machine's name when the process started
     # Stays when the machine gets another name; empty for a worker of an earlier release.
@@ -55,7 +55,7 @@ class JobKind(StrEnum):
 
 class PeriodicJobQuerySet(models.QuerySet["PeriodicJob"]):
     def of(self, kind: str, site_id: UUID | None) -> PeriodicJobQuerySet:
-        """The row of that job: of a site, or of the office."""
+        """The row of that job: of a site, or of a worker of all sites."""
         return self.filter(name=job_name(kind, site_id))
 
     def ensure(
@@ -95,7 +95,7 @@ class PeriodicJob(models.Model):
 
 
 def job_name(kind: str, site_id: UUID | None) -> str:
-    """The key of a job: a row for each site, whose workers alone reach its disk, and one for the office."""
+    """The key of a job: each site has its own row, because a worker of one site reaches that site's disk only."""
     return kind if site_id is None else f"{kind}@{site_id}"
 
 

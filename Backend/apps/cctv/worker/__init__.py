@@ -6,7 +6,6 @@ Correctness lies in the rows, by leases and guarded updates: a worker may be kil
 |---|---|
 | `run` | `run_worker`: a process from its start to its end |
 | `dispatch` | the worker's loop: group commit, claims, and a thread for each claim |
-| `lookout` | `Lookout`: the dispatcher's look at the database, once a poll and after a wake-up |
 | `pool` | `ThreadPool`: the threads that upload |
 | `upload_attempt` | `UploadAttempt`: one upload under one lease; what the engine gets for it |
 | `group_commit` | `GroupCommit`: one thread writes for all uploads, everything queued in one transaction |
@@ -14,7 +13,6 @@ Correctness lies in the rows, by leases and guarded updates: a worker may be kil
 | `heartbeat` | renews the leases of this process, or tells that one is lost |
 | `bandwidth` | the limits of this worker's sites |
 | `periodic` | jobs that run once across all workers |
-| `idle_transactions` | has PostgreSQL end a transaction that does nothing for long |
 | `disk` | watches the disk of the home |
 | `signals` | wake-ups and stops, from threads and from signals |
 | `crashes` | logs unforeseen exceptions, without a secret |

@@ -35,12 +35,6 @@ class CircuitBreaker:
             may_try = self._trying is None and self._clock.monotonic() >= self._next_try_at
             return min(free, 1) if may_try else 0
 
-    def pause_seconds(self) -> float | None:
-        """How long until the next trial may begin; None where nothing waits for that moment."""
-        with self._lock:
-            seconds = self._next_try_at - self._clock.monotonic()
-            return seconds if self._tripped and self._trying is None and seconds > 0 else None
-
     def claimed(self, transfer_id: UUID) -> None:
         """That upload was claimed. While the breaker is tripped it is the trial."""
         with self._lock:

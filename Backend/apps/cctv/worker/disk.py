@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,6 @@ from apps.cctv.worker.upload_attempt import Tools
 from offload.errors import FileProblem, Reason
 from offload.source import TRASH_NAME
 
-LOOK_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 60.0
 """How often cleanup is asked for while the disk stays full and something is due."""
 NOTHING_ELSE_SECONDS = 30.0
@@ -34,26 +32,16 @@ ENOUGH = 1.25
 
 
 class DiskGuard(threading.Thread):
-    """Looks once a second, by one call of the operating system.
+    """Looks once a poll, by one call of the operating system.
 
     The database is asked while room is short, and every ten minutes for the right to delete.
     """
 
-    def __init__(
-        self,
-        tools: Tools,
-        home: Path,
-        site_id: UUID | None,
-        reserve: Reserve | None = None,
-        *,
-        wake: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`wake` is called where cleanup has to begin at once."""
+    def __init__(self, tools: Tools, home: Path, site_id: UUID | None, reserve: Reserve | None = None) -> None:
         super().__init__(name="disk-guard", daemon=True)
         self._tools = tools
         self._home = home
         self._site_id = site_id
-        self._wake = wake
         self._reserve = reserve or Reserve.of_installation()
         self._asked_at = tools.clock.monotonic() - ASK_AGAIN_SECONDS
         self._has_trash = False
@@ -65,7 +53,7 @@ class DiskGuard(threading.Thread):
         while True:
             survive(self.look, "disk.not_told")
             connection.close()  # usually none is needed for minutes
-            if self._tools.stopping.wait(min(self._tools.timings.poll_seconds, LOOK_SECONDS)):
+            if self._tools.stopping.wait(self._tools.timings.poll_seconds):
                 break
 
     def look(self) -> None:
@@ -77,7 +65,7 @@ class DiskGuard(threading.Thread):
             self._tools.cleanup_first.clear()
             self._reserve.refill()
             # The trash folder is made while there is room: on a full disk a new folder may get no block.
-            if self._site_id is not None and not self._has_trash and self._tools.root.has_marker():
+            if not self._has_trash and self._tools.root.has_marker():
                 with suppress(FileProblem), self._tools.root.folder((TRASH_NAME,), create=True, mode=0o700):
                     self._has_trash = True
         else:
@@ -87,12 +75,10 @@ class DiskGuard(threading.Thread):
             if (
                 waited >= ASK_AGAIN_SECONDS
                 and self._tools.settings.cleanup_local
-                and self._site_id is not None
                 and is_anything_due(self._site_id, self._tools.clock.now())
             ):
                 self._asked_at = self._tools.clock.monotonic()
                 self._tools.cleanup_first.set()
-                self._wake()
         self._tell(free_bytes)
         self._tell_of_rights()
 
@@ -101,7 +87,7 @@ class DiskGuard(threading.Thread):
         missing = self._tools.rights.take() if self._tools.rights is not None else {}
         if missing:
             delete_rights_alarm(missing, now, cleanup_local=self._tools.settings.cleanup_local)
-        elif self._site_id is not None and self._tools.clock.monotonic() >= self._clear_rights_at:
+        elif self._tools.clock.monotonic() >= self._clear_rights_at:
             self._clear_rights_at = self._tools.clock.monotonic() + LOOK_AGAIN_SECONDS
             delete_rights_recheck(self._tools.root, now, site_id=self._site_id)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 
-from django.db import connection, transaction
+from django.db import connection
 
 from apps.cctv.leasing.leases import JobLease, renew, renew_jobs
 from apps.cctv.leasing.owners import Owner
@@ -72,29 +71,19 @@ class Heartbeat(threading.Thread):
         """Renew once. Both clocks are read first: the time that the database takes makes no lease longer."""
         # The row's expiry is by the wall clock, the attempt's own limit by the monotonic one.
         attempts, now, begun = moving(self._attempts()), self._clock.now(), self._clock.monotonic()
-        lease_seconds = self._timings.lease_seconds
-        if attempts:
-            # On its own: no upload loses its lease because the row of a job or of this process is locked.
-            with self._waiting_briefly():
-                kept = renew(leases=[attempt.claim.lease for attempt in attempts], now=now, lease_seconds=lease_seconds)
-            for attempt in attempts:
-                if attempt.id in kept:
-                    attempt.renewed(begun + lease_seconds)
-                else:
-                    attempt.lose()
-        with self._waiting_briefly():
-            renew_jobs(leases=self._jobs(), now=now, lease_seconds=lease_seconds)
-            WorkerProcess.objects.filter(pk=self._owner.id).update(heartbeat_at=now)
-
-    @contextmanager
-    def _waiting_briefly(self) -> Iterator[None]:
-        """One transaction. Other connections wait 30 s for a lock, but a beat that waits renews no lease."""
+        # Other connections wait 30 s for a lock, but a beat that waits renews no lease.
+        # SQLite waits for its one writer, PostgreSQL for the lock of a row; each has its own setting for it.
         milliseconds = max(1, int(self._timings.heartbeat_wait_seconds * 1000))
+        sqlite = connection.vendor == "sqlite"
         with connection.cursor() as cursor:
-            # SQLite waits for its one writer, before the transaction begins; PostgreSQL for the lock of a row.
-            if connection.vendor == "sqlite":
-                cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")
-            with transaction.atomic():
-                if connection.vendor == "postgresql":
-                    cursor.execute(f"SET LOCAL lock_timeout = {milliseconds}")
-                yield
+            cursor.execute(f"{'PRAGMA busy_timeout' if sqlite else 'SET lock_timeout'} = {milliseconds}")
+        kept = renew(
+            leases=[attempt.claim.lease for attempt in attempts], now=now, lease_seconds=self._timings.lease_seconds
+        )
+        for attempt in attempts:
+            if attempt.id in kept:
+                attempt.renewed(begun + self._timings.lease_seconds)
+            else:
+                attempt.lose()
+        renew_jobs(leases=self._jobs(), now=now, lease_seconds=self._timings.lease_seconds)
+        WorkerProcess.objects.filter(pk=self._owner.id).update(heartbeat_at=now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,8 +11,8 @@ from uuid import UUID
 
 import structlog
 from django.db import Error, connection
+from django.db.models import F
 
-from apps.cctv.leasing.jobs import is_free, look_at_jobs, take_job
 from apps.cctv.leasing.leases import JobLease, lease_clock
 from apps.cctv.models import PeriodicJob
 from apps.cctv.services.disk_reserve import make_room
@@ -44,17 +44,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """A job by name. `run` returns what to note as its result.
-
-    `at_sites` and `in_office`: whether the worker of a site runs it, and a worker that reaches no disk.
-    """
+    """A job by name. `run` returns what to note as its result."""
 
     name: str
     every_seconds: Callable[[Timings], float]
     run: Callable[[Worker], object]
     frees_disk: bool = False
-    at_sites: bool = True
-    in_office: bool = True
 
 
 def _sweep(worker: Worker) -> object:
@@ -89,9 +84,7 @@ def _cleanup(worker: Worker) -> object:
         owner_id=worker.owner_id,
     )
     try:
-        look = footage_scan(
-            root=tools.root, clock=tools.clock, site_id=worker.site_id, should_stop=tools.stopping.is_set
-        )
+        look = footage_scan(root=tools.root, clock=tools.clock, should_stop=tools.stopping.is_set)
     except FileProblem as problem:  # no media root here: the cleanup has told it
         log.info("footage.not_looked", reason=problem.code)
         return report
@@ -107,7 +100,7 @@ def _cleanup(worker: Worker) -> object:
 
 PERIODIC = (
     Periodic(JobKind.SWEEP, lambda timings: timings.sweep_seconds, _sweep),
-    Periodic(JobKind.CLEANUP, lambda timings: timings.cleanup_seconds, _cleanup, frees_disk=True, in_office=False),
+    Periodic(JobKind.CLEANUP, lambda timings: timings.cleanup_seconds, _cleanup, frees_disk=True),
 )
 
 
@@ -120,53 +113,45 @@ class _End:
     result: str
 
 
-class PeriodicRunner:
-    """Runs one job in a thread of its own whenever it is due; between two runs it has no thread and no connection."""
+class PeriodicThread(threading.Thread):
+    """Runs one job whenever it is due, until the worker stops."""
 
     def __init__(self, job: Periodic, worker: Worker) -> None:
+        super().__init__(name=f"periodic-{job.name}", daemon=True)
         self._job = job
         self._worker = replace(worker, moved=self._moved)
         self._tools = worker.tools
         # A worker of one site reaches that site's disk only: each site has its own row.
-        self.kind = job.name
-        self.name = job_name(job.name, worker.site_id)
+        self._name = job_name(job.name, worker.site_id)
         self._every = timedelta(seconds=job.every_seconds(worker.tools.timings))
         self._lease_seconds = worker.tools.timings.lease_seconds
         self._is_known = False
         self._moved_at = 0.0
         self._running: int | None = None
         self._end: _End | None = None
-        self._thread: threading.Thread | None = None
 
-    def start_if_due(self, row: PeriodicJob | None, now: datetime) -> None:
-        """Start a thread if the job, whose row was just read, is due or its last end is not written yet."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        if self._tools.cleanup_first.is_set() and not self._is_urgent():
-            return
-        self._is_known = row is not None
-        if row is None or self._end is not None or self._may_take(row, now):
-            self._thread = threading.Thread(target=self._run, name=f"periodic-{self._job.name}", daemon=True)
-            self._thread.start()
+    def run(self) -> None:
+        while not self._tools.stopping.wait(self._tools.timings.poll_seconds):
+            if self._is_urgent() or not self._tools.cleanup_first.is_set():
+                survive(self.step, "periodic.missed", job=self._name)
+        survive(self._write_end, "periodic.missed", job=self._name)
+        connection.close()
 
-    def finish(self, seconds: float) -> None:
-        """Wait until its run has ended, for so long at most."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-        if self._end is not None and (self._thread is None or not self._thread.is_alive()):
-            survive(self._write_end, "periodic.missed", job=self.name)
+    def _moved(self) -> None:
+        self._moved_at = self._tools.clock.monotonic()
 
     def lease(self) -> JobLease | None:
         """The lease of the run that goes on and moves in this process at this moment."""
         number = self._running
         stuck = self._tools.clock.monotonic() - self._moved_at >= self._tools.timings.job_stuck_seconds
-        return None if number is None or stuck else JobLease(self.name, self._worker.owner_id, number)
+        return None if number is None or stuck else JobLease(self._name, self._worker.owner_id, number)
 
     def step(self) -> None:
-        """Make the job's row where it is missing, and run the job if it is due."""
+        """Look once whether the job is due, and run it. After an exception the next look comes as usual."""
         try:
             if not self._is_known:
                 PeriodicJob.objects.ensure(self._job.name, self._worker.site_id, next_run_at=self._now())
+                self._is_known = True
             self.run_if_due()
         except Error as error:
             if self._is_urgent():
@@ -187,10 +172,10 @@ class PeriodicRunner:
         try:
             result = str(self._job.run(self._worker))
         except OffloadError as error:
-            log.warning("periodic.failed", job=self.name, reason=error.code, detail=error.detail)
+            log.warning("periodic.failed", job=self._name, reason=error.code, detail=error.detail)
             result = f"failed: {error.code}: {error.detail}"
-        except Exception as error:  # noqa: BLE001 - the top of the job's thread: the next run may do better
-            log_crash("periodic.crashed", error, job=self.name)
+        except Exception as error:  # noqa: BLE001 - the top of the job's loop: the next run may do better
+            log_crash("periodic.crashed", error, job=self._name)
             connection.close()
             result = f"failed: {type(error).__name__}"
         finally:
@@ -201,13 +186,6 @@ class PeriodicRunner:
         self._write_end()
         return True
 
-    def _run(self) -> None:
-        survive(self.step, "periodic.missed", job=self.name)
-        connection.close()
-
-    def _moved(self) -> None:
-        self._moved_at = self._tools.clock.monotonic()
-
     def _write_end(self) -> None:
         """By its lease number: another worker may have taken the job meanwhile."""
         end = self._end
@@ -216,7 +194,7 @@ class PeriodicRunner:
         since = max(timedelta(), self._tools.clock.now() - end.finished_at)
         finished_at = self._now() - since
         PeriodicJob.objects.filter(
-            name=self.name, lease_owner=self._worker.owner_id, lease_number=end.lease_number
+            name=self._name, lease_owner=self._worker.owner_id, lease_number=end.lease_number
         ).update(
             next_run_at=finished_at + self._every,
             last_finished_at=finished_at,
@@ -227,23 +205,25 @@ class PeriodicRunner:
         self._end = None
 
     def _take(self) -> int | None:
-        look = look_at_jobs([self.name], self._tools.clock.now())
-        job = look.rows.get(self.name)
-        if job is None or not self._may_take(job, look.now):
+        """Reads the row before the clock: the other way round, a time just written could seem too far ahead."""
+        job = PeriodicJob.objects.filter(name=self._name).first()
+        now = self._now()
+        if job is None:
             return None
-        return take_job(
-            PeriodicJob.objects.all(),
-            job,
-            owner_id=self._worker.owner_id,
-            now=look.now,
-            lease_seconds=self._lease_seconds,
-            last_started_at=look.now,
-        )
-
-    def _may_take(self, job: PeriodicJob, now: datetime) -> bool:
+        # A lease of this process's own is one that it could not give back: its only thread for the job is here.
+        mine_or_free = job.lease_owner in {None, self._worker.owner_id}
+        is_free = mine_or_free or job.lease_expires_at is None or job.lease_expires_at <= now
         # A time further ahead than the interval was written by a wrong clock, or under an earlier, longer interval.
         is_due = self._is_urgent() or not now < job.next_run_at <= now + self._every
-        return is_due and is_free(job, owner_id=self._worker.owner_id, now=now)
+        if not is_free or not is_due:
+            return None
+        taken = PeriodicJob.objects.filter(name=self._name, lease_number=job.lease_number).update(
+            lease_number=F("lease_number") + 1,
+            lease_owner=self._worker.owner_id,
+            lease_expires_at=now + timedelta(seconds=self._lease_seconds),
+            last_started_at=now,
+        )
+        return job.lease_number + 1 if taken else None
 
     def _is_urgent(self) -> bool:
         """The disk is full: a cleanup is due now, whenever the next one was to be."""
@@ -251,36 +231,3 @@ class PeriodicRunner:
 
     def _now(self) -> datetime:
         return lease_clock(self._tools.clock.now())
-
-
-class PeriodicJobs:
-    """The jobs of one worker. The dispatcher calls `look`, which asks for all of them by one query."""
-
-    def __init__(self, worker: Worker, jobs: Sequence[Periodic] = PERIODIC) -> None:
-        self._tools = worker.tools
-        here = [job for job in jobs if (job.in_office if worker.site_id is None else job.at_sites)]
-        self.runners = [PeriodicRunner(job, worker) for job in here]
-
-    def look(self) -> datetime | None:
-        """Start a thread for each job that is due and that no other worker has. Raises Error.
-
-        Returns the time by the clock of the leases, None where there are no jobs.
-        """
-        if not self.runners:
-            return None
-        look = look_at_jobs([runner.name for runner in self.runners], self._tools.clock.now())
-        for runner in self.runners:
-            try:
-                runner.start_if_due(look.rows.get(runner.name), look.now)
-            except (RuntimeError, MemoryError) as error:  # a limit of the system: the next look may do better
-                log_crash("periodic.missed", error, job=runner.name)
-        return look.now
-
-    def leases(self) -> list[JobLease]:
-        """The leases of the runs that go on and move in this process at this moment."""
-        return [lease for runner in self.runners if (lease := runner.lease()) is not None]
-
-    def finish(self, seconds: float) -> None:
-        """Wait until each run has ended, for so long at most."""
-        for runner in self.runners:
-            runner.finish(seconds)

@@ -6,41 +6,23 @@ import os
 import select
 import signal
 import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Self
 
-from apps.cctv.leasing.listener import Listener
-
 SECOND_SIGNAL_STATUS = 1
-
-
-QUIET_SECONDS = 0.1
-"""How long other processes are not listened to after one of them woke this one: any login of the database may notify
-any channel, and each wake-up costs two queries."""
 
 
 class Waker:
     """A pipe: unlike a condition, it may be written to by a signal handler of the thread that waits.
 
-    `wake_pipe` is a second one to wait for, to which other processes write on SQLite; `listener` hears them on
-    PostgreSQL.
+    `wake_pipe` is a second one to wait for, to which other processes write.
     """
 
-    def __init__(
-        self,
-        wake_pipe: int | None = None,
-        listener: Listener | None = None,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, wake_pipe: int | None = None) -> None:
         self._reader, self._writer = os.pipe()
         self._wake_pipe = wake_pipe
-        self._listener = listener
-        self._monotonic = monotonic
-        self._quiet_until = monotonic()
+        self._awaited = [self._reader] if wake_pipe is None else [self._reader, wake_pipe]
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
 
@@ -49,39 +31,14 @@ class Waker:
             os.write(self._writer, b"!")
 
     def wait(self, seconds: float) -> bool:
-        """Wait until `wake` is called or another process wakes this one, at most `seconds`: whether a process did.
+        """Wait until `wake` is called or a process writes to `wake_pipe`, at most `seconds`: whether a process did.
 
-        What came since the last wait counts. For QUIET_SECONDS after a process woke this one, other wake-ups of
-        processes wait. Raises Error where the connection to the database broke.
+        What came since the last wait counts.
         """
-        ends_at = self._monotonic() + seconds
-        woken = False
-        quiet_seconds = max(0.0, min(seconds, self._quiet_until - self._monotonic()))
-        ready, _, _ = select.select([self._reader], [], [], quiet_seconds)
-        left = ends_at - self._monotonic()
-        if not ready and (left > 0 or not quiet_seconds):
-            woken = self._is_woken_within(max(0.0, left))
-        if woken:
-            self._quiet_until = self._monotonic() + QUIET_SECONDS
-        self._drain(self._reader)
-        return woken
-
-    def _is_woken_within(self, seconds: float) -> bool:
-        """Wait for anything. Whether a process is what ended it."""
-        listener = self._listener
-        if listener is not None and listener.is_woken():  # read from its socket already, with a query's result
-            return True
-        sockets = [] if listener is None or listener.descriptor is None else [listener.descriptor]
-        pipes = [] if self._wake_pipe is None else [self._wake_pipe]
-        ready, _, _ = select.select([self._reader, *pipes, *sockets], [], [], seconds)
-        for pipe in pipes:
-            self._drain(pipe)
-        woken = listener is not None and listener.is_woken()
-        return woken or any(pipe in ready for pipe in pipes)
-
-    def _drain(self, pipe: int) -> None:
-        with suppress(BlockingIOError):
+        ready, _, _ = select.select(self._awaited, [], [], seconds)
+        for pipe in ready:
             os.read(pipe, 65536)
+        return self._wake_pipe in ready
 
     def close(self) -> None:
         os.close(self._reader)

@@ -89,7 +89,6 @@ class UploadAttempt:
         self.has_begun = False
         self.is_stuck = False
         self._has_ended = False
-        self.has_failed = False
         self._moved_at = claimed_at
         self.waits_for_pace = False
         self._confirmed_until = claimed_at + tools.timings.lease_seconds
@@ -149,7 +148,6 @@ class UploadAttempt:
         self._fail(Stopped("the worker was asked to stop"))
 
     def _fail(self, error: OffloadError) -> None:
-        self.has_failed = True
         self._tools.group_commit.add(QueuedWrite(self, lambda: self._record_failure(error), ends=True))
 
     def _record_failure(self, error: OffloadError) -> None:

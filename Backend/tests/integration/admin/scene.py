@@ -36,16 +36,14 @@ def depot() -> list[Camera]:
 def transfers(count: int, *, cameras: list[Camera] | None = None, by: User | None = None) -> list[GCPVideoTransfer]:
     """`count` recordings and their transfers, the states in turn."""
     found = []
-    cameras = cameras or depot()
-    batch = TransferBatch.objects.create(site=cameras[0].site, created_by=by)
-    where, states = cycle(cameras), cycle(State)
+    batch = TransferBatch.objects.create(created_by=by)
+    where, states = cycle(cameras or depot()), cycle(State)
     for number in range(count):
         camera, state, now = next(where), next(states), timezone.now()
         began = now - timedelta(hours=3 * number + 4)
         name = f"{began:%Y-%m-%d_%H-%M-%S}.mp4"
         of = Recording.objects.create(
             camera=camera,
-            site=camera.site,
             name=name,
             started_at=began,
             ended_at=began + timedelta(hours=1),

@@ -227,21 +227,21 @@ def confirmed(transfer) -> bool:
 def test_hold_reaches_the_object_and_is_lifted_again(store, uploaded, admin_user, now):
     transfer = uploaded(hold_wanted=True)
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 1
+    assert holds_reconcile(store=store, now=now) == 1
     assert (in_bucket(store, transfer), confirmed(transfer)) == (True, True)
 
     hold_lift(recording_id=transfer.recording_id, user=admin_user, now=now, settings=service_settings())
-    assert holds_reconcile(store=store, site_id=None, now=now) == 1
+    assert holds_reconcile(store=store, now=now) == 1
     assert (in_bucket(store, transfer), confirmed(transfer)) == (False, False)
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 0
+    assert holds_reconcile(store=store, now=now) == 0
 
 
 def test_hold_that_the_bucket_has_already_is_only_noted(store, uploaded, now):
     transfer = uploaded(held_there=True, hold_wanted=True)
     Recording.objects.update(hold_confirmed=False)
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 1
+    assert holds_reconcile(store=store, now=now) == 1
     assert confirmed(transfer)
     assert not store.calls_of("set_hold")
 
@@ -255,10 +255,10 @@ def test_hold_lifted_meanwhile_is_lifted_by_the_next_round(store, uploaded, admi
         ),
     )
 
-    holds_reconcile(store=store, site_id=None, now=now)
+    holds_reconcile(store=store, now=now)
     assert (in_bucket(store, transfer), confirmed(transfer)) == (True, True)
 
-    holds_reconcile(store=store, site_id=None, now=now)
+    holds_reconcile(store=store, now=now)
     assert (in_bucket(store, transfer), confirmed(transfer)) == (False, False)
 
 
@@ -266,7 +266,7 @@ def test_hold_lifted_meanwhile_is_lifted_by_the_next_round(store, uploaded, admi
 def test_another_installations_object_is_never_touched(store, uploaded, now, wanted):
     transfer = uploaded(held_there=not wanted, hold_wanted=wanted, installation="another")
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 0
+    assert holds_reconcile(store=store, now=now) == 0
     assert in_bucket(store, transfer) is not wanted
     assert confirmed(transfer) is not wanted
     assert not store.calls_of("set_hold")
@@ -277,7 +277,7 @@ def test_another_generation_is_never_touched(store, uploaded, now):
     transfer = uploaded(hold_wanted=True)
     type(transfer).objects.update(object_generation=12)
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 0
+    assert holds_reconcile(store=store, now=now) == 0
     assert not store.calls_of("set_hold")
     assert Alarm.objects.get().code == Reason.OBJECT_MISSING
 
@@ -287,10 +287,10 @@ def test_refusing_object_hinders_no_other_and_alarms_until_mended(store, uploade
         uploaded(name, hold_wanted=True)
     store.fault("set_hold", ObjectProblem("refused", code=Reason.HOLD_NOT_RELEASED))
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 2
+    assert holds_reconcile(store=store, now=now) == 2
     assert Alarm.objects.filter(cleared_at=None).count() == 1
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 1
+    assert holds_reconcile(store=store, now=now) == 1
     assert not Alarm.objects.filter(cleared_at=None).exists()
 
 
@@ -298,7 +298,7 @@ def test_object_changed_meanwhile_is_left_to_the_next_round(store, uploaded, now
     transfer = uploaded(hold_wanted=True)
     store.fault("set_hold", PreconditionFailed("changed"))
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 0
+    assert holds_reconcile(store=store, now=now) == 0
     assert not confirmed(transfer)
     assert not Alarm.objects.exists()
 
@@ -308,7 +308,7 @@ def test_unreachable_bucket_ends_the_round_without_an_alarm(store, uploaded, now
         uploaded(name, hold_wanted=True)
     store.fault("get", LineDown("no answer"))
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 0
+    assert holds_reconcile(store=store, now=now) == 0
     assert len(store.calls_of("get")) == 1
     assert Alarm.objects.count() == 0
 
@@ -318,7 +318,7 @@ def test_a_bucket_that_refuses_raises_one_alarm(store, uploaded, now):
         uploaded(name, hold_wanted=True)
     store.fault("get", StopAndTell("no right", code=Reason.PERMISSION_DENIED), times=2)
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 0
+    assert holds_reconcile(store=store, now=now) == 0
     assert Alarm.objects.count() == 1
 
 
@@ -326,13 +326,13 @@ def test_a_round_has_a_limit(store, uploaded, now):
     for number in range(4):
         uploaded(f"{number}.mp4", hold_wanted=True)
 
-    assert holds_reconcile(store=store, site_id=None, now=now, limit=3) == 3
-    assert holds_reconcile(store=store, site_id=None, now=now, limit=3) == 1
+    assert holds_reconcile(store=store, now=now, limit=3) == 3
+    assert holds_reconcile(store=store, now=now, limit=3) == 1
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.UPLOADING, State.FAILED])
 def test_hold_on_a_recording_without_object_asks_no_bucket(store, make_recording, now, state):
     rows.transfer(state, of=make_recording(hold_wanted=True))
 
-    assert holds_reconcile(store=store, site_id=None, now=now) == 0
+    assert holds_reconcile(store=store, now=now) == 0
     assert not store.calls

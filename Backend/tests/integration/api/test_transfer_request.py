@@ -213,6 +213,13 @@ def test_absolute_path_below_the_media_root_is_stored_relative(ask, make_recordi
     assert GCPVideoTransfer.objects.get().original_local_path == "gate/one.mp4"
 
 
+def test_missing_media_root_fails_each_recording_with_that_reason(ask, make_recording, media_root):
+    recording = make_recording()
+    media_root.rename(media_root.with_name("unmounted"))
+
+    assert reasons_of(ask()) == {str(recording.pk): Reason.MEDIA_ROOT_NOT_MOUNTED}
+
+
 def test_failed_transfer_is_started_again_in_this_batch(ask, make_recording, now):
     make_recording()
     ask()
@@ -325,14 +332,7 @@ def make_many(camera, media_root, count: int, now) -> None:
     for number in range(1, count):
         os.link(first, media_root / f"{number}.mp4")
     Recording.objects.bulk_create(
-        Recording(
-            camera=camera,
-            site=camera.site,
-            name=f"{n}.mp4",
-            local_path=f"{n}.mp4",
-            file_path=f"{n}.mp4",
-            started_at=now,
-        )
+        Recording(camera=camera, name=f"{n}.mp4", local_path=f"{n}.mp4", file_path=f"{n}.mp4", started_at=now)
         for n in range(count)
     )
 

@@ -31,7 +31,7 @@ def test_starting_tells_what_was_started_and_what_not(admin, make_recording, buc
     transfer = GCPVideoTransfer.objects.get(recording=good)
     assert body == {
         "message": "1 of 3 transfers started, 1 transferred already, 1 could not be started.",
-        "batch_id": str(transfer.batch.request_id),
+        "batch_id": str(transfer.batch_id),
         "total_recordings": 3,
         "initiated_transfers": 1,
         "already_transferred": 1,
@@ -187,7 +187,7 @@ def test_row_of_the_list_has_every_contract_field(admin, admin_user, make_record
         "recording_name": "gate.mp4",
         "camera_id": str(recording.camera_id),
         "camera_name": "Gate",
-        "batch_id": str(transfer.batch.request_id),
+        "batch_id": str(transfer.batch_id),
         "transfer_status": "uploading",
         "file_size_bytes": 131_596_288,
         "file_size_mb": 125.5,

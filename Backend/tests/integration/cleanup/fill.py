@@ -45,19 +45,12 @@ def uploaded(camera: Camera, name: str) -> GCPVideoTransfer:
     path = Path(settings.MEDIA_ROOT) / name
     path.write_bytes(os.urandom(SIZE_BYTES))
     recording = Recording.objects.create(
-        camera=camera,
-        site=camera.site,
-        name=name,
-        started_at=now,
-        local_path=name,
-        file_path=name,
-        file_size_bytes=SIZE_BYTES,
+        camera=camera, name=name, started_at=now, local_path=name, file_path=name, file_size_bytes=SIZE_BYTES
     )
     row = GCPVideoTransfer(
         recording=recording,
-        batch=TransferBatch.objects.get_or_create(site=camera.site)[0],
+        batch=TransferBatch.objects.get_or_create()[0],
         site=camera.site,
-        camera=camera,
         installation_id=installation_id(),
         original_local_path=name,
         gcp_bucket=settings.GCP_STORAGE_BUCKET_NAME,

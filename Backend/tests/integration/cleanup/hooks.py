@@ -101,9 +101,9 @@ class HookedRoot(MediaRoot):
         self._hook("root.stat")
         return super().stat(relative_path)
 
-    def read_marker(self) -> str:
-        self._hook("root.read_marker")
-        return super().read_marker()
+    def has_marker(self) -> bool:
+        self._hook("root.has_marker")
+        return super().has_marker()
 
 
 class HookedClock:

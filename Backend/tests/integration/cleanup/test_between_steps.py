@@ -124,7 +124,7 @@ def test_death_at_any_step_is_finished_next_run(live_site: UploadedSite, swept: 
             assert bytes_remain(site, footage) or steps.acted_at == "trash.unlinked" or "trash.unlinked" in steps.names
         if swept:
             site.leases_run_out()
-            trash_recover(site.root, site.clock.now(), site_id=site.site_id)
+            trash_recover(site.root, site.clock.now())
         finish(site, footage)
         assert footage.status == State.CLEANUP_COMPLETED
         assert not footage.path.exists()
@@ -146,7 +146,7 @@ def test_death_then_a_hold_keeps_what_remains(live_site: UploadedSite) -> None:
         remained = bytes_remain(site, footage)
         hold(site, footage)
         site.leases_run_out()
-        trash_recover(site.root, site.clock.now(), site_id=site.site_id)
+        trash_recover(site.root, site.clock.now())
         finish(site, footage)
         assert footage.is_whole == remained
         assert site.trash_files() == []
@@ -201,7 +201,7 @@ def test_death_while_putting_back_a_refused_file_is_finished(live_site: Uploaded
         hold(site, footage)
         assert bytes_remain(site, footage)
         site.leases_run_out()
-        trash_recover(site.root, site.clock.now(), site_id=site.site_id)
+        trash_recover(site.root, site.clock.now())
         finish(site, footage)
         assert footage.is_whole
         assert footage.status == State.COMPLETED

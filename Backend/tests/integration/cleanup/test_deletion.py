@@ -72,6 +72,14 @@ def test_oldest_goes_first_whatever_the_batch(site: UploadedSite) -> None:
     assert [file.transfer_id for file in run.files] == [footage[age].transfer_id for age in sorted(hours, reverse=True)]
 
 
+def test_one_site_leaves_another_sites_files_alone(site: UploadedSite) -> None:
+    here = site.add("a.mp4")
+    there = site.add("b.mp4", camera=site.new_camera("Dock", site="Harbour"))
+    site.clean(site_id=here.row.site_id)
+    assert not here.path.exists()
+    assert there.is_whole
+
+
 def test_dry_run_changes_nothing_and_tells_what_would_happen(site: UploadedSite) -> None:
     due, changed, waiting = site.add("a.mp4"), site.add("b.mp4"), site.add("c.mp4", hours_ago=1)
     changed.path.write_bytes(changed.content[::-1])

@@ -109,7 +109,7 @@ def test_bucket_that_refuses_all_ends_the_run_early(site: UploadedSite, error: A
     assert run.report.stopped is error.code
     assert sum(each.is_whole for each in footage) == 2
     assert sum(each.row.cleanup_failures for each in footage) == 1
-    assert site.alarms() == {(error.code.value, "cleanup at Depot")}
+    assert site.alarms() == {(error.code.value, "cleanup")}
 
 
 def test_postponed_file_waits_longer_then_asks_for_attention(site: UploadedSite, settings: Any) -> None:

@@ -37,7 +37,7 @@ def hold_and_another_run(site: UploadedSite, footage: Footage, settings: Any) ->
 
 
 def sweep_alone(site: UploadedSite, footage: Footage, settings: Any) -> None:
-    trash_recover(site.root, site.clock.now(), site_id=site.site_id)
+    trash_recover(site.root, site.clock.now())
 
 
 def without_another_process(site: UploadedSite, footage: Footage, settings: Any) -> None:
@@ -81,7 +81,7 @@ def test_run_without_its_lease_leaves_no_false_receipt(live_site: UploadedSite, 
         assert not gone or footage.status == State.CLEANUP_COMPLETED or steps.acted_at.startswith("trash.unlink"), where
         assert hold(site, footage) is (footage.status != State.CLEANUP_COMPLETED and not open_receipts), where
         site.leases_run_out()
-        trash_recover(site.root, site.clock.now(), site_id=site.site_id)
+        trash_recover(site.root, site.clock.now())
         site.clean(transfer_id=footage.transfer_id)
         assert [receipt for receipt in footage.receipts if receipt.closed_at is None] == [], where
         assert footage.is_whole is not gone, where

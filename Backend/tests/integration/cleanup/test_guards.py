@@ -171,7 +171,7 @@ def test_silent_bucket_stops_the_run_and_blames_no_file(site: UploadedSite, erro
     run = site.clean()
     assert run.report.stopped is error.code
     assert footage.row.cleanup_failures == 0
-    assert site.alarms() == {(error.code.value, "cleanup at Depot")}
+    assert site.alarms() == {(error.code.value, "cleanup")}
     assert site.clean().report.cleaned == 1
     assert site.alarms() == set()
 

@@ -20,7 +20,7 @@ def lift(site: UploadedSite, footage: Footage) -> None:
 
 
 def reconcile(site: UploadedSite) -> int:
-    return holds_reconcile(store=site.store, site_id=None, now=site.clock.now())
+    return holds_reconcile(store=site.store, now=site.clock.now())
 
 
 def is_held_in_bucket(site: UploadedSite, footage: Footage) -> bool:

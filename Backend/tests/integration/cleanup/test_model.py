@@ -114,7 +114,7 @@ class Model:
         )
 
     def reconcile(self) -> None:
-        holds_reconcile(store=self.site.store, site_id=None, now=self.site.clock.now())
+        holds_reconcile(store=self.site.store, now=self.site.clock.now())
 
     def clean(self, force: bool, steps: Steps | None = None) -> None:
         steps = steps or Steps(0, lambda: None)
@@ -139,7 +139,7 @@ class Model:
         self.clean(force, Steps(at, lambda: self.hold(number)))
 
     def sweep(self) -> None:
-        trash_recover(self.site.root, self.site.clock.now(), site_id=self.site.site_id)
+        trash_recover(self.site.root, self.site.clock.now())
 
     def wait(self, seconds: int) -> None:
         self.site.clock.advance(seconds)

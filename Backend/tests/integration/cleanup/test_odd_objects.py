@@ -162,7 +162,7 @@ def test_bucket_refusing_every_object_stops_the_run(site: UploadedSite, odd: Odd
     assert run.report.stopped is error.code
     assert run.files == []
     assert {each.row.cleanup_failures for each in footage} == {0}
-    assert site.alarms() == {(error.code.value, "cleanup at Depot")}
+    assert site.alarms() == {(error.code.value, "cleanup")}
     assert len(odd.asked) <= 12
 
 
@@ -211,7 +211,7 @@ def test_former_bucket_that_is_gone_keeps_its_files_only(
     assert not any(each.path.exists() for each in here)
     assert all(each.is_whole for each in there)
     assert {each.row.cleanup_failures for each in there} == {0}
-    assert site.alarms() == {("bucket_not_found", "cleanup at Depot")}
+    assert site.alarms() == {("bucket_not_found", "cleanup")}
 
 
 def test_dry_run_names_the_odd_object_without_an_alarm(site: UploadedSite, odd: OddStore) -> None:

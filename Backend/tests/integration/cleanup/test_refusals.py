@@ -16,7 +16,6 @@ from apps.cctv.models import DeletionReceipt, Recording
 from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup import CleanupReport, Outcome
 from apps.cctv.services.holds import hold_lift, hold_set
-from apps.cctv.services.media_root import Marker
 from apps.cctv.wiring import service_settings
 from offload.errors import Reason
 from offload.states import State
@@ -128,7 +127,6 @@ def cleanup_switched_off(site: UploadedSite, footage: Footage, settings: Any) ->
 
 def database_copied_to_another_installation(site: UploadedSite, footage: Footage, settings: Any) -> None:
     settings.COLDREEL_INSTALLATION_ID = "the-staging-machine"
-    site.mark()  # it took the disk over, so that nothing but the row tells
 
 
 def object_of_another_installation(site: UploadedSite, footage: Footage, settings: Any) -> None:
@@ -292,7 +290,6 @@ def test_file_of_another_recording_stays_despite_equal_bytes(site: UploadedSite,
     path = footage.row.original_local_path
     again = Recording.objects.create(
         camera=site.camera,
-        site=site.camera.site,
         name="again",
         started_at=site.clock.now(),
         local_path=path,
@@ -308,29 +305,10 @@ def test_file_of_another_recording_stays_despite_equal_bytes(site: UploadedSite,
     assert footage.row.error_code == Reason.LOCAL_CHANGED
 
 
-def test_recording_of_another_site_keeps_no_file(site: UploadedSite) -> None:
-    """The same path there is another file, on another disk."""
-    footage, dock = site.add(), site.new_camera("Dock", site="Harbour")
-    os.utime(footage.path)
-    Recording.objects.create(
-        camera=dock,
-        site=dock.site,
-        name="same path",
-        started_at=site.clock.now(),
-        local_path=footage.row.original_local_path,
-        file_path=footage.row.original_local_path,
-        file_mtime_ns=footage.path.stat().st_mtime_ns,
-        hold_wanted=True,
-    )
-    site.clean()
-    assert footage.status == State.CLEANUP_COMPLETED
-
-
 def test_alarm_of_one_site_survives_another_sites_run(site: UploadedSite) -> None:
     footage, dock = site.add(), site.new_camera("Dock", site="Harbour")
     held_by_the_bucket_alone(site, footage, None)
-    site.clean()
-    site.root.write_marker(str(Marker.of(dock.site)))
+    site.clean(site_id=footage.row.site_id)
     site.clean(site_id=dock.site_id)
     assert site.alarms() == {("hold_unknown", f"cleanup of {site.bucket} at Depot")}
     site.unmount()

@@ -129,7 +129,7 @@ def disk_is_away(scene: Scene) -> None:
 
 
 def disk_is_back(scene: Scene) -> None:
-    scene.site.mark()
+    (scene.site.folder / MARKER).touch()
     scene.sweep()
 
 
@@ -168,7 +168,7 @@ def place_is_taken(scene: Scene) -> None:
         local = scene.footage.row.original_local_path
         scene.site.trash.take(local, str(scene.footage.transfer_id), expected=scene.site.root.stat(local))
         path.write_bytes(b"another recording")
-    trash_recover(scene.site.root, scene.site.clock.now(), site_id=scene.site.site_id)
+    trash_recover(scene.site.root, scene.site.clock.now())
 
 
 def place_is_free(scene: Scene) -> None:

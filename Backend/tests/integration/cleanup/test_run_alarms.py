@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from apps.cctv.models import PeriodicJob, SeenMediaRoot
-from apps.cctv.services.alarms import alarm_raise
 from apps.cctv.services.media_root import media_root_mark
-from apps.cctv.tables.alarms import Subject, SubjectKind
 from offload.errors import LineDown, Reason
 from tests.integration.cleanup.uploaded_site import UploadedSite
 
@@ -20,10 +18,10 @@ def test_new_installation_raises_no_alarm_and_runs(site: UploadedSite) -> None:
 
 
 def test_marker_once_seen_is_missed_without_any_recording(site: UploadedSite) -> None:
-    media_root_mark(root=site.root, site=site.camera.site, although_empty=False, actor="tester", now=site.clock.now())
+    media_root_mark(root=site.root, although_empty=False)
     site.unmount()
     assert site.clean().report.stopped is Reason.MEDIA_ROOT_NOT_MOUNTED
-    assert site.alarms() == {("media_root_not_mounted", "cleanup at Depot")}
+    assert site.alarms() == {("media_root_not_mounted", "cleanup")}
 
 
 def test_marker_seen_by_a_run_is_missed_next(site: UploadedSite) -> None:
@@ -37,7 +35,7 @@ def test_first_recording_makes_a_missing_marker_an_alarm(site: UploadedSite) -> 
     site.unmount()
     site.add()
     site.clean()
-    assert site.alarms() == {("media_root_not_mounted", "cleanup at Depot")}
+    assert site.alarms() == {("media_root_not_mounted", "cleanup")}
 
 
 def test_dry_run_remembers_nothing(site: UploadedSite) -> None:
@@ -50,15 +48,20 @@ def test_run_of_a_command_is_noted_for_the_overview(site: UploadedSite) -> None:
     site.add()
     site.clean()
     job = PeriodicJob.objects.get()
-    assert (job.name, job.last_result) == (f"cleanup@{site.site_id}", "1 cleaned, 3000 bytes freed")
+    assert (job.name, job.last_result) == ("cleanup", "1 cleaned, 3000 bytes freed")
     assert job.last_started_at is not None
     assert job.last_finished_at == site.clock.now()
+
+
+def test_run_of_one_site_is_noted_as_that_sites(site: UploadedSite) -> None:
+    site.clean(site_id=site.camera.site_id)
+    assert PeriodicJob.objects.get().name == f"cleanup@{site.camera.site_id}"
 
 
 def test_stopped_run_is_noted_and_delays_no_later_one(site: UploadedSite) -> None:
     site.add()
     due = site.clock.now() - timedelta(minutes=1)
-    PeriodicJob.objects.create(name=f"cleanup@{site.site_id}", next_run_at=due)
+    PeriodicJob.objects.create(name="cleanup", next_run_at=due)
     site.store.fault("bucket_time", LineDown("no answer"))
     site.clean()
     job = PeriodicJob.objects.get()
@@ -69,7 +72,7 @@ def test_noted_run_leaves_the_lease_of_a_worker_alone(site: UploadedSite) -> Non
     owner = site.new_camera("Other").pk
     until = site.clock.now() + timedelta(seconds=40)
     PeriodicJob.objects.create(
-        name=f"cleanup@{site.site_id}", next_run_at=until, lease_owner=owner, lease_number=4, lease_expires_at=until
+        name="cleanup", next_run_at=until, lease_owner=owner, lease_number=4, lease_expires_at=until
     )
     site.clean()
     job = PeriodicJob.objects.get()
@@ -81,15 +84,27 @@ def test_cleanup_of_one_transfer_is_no_run(site: UploadedSite) -> None:
     assert not PeriodicJob.objects.exists()
 
 
-def test_alarm_of_a_run_over_all_sites_ends(site: UploadedSite) -> None:
-    """An earlier release had such runs: the next run of any site that passes its guards ends it."""
-    alarm_raise(code=Reason.LINE_DOWN, subject=Subject(SubjectKind.CLEANUP), detail="x", now=site.clock.now())
+def test_run_over_all_sites_ends_a_sites_alarm(site: UploadedSite) -> None:
+    site.add()
+    site.store.fault("bucket_time", LineDown("no answer"))
+    site.clean(site_id=site.camera.site_id)
+    assert site.alarms() == {("line_down", "cleanup at Depot")}
     site.clean()
     assert site.alarms() == set()
 
 
-def test_run_of_one_site_leaves_anothers_alarm(site: UploadedSite) -> None:
-    harbour = Subject.of_site(SubjectKind.CLEANUP, site.new_camera("Dock", site="Harbour").site_id)
-    alarm_raise(code=Reason.LINE_DOWN, subject=harbour, detail="x", now=site.clock.now())
+def test_run_of_the_only_site_ends_the_general_alarm(site: UploadedSite) -> None:
+    site.add()
+    site.store.fault("bucket_time", LineDown("no answer"))
     site.clean()
-    assert site.alarms() == {("line_down", "cleanup at Harbour")}
+    site.clean(site_id=site.camera.site_id)
+    assert site.alarms() == set()
+
+
+def test_run_of_one_site_leaves_the_general_alarm(site: UploadedSite) -> None:
+    site.add()
+    dock = site.new_camera("Dock", site="Harbour")
+    site.store.fault("bucket_time", LineDown("no answer"))
+    site.clean()
+    site.clean(site_id=dock.site_id)
+    assert site.alarms() == {("line_down", "cleanup")}

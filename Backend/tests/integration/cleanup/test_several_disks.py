@@ -53,7 +53,7 @@ def test_sweep_puts_back_files_on_the_other_disk(site: UploadedSite, disk: Path)
     footage = added(site, disk, hours_ago=1)
     path = footage.row.original_local_path
     site.trash.take(path, str(footage.transfer_id), expected=site.root.stat(path))
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 1
+    assert trash_recover(site.root, site.clock.now()) == 1
     assert footage.is_whole
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from apps.cctv.services.cleanup import trash_recover
 from apps.cctv.services.holds import hold_set
-from offload.errors import Reason, TryAgain
+from offload.errors import TryAgain
 from offload.states import State
 from offload.trash import Trash
 from tests.integration.cleanup.uploaded_site import TRASH, Footage, UploadedSite
@@ -36,7 +36,7 @@ def test_quarantined_file_waits_in_the_trash_and_goes_then(site: UploadedSite, q
     assert in_trash(site, footage)
     site.clock.advance(23 * 3600)
     assert site.clean(force=True).reasons == ["quarantined"]
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 0
+    assert trash_recover(site.root, site.clock.now()) == 0
     assert in_trash(site, footage)
     site.clock.advance(3600)
     run = site.clean()
@@ -114,7 +114,7 @@ def test_dry_run_tells_of_quarantined_files_and_leaves_them(site: UploadedSite, 
 def test_sweep_puts_back_a_file_without_a_receipt(site: UploadedSite) -> None:
     footage = site.add(hours_ago=1)
     take(site, footage)
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 1
+    assert trash_recover(site.root, site.clock.now()) == 1
     assert footage.is_whole
     assert footage.row.lease_owner is None
 
@@ -123,7 +123,7 @@ def test_sweep_puts_back_a_file_no_longer_due(site: UploadedSite, quarantine: No
     footage = site.add()
     site.clean()
     footage.set(transfer_status=State.COMPLETED, cleanup_scheduled_at=None)
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 1
+    assert trash_recover(site.root, site.clock.now()) == 1
     assert footage.is_whole
     assert [receipt.outcome for receipt in footage.receipts] == ["put_back"]
 
@@ -132,14 +132,14 @@ def test_sweep_tells_of_a_taken_place_and_keeps_both(site: UploadedSite) -> None
     footage = site.add()
     take(site, footage)
     footage.path.write_bytes(b"a new recording")
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 0
+    assert trash_recover(site.root, site.clock.now()) == 0
     assert footage.path.read_bytes() == b"a new recording"
     assert in_trash(site, footage)
     assert site.alarms() == {("duplicate", f"trash, transfer {footage.transfer_id} of Gate")}
     footage.path.unlink()
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 1
+    assert trash_recover(site.root, site.clock.now()) == 1
     assert footage.is_whole
-    trash_recover(site.root, site.clock.now(), site_id=site.site_id)
+    trash_recover(site.root, site.clock.now())
     assert site.alarms() == set()
 
 
@@ -148,7 +148,7 @@ def test_sweep_leaves_a_file_alone_that_no_transfer_knows(site: UploadedSite) ->
     key = str(uuid4())
     folder = site.folder / TRASH
     (folder / site.trash_files()[0]).rename(folder / key)
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 0
+    assert trash_recover(site.root, site.clock.now()) == 0
     assert site.trash_files() == [key]
     assert site.alarms() == {("other_installation", f"trash, transfer {key}")}
 
@@ -157,7 +157,7 @@ def test_sweep_touches_nothing_on_an_unmounted_disk(site: UploadedSite) -> None:
     footage = site.add()
     take(site, footage)
     site.unmount()
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 0
+    assert trash_recover(site.root, site.clock.now()) == 0
     assert in_trash(site, footage)
 
 
@@ -167,7 +167,7 @@ def test_quarantined_files_cost_the_sweep_no_query_each(
     site.many(12)
     site.clean()
     with django_assert_max_num_queries(4):
-        assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 0
+        assert trash_recover(site.root, site.clock.now()) == 0
 
 
 @pytest.mark.parametrize("status", [State.CLEANUP_PENDING, State.COMPLETED], ids=["in_line", "left_the_line"])
@@ -180,8 +180,7 @@ def test_copy_of_an_installation_undoes_no_quarantine(
     footage.row.receipts.all().delete()
     footage.set(transfer_status=status)
     settings.COLDREEL_INSTALLATION_ID = str(uuid4())
-    site.mark()  # it took the disk over, so that nothing but the row tells
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 0
+    assert trash_recover(site.root, site.clock.now()) == 0
     assert site.clean(force=True).report.cleaned == 0
     assert in_trash(site, footage)
     assert ("other_installation", f"trash, transfer {footage.transfer_id} of Gate") in site.alarms()
@@ -192,7 +191,7 @@ def test_installation_without_its_id_puts_nothing_back(site: UploadedSite, setti
     take(site, footage)
     settings.COLDREEL_INSTALLATION_ID = ""
     settings.COLDREEL_HOME = tmp_path / "nowhere" / "home"
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 0
+    assert trash_recover(site.root, site.clock.now()) == 0
     assert in_trash(site, footage)
 
 
@@ -208,7 +207,7 @@ def test_sweep_leaves_a_file_taken_by_a_run_meanwhile(site: UploadedSite, quaran
             if key == str(one.transfer_id):
                 assert site.clean(transfer_id=two.transfer_id).reasons == ["quarantined"]
 
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id, trash=Slow(site.root)) == 1
+    assert trash_recover(site.root, site.clock.now(), trash=Slow(site.root)) == 1
     assert one.is_whole
     assert in_trash(site, two)
     assert [receipt.outcome for receipt in two.receipts] == ["deleting"]
@@ -220,8 +219,6 @@ def test_copy_of_the_database_leaves_quarantined_files_alone(
     footage = site.add()
     site.clean()
     settings.COLDREEL_INSTALLATION_ID = "the-staging-machine"
-    assert site.clean().report.stopped is Reason.WRONG_MEDIA_ROOT
-    site.mark()
     assert site.clean().reasons == ["other_installation"]
     assert in_trash(site, footage)
     assert [receipt.outcome for receipt in footage.receipts] == ["deleting"]

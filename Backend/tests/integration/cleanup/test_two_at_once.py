@@ -62,7 +62,7 @@ def test_lease_lost_before_the_receipt_leaves_the_file(site: UploadedSite) -> No
     assert site.trash_files() == [str(footage.transfer_id)]
     assert footage.receipts == []
     site.leases_run_out()
-    assert trash_recover(site.root, site.clock.now(), site_id=site.site_id) == 1
+    assert trash_recover(site.root, site.clock.now()) == 1
     assert footage.is_whole
 
 
@@ -106,7 +106,7 @@ def test_sweep_leaves_a_file_of_a_live_run(site: UploadedSite) -> None:
     class Swept(Trash):
         def take(self, relative_path: str, key: str, *, expected: SourceIdentity) -> SourceIdentity:
             taken = super().take(relative_path, key, expected=expected)
-            swept.append(trash_recover(site.root, site.clock.now(), site_id=site.site_id))
+            swept.append(trash_recover(site.root, site.clock.now()))
             return taken
 
     site.add()

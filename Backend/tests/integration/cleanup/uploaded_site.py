@@ -13,7 +13,6 @@ from uuid import UUID
 from apps.cctv.models import Camera, DeletionReceipt, GCPVideoTransfer, Recording, Site, TransferBatch
 from apps.cctv.services.cleanup import CleanupReport, FileReport, cleanup_run
 from apps.cctv.services.cleanup.pressure import DiskUsage
-from apps.cctv.services.media_root import Marker
 from apps.cctv.wiring import service_settings
 from apps.users.models import Role, User
 from offload.digest import to_base64
@@ -85,26 +84,15 @@ class Run:
 
 
 class UploadedSite:
-    """`beside` is another site whose bucket and clock this one shares."""
-
-    def __init__(self, folder: Path, bucket: str, *, name: str = "Depot", beside: UploadedSite | None = None) -> None:
+    def __init__(self, folder: Path, bucket: str) -> None:
         self.folder = folder
         self.bucket = bucket
-        self.clock = beside.clock if beside else FakeClock(datetime.now(tz=UTC).replace(microsecond=0))
-        self.store = beside.store if beside else MemoryStore(buckets=[bucket], clock=self.clock)
+        self.clock = FakeClock(datetime.now(tz=UTC).replace(microsecond=0))
+        self.store = MemoryStore(buckets=[bucket], clock=self.clock)
         self.root = MediaRoot(folder)
         self.trash = Trash(self.root)
-        self.camera = self.new_camera("Gate", site=name)
-        self.mark()
-        self.batch = TransferBatch.objects.create(site=self.camera.site)
-
-    def mark(self) -> None:
-        """As the disk of this site, by the installation that the settings name now."""
-        self.root.write_marker(str(Marker.of(self.camera.site)))
-
-    @property
-    def site_id(self) -> UUID:
-        return self.camera.site_id
+        self.camera = self.new_camera("Gate")
+        self.batch = TransferBatch.objects.create()
 
     def new_camera(self, name: str, site: str = "Depot") -> Camera:
         return Camera.objects.create(site=Site.objects.get_or_create(name=site)[0], name=name)
@@ -135,7 +123,6 @@ class UploadedSite:
             recording=recording,
             batch=self.batch,
             site=camera.site,
-            camera=camera,
             installation_id=INSTALLATION_ID,
             original_local_path=recording.local_path,
             gcp_bucket=self.bucket,
@@ -157,7 +144,6 @@ class UploadedSite:
         local_path = path.relative_to(self.folder).as_posix()
         return Recording.objects.create(
             camera=camera,
-            site=camera.site,
             name=path.name,
             started_at=self.clock.now() - timedelta(hours=30),
             file_size_bytes=len(content),

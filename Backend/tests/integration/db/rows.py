@@ -39,13 +39,8 @@ def camera(name: str = "Gate", *, site: Site | None = None, **columns: Any) -> C
 def recording(name: str = "one.mp4", **columns: Any) -> Recording:
     of = columns.pop("camera", None) or camera()
     path = f"{of.name}/{name}"
-    values = {"camera": of, "site": of.site, "name": name, "started_at": NOW - timedelta(hours=2)}
-    file = {"local_path": path, "file_path": path, "file_size_bytes": 1000, "file_mtime_ns": 1}
-    return Recording.objects.create(**{**values, **file, **columns})
-
-
-def batch(*, site: Site | None = None, **columns: Any) -> TransferBatch:
-    return TransferBatch.objects.create(site=site or camera().site, **columns)
+    values = {"camera": of, "name": name, "started_at": NOW - timedelta(hours=2), "local_path": path, "file_path": path}
+    return Recording.objects.create(**{**values, "file_size_bytes": 1000, "file_mtime_ns": 1, **columns})
 
 
 def columns_of(status: State) -> dict[str, Any]:
@@ -70,11 +65,11 @@ def columns_of(status: State) -> dict[str, Any]:
 
 def transfer(status: State = State.PENDING, *, of: Recording | None = None, **columns: Any) -> GCPVideoTransfer:
     of = of or recording(f"{uuid.uuid4()}.mp4")
+    batch = columns.pop("batch", None) or TransferBatch.objects.create()
     values = {
         "recording": of,
-        "batch": columns.pop("batch", None) or batch(site=of.camera.site),
+        "batch": batch,
         "site": of.camera.site,
-        "camera": of.camera,
         "installation_id": "test",
         "original_local_path": of.local_path,
         "gcp_bucket": "footage",

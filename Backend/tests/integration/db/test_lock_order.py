@@ -100,7 +100,7 @@ def test_leases_ending_together_are_locked_in_key_order() -> None:
     ids = [UUID(int=number) for number in (1, 2, 3)]
     for pk in reversed(ids):  # as they lie in the table
         rows.transfer(State.CLEANUP_PENDING, id=pk, lease_owner=rows.OWNER, lease_expires_at=past)
-    assert beside_one_who_locks_in_order(ids, lambda: expire_leases(site_id=None, now=rows.NOW)) == [3]
+    assert beside_one_who_locks_in_order(ids, lambda: expire_leases(now=rows.NOW)) == [3]
 
 
 def test_failed_rows_asked_again_are_locked_in_key_order(

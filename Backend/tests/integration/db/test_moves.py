@@ -215,7 +215,7 @@ def test_rows_are_locked_in_the_order_of_their_keys(change: str) -> None:
         if change == "moved together":
             T.move_many(ids, Move.UNSCHEDULE_CLEANUP, actor="ada", now=rows.NOW, reason=Reason.CLEANUP_OFF)
         else:
-            expire_leases(site_id=None, now=rows.NOW)
+            expire_leases(now=rows.NOW)
         connection.close()
 
     with psycopg.connect(**_parameters()) as first, psycopg.connect(**_parameters()) as look:

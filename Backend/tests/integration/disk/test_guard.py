@@ -17,7 +17,7 @@ from apps.cctv.services.disk_reserve import Reserve
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker.disk import DiskGuard
-from apps.cctv.worker.periodic import Periodic, PeriodicRunner, Worker
+from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
 from offload.errors import Reason
 from offload.testing import FakeClock, MemoryStore
 from tests.integration.db import rows
@@ -44,7 +44,7 @@ def tools(disk, clock, bucket):
 
 @pytest.fixture
 def guard(tools, disk):
-    return DiskGuard(tools, disk.path, rows.camera().site_id, Reserve(disk.path, SIZE))
+    return DiskGuard(tools, disk.path, None, Reserve(disk.path, SIZE))
 
 
 def due_for_cleanup():
@@ -137,7 +137,7 @@ def test_alarm_of_an_earlier_worker_ends_at_first_look(guard, disk):
     guard.look()
     filler.unlink()
 
-    DiskGuard(guard._tools, disk.path, rows.camera().site_id, Reserve(disk.path, SIZE)).look()
+    DiskGuard(guard._tools, disk.path, None, Reserve(disk.path, SIZE)).look()
 
     assert open_alarms() == []
 
@@ -149,10 +149,10 @@ def test_urgent_cleanup_runs_early_and_the_sweep_does_not(tools, tmp_path: Path)
     for name in ("cleanup", "sweep"):
         PeriodicJob.objects.create(name=name, next_run_at=rows.NOW + timedelta(seconds=30))
     ran: list[str] = []
-    cleanup = PeriodicRunner(
+    cleanup = PeriodicThread(
         Periodic("cleanup", lambda _: 60, lambda _: ran.append("cleanup"), frees_disk=True), worker
     )
-    sweep = PeriodicRunner(Periodic("sweep", lambda _: 60, lambda _: ran.append("sweep")), worker)
+    sweep = PeriodicThread(Periodic("sweep", lambda _: 60, lambda _: ran.append("sweep")), worker)
     tools.cleanup_first.set()
 
     assert (sweep.run_if_due(), cleanup.run_if_due()) == (False, True)
@@ -165,6 +165,6 @@ def test_disk_that_cannot_be_asked_is_not_well(tools, disk):
         code=Reason.HOME_DISK_LOW, subject=Subject(SubjectKind.MACHINE, machine_id()), detail="low", now=rows.NOW
     )
 
-    DiskGuard(tools, disk.path, rows.camera().site_id, Reserve(disk.path / "gone", SIZE)).look()
+    DiskGuard(tools, disk.path, None, Reserve(disk.path / "gone", SIZE)).look()
 
     assert open_alarms() == [("home_disk_low", "low")]

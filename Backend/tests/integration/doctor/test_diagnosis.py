@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from django.db import connection
 
 from apps.cctv.doctor import Finding, Level, diagnose
 from apps.cctv.doctor.disk import space_finding
-from apps.cctv.doctor.settings import settings_findings
 from apps.cctv.models import (
     Alarm,
     Camera,
@@ -121,17 +119,12 @@ def worker(home: Path, now: datetime) -> Iterator[WorkerProcess]:
 
 @pytest.fixture
 def make_transfer(camera: Camera, now: datetime, bucket: str) -> Callable[..., GCPVideoTransfer]:
-    batch = TransferBatch.objects.create(site=camera.site, created_at=now)
+    batch = TransferBatch.objects.create(created_at=now)
 
     def make(status: str = "pending", **fields: Any) -> GCPVideoTransfer:
         number = Recording.objects.count()
         recording = Recording.objects.create(
-            camera=camera,
-            site=camera.site,
-            name=f"{number}.mp4",
-            started_at=now,
-            local_path=f"{number}.mp4",
-            file_path=f"{number}.mp4",
+            camera=camera, name=f"{number}.mp4", started_at=now, local_path=f"{number}.mp4", file_path=f"{number}.mp4"
         )
         proof = {"object_crc32c": "AAAAAA==", "object_generation": 1, "upload_completed_at": now}
         by_status: dict[str, dict[str, Any]] = {
@@ -145,7 +138,6 @@ def make_transfer(camera: Camera, now: datetime, bucket: str) -> Callable[..., G
                 "recording": recording,
                 "batch": batch,
                 "site": camera.site,
-                "camera": camera,
                 "installation_id": INSTALLATION_ID,
                 "gcp_bucket": bucket,
                 "transfer_status": status,
@@ -227,13 +219,6 @@ def test_settings_that_would_surprise_are_warned_of(
     for name, value in setting.items():
         setattr(settings, name, value)
     assert look().of(check).level is Level.WARNING
-
-
-def test_unencrypted_way_to_the_database_is_warned_of() -> None:
-    found = list(settings_findings(replace(doctor_settings(), database_unencrypted=True)))
-    (told,) = (finding for finding in found if finding.check == "database")
-    assert told.level is Level.WARNING
-    assert "sslmode=disable" in told.detail
 
 
 def test_key_that_others_can_read_is_warned_of(look: Diagnose, settings: Any, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from apps.cctv.doctor.finding import Finding, Level
 from apps.cctv.doctor.footage import footage_findings, request_findings
 from apps.cctv.doctor.workers import worker_findings
 from apps.cctv.models import PeriodicJob, Recording, WorkerProcess
-from apps.cctv.services.media_root import local_site
 from apps.cctv.services.unimported_footage import FootageScan, footage_scan, footage_scan_note
 from apps.cctv.wiring import service_settings
 from offload.clock import SystemClock
@@ -47,9 +46,7 @@ def worker_is_alive(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def look(media_root: Path) -> Callable[..., FootageScan]:
-    return lambda **bounds: footage_scan(
-        root=MediaRoot(media_root), clock=SystemClock(), site_id=local_site(MediaRoot(media_root)).site_id, **bounds
-    )
+    return lambda **bounds: footage_scan(root=MediaRoot(media_root), clock=SystemClock(), **bounds)
 
 
 def test_disk_with_all_files_registered_counts_as_examined(

@@ -185,8 +185,8 @@ def test_the_media_root_is_marked_once(media_root: Path, command: Command) -> No
     first = command("mark_media_root")
     second = command("mark_media_root")
 
-    assert (first.status, first.out) == (0, f"{media_root} is marked now as the disk of the site Main site.\n")
-    assert (second.status, second.out) == (0, f"{media_root} was marked already as the disk of the site Main site.\n")
+    assert (first.status, first.out) == (0, f"{media_root} is marked now.\n")
+    assert (second.status, second.out) == (0, f"{media_root} was marked already.\n")
 
 
 def test_a_missing_media_root_is_not_marked(media_root: Path, settings: object, command: Command) -> None:

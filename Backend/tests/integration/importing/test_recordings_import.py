@@ -12,25 +12,18 @@ from django.test.utils import CaptureQueriesContext
 from apps.cctv.models import Camera, Recording, Site
 from apps.cctv.services import Conflict, NotFound, ServiceError
 from apps.cctv.services.importing.report import ImportReport, shown
-from apps.cctv.services.importing.run import recordings_register
-from apps.cctv.services.media_root import Marker, MediaRootUnusable
+from apps.cctv.services.media_root import MediaRootUnusable
 from offload.clock import SystemClock
 from offload.errors import FileProblem, Reason
-from tests.conftest import MARKER
 from tests.footage import make_clip, make_unfinished_clip
 from tests.integration.importing.conftest import Import
 from tests.threads import all_at_once
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bucket")]
+pytestmark = pytest.mark.django_db
 
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def mark(root: Path, name: str) -> None:
-    """Make the disk that of the site with that name."""
-    (root / MARKER).write_text(str(Marker.of(Site.objects.get(name=name))))
 
 
 def test_files_of_a_recorder_become_recordings_of_their_cameras(media_root: Path, run_import: Import) -> None:
@@ -321,72 +314,34 @@ def test_folder_that_makes_no_camera_name_creates_none(media_root: Path, run_imp
     assert not Camera.objects.exists()
 
 
-def test_paths_of_another_site_are_refused(media_root: Path, run_import: Import) -> None:
-    """The disk is of one site: registered for another one, the file would never be found there (P11)."""
+def test_sites_come_from_the_path_where_it_tells_them(media_root: Path, run_import: Import) -> None:
     make_clip(media_root / "North/Gate/2026-11-22/12-30-00.mp4")
     make_clip(media_root / "South/Gate/2026-11-22/12-30-00.mp4")
-    for name in ("North", "South"):
-        Site.objects.create(name=name)
-    mark(media_root, "North")
 
-    report = run_import(template="{site}/{camera}/{date}/{time}.mp4")
+    run_import(template="{site}/{camera}/{date}/{time}.mp4", time_zone="Europe/Berlin")
 
-    assert (report.registered, report.refused) == (1, {Reason.OTHER_SITE: 1})
-    assert "'South'" in report.refusals[Reason.OTHER_SITE][0].detail
-    assert list(Camera.objects.values_list("site__name", "name")) == [("North", "Gate")]
+    assert sorted(Camera.objects.values_list("site__name", "site__time_zone", "name")) == [
+        ("North", "Europe/Berlin", "Gate"),
+        ("South", "Europe/Berlin", "Gate"),
+    ]
 
 
-def test_no_path_names_the_first_site(media_root: Path, run_import: Import) -> None:
-    (media_root / MARKER).unlink()
-    make_clip(media_root / "North/Gate/2026-11-22/12-30-00.mp4")
-    template = "{site}/{camera}/{date}/{time}.mp4"
-    with pytest.raises(Conflict, match="--site"):
-        run_import(template=template)
-    assert not Site.objects.exists()
-    assert not (media_root / MARKER).exists()
-    assert run_import(template=template, site="North", time_zone="Europe/Berlin").registered == 1
-    assert Site.objects.get().time_zone == "Europe/Berlin"
-
-
-def test_import_is_for_the_site_that_the_marker_names(media_root: Path, run_import: Import) -> None:
+def test_among_several_sites_one_has_to_be_named(media_root: Path, run_import: Import) -> None:
     Site.objects.create(name="North")
     south = Site.objects.create(name="South")
     make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
 
-    with pytest.raises(MediaRootUnusable, match="mark_media_root"):
-        run_import(site="South")  # an old marker, which may mean either
-    mark(media_root, "South")
-    with pytest.raises(Conflict, match="names the site 'South', not 'North'"):
-        run_import(site="North")
-    assert not Recording.objects.exists()
-    assert run_import().registered == 1
-    assert Camera.objects.get().site == Recording.objects.get().site == south
+    with pytest.raises(Conflict, match="--site"):
+        run_import()
+    run_import(site="South")
 
-
-def test_same_path_and_mtime_at_two_sites_are_two_recordings(media_root: Path, run_import: Import) -> None:
-    sites = [Site.objects.create(name=name) for name in ("North", "South")]
-    make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
-    for site in sites:  # the very same file stands for one at each site
-        mark(media_root, site.name)
-        assert run_import().registered == 1
-        assert run_import().known == 1
-    assert set(Recording.objects.values_list("site", "camera__site")) == {(site.pk, site.pk) for site in sites}
-
-
-def test_disk_changed_during_an_import_registers_nothing(media_root: Path, run_import: Import) -> None:
-    for name in ("North", "South"):
-        Site.objects.create(name=name)
-    mark(media_root, "North")
-    make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
-    with pytest.raises(MediaRootUnusable, match="Another site's disk"):
-        run_import(on_file=lambda _: mark(media_root, "South"))
-    assert not Recording.objects.exists()
+    assert Camera.objects.get().site == south
 
 
 def test_missing_camera_site_or_time_zone_stops_the_run(media_root: Path, site: Site, run_import: Import) -> None:
     with pytest.raises(NotFound, match="no camera 'Roof'"):
         run_import(template="", camera="Roof", create_cameras=False)
-    with pytest.raises(Conflict, match="not 'Moon'"):
+    with pytest.raises(NotFound, match="no site 'Moon'"):
         run_import(template="", camera="Roof", site="Moon", create_cameras=False)
     with pytest.raises(ServiceError, match="Europe/Berlin"):
         run_import(time_zone="Berlin")
@@ -476,27 +431,3 @@ def test_recording_that_ended_before_registration_has_its_end(media_root: Path, 
 
     recording = Recording.objects.get()
     assert recording.ended_at == recording.started_at + timedelta(seconds=7)
-
-
-def test_camera_moved_meanwhile_gets_no_recordings(media_root: Path, run_import: Import, site: Site) -> None:
-    make_clip(media_root / "Gate/2026-11-22/12-30-00.mp4")
-    mark(media_root, site.name)
-
-    def move(_: ImportReport) -> None:
-        Camera.objects.update(site=Site.objects.create(name="Harbour"))
-
-    with pytest.raises(Conflict, match="moved"):
-        run_import(on_file=move)
-    assert not Recording.objects.exists()
-
-
-def test_one_moved_camera_keeps_all_recordings_out(camera: Camera) -> None:
-    other = Site.objects.create(name="Harbour")
-    now = datetime.now(tz=UTC)
-    recordings = [
-        Recording(camera=camera, site=of, name="a.mp4", started_at=now, local_path=f"{of}.mp4", file_path="a.mp4")
-        for of in (camera.site, other)
-    ]
-    with pytest.raises(Conflict):
-        recordings_register(recordings=recordings)
-    assert not Recording.objects.exists()

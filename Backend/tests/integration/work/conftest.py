@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from apps.cctv.models import GCPVideoTransfer, Site, TransferBatch
+from apps.cctv.models import GCPVideoTransfer, TransferBatch
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.group_commit import GroupCommit
@@ -50,8 +50,8 @@ def bandwidth(db: None) -> Iterator[Bandwidth]:
 
 
 @pytest.fixture
-def batch(site: Site) -> TransferBatch:
-    return rows.batch(site=site, batch_size=2, created_at=rows.NOW)
+def batch(db: None) -> TransferBatch:
+    return TransferBatch.objects.create(batch_size=2, created_at=rows.NOW)
 
 
 @pytest.fixture

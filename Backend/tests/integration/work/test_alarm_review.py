@@ -17,7 +17,6 @@ from apps.cctv.services.alarm_review import IS_OVER, RAISED_IN
 from apps.cctv.services.alarms import STOP_CODES, alarm_raise
 from apps.cctv.services.bucket_check import ENDED_BY_AN_ANSWER
 from apps.cctv.services.cleanup import cleanup_run
-from apps.cctv.services.media_root import Marker, only_site
 from apps.cctv.services.sweep import sweep
 from apps.cctv.services.uploads import uploads_work
 from apps.cctv.tables.alarms import Subject, SubjectKind
@@ -39,14 +38,9 @@ Sweep = Callable[..., Any]
 
 @pytest.fixture
 def swept(store: MemoryStore, clock: FakeClock, tmp_path: Path, media_root: Path) -> Sweep:
-    """By the worker of a site, of the only one where none is named."""
-
-    def swept(**more: Any) -> Any:
-        only = only_site()
-        wanted: dict[str, Any] = {"site_id": only.pk if only else None, "settings": service_settings(), **more}
-        return sweep(store=store, clock=clock, home=tmp_path, root=MediaRoot(media_root), **wanted)
-
-    return swept
+    return lambda **more: sweep(
+        store=store, clock=clock, home=tmp_path, root=MediaRoot(media_root), settings=service_settings(), **more
+    )
 
 
 @pytest.fixture
@@ -80,7 +74,7 @@ def subject_of(kind: SubjectKind, site: Site) -> Subject:
     return {
         SubjectKind.INSTALLATION: Subject(kind),
         SubjectKind.BUCKET: FOOTAGE,
-        SubjectKind.LINE: Subject.of_bucket_at_site(kind, BUCKET, site.pk),
+        SubjectKind.LINE: Subject(kind, BUCKET),
         SubjectKind.HOLDS: Subject(kind, "footage"),
         SubjectKind.MEDIA_ROOT: Subject.of_site(kind, site.pk),
         SubjectKind.CLEANUP: run_at(site),
@@ -196,15 +190,12 @@ def test_alarm_of_a_missing_disk_lasts_until_its_marker(swept: Sweep, depot: Sit
     assert still_open() == set()
 
 
-def test_worker_of_one_site_judges_no_other_sites_disk(swept: Sweep, depot: Site, media_root: Path) -> None:
+def test_worker_of_one_site_judges_no_other_sites_disk(swept: Sweep, depot: Site) -> None:
     harbour = Site.objects.create(name="Harbour")
     for subject in (Subject.of_site(SubjectKind.MEDIA_ROOT, harbour.pk), run_at(harbour), ALL_RUNS):
         raised(Reason.MEDIA_ROOT_NOT_MOUNTED, subject)
-    MediaRoot(media_root).write_marker(str(Marker.of(depot)))
     swept(site_id=depot.pk)
-    swept(site_id=harbour.pk)
     assert len(still_open()) == 3
-    MediaRoot(media_root).write_marker(str(Marker.of(harbour)))
     swept(site_id=harbour.pk)
     assert {subject for _, subject in still_open()} == {"cleanup"}
 
@@ -301,7 +292,7 @@ def test_one_alarm_hides_no_other(swept: Sweep, store: MemoryStore, media_root: 
     raised(Reason.MEDIA_ROOT_NOT_MOUNTED, ALL_RUNS)
     store.fault("bucket_time", LineDown("no answer"))
     swept()
-    assert still_open() == {("media_root_not_mounted", "cleanup"), ("line_down", f"{BUCKET} from Depot")}
+    assert still_open() == {("media_root_not_mounted", "cleanup"), ("line_down", BUCKET)}
 
 
 # --- the bucket is asked ---
@@ -389,15 +380,15 @@ def test_alarm_of_a_former_bucket_ends(swept: Sweep) -> None:
 def test_cleanup_that_was_stopped_runs_again_within_minutes(
     swept: Sweep, clock: FakeClock, minutes: float, again: bool
 ) -> None:
-    site_id = rows.transfer(State.CLEANUP_PENDING).site_id
-    raised(Reason.CLOCK_SKEW, Subject.of_site(SubjectKind.CLEANUP, site_id))
+    rows.transfer(State.CLEANUP_PENDING)
+    raised(Reason.CLOCK_SKEW, ALL_RUNS)
     later = NOW + timedelta(hours=1)
-    PeriodicJob.objects.ensure("cleanup", site_id, next_run_at=later, last_finished_at=NOW)
+    PeriodicJob.objects.create(name="cleanup", kind="cleanup", next_run_at=later, last_finished_at=NOW)
     clock.advance(60 * minutes)
     swept()
-    assert (PeriodicJob.objects.of("cleanup", site_id).get().next_run_at <= clock.now()) is again
+    assert (PeriodicJob.objects.get(name="cleanup").next_run_at <= clock.now()) is again
 
 
-def test_sweep_remembers_the_marker_that_it_saw(swept: Sweep, depot: Site) -> None:
+def test_sweep_remembers_the_marker_that_it_saw(swept: Sweep) -> None:
     swept()
     assert SeenMediaRoot.objects.count() == 1

@@ -320,7 +320,7 @@ def test_database_that_stays_busy_costs_no_byte(
         assert row().transfer_status == State.UPLOADING
         clock.unlock()
         clock.advance(60)
-        expire_leases(site_id=None, now=clock.now())
+        expire_leases(now=clock.now())
         attempt_of(replace(tools, clock=clock, group_commit=written_at_once(clock))).run()
     assert row().transfer_status == State.CLEANUP_PENDING
     assert sum(call.received_bytes for call in store.calls_of("send")) == 3 * MIB

@@ -60,7 +60,7 @@ def test_expired_lease_puts_its_upload_back_at_once() -> None:
     late, _ = uploading(lease_expires_at=PAST, bytes_uploaded=500, session_uri="s")
     alive, _ = uploading()
 
-    assert expire_leases(site_id=None, now=NOW) == 1
+    assert expire_leases(now=NOW) == 1
 
     late.refresh_from_db()
     alive.refresh_from_db()
@@ -75,7 +75,7 @@ def test_expired_lease_puts_its_upload_back_at_once() -> None:
 
 def test_expired_cleanup_lease_is_cleared_without_a_move() -> None:
     late = rows.transfer(State.CLEANUP_PENDING, lease_owner=rows.OWNER, lease_expires_at=PAST)
-    assert expire_leases(site_id=None, now=NOW) == 1
+    assert expire_leases(now=NOW) == 1
     late.refresh_from_db()
     assert (late.transfer_status, late.lease_owner, late.lease_expires_at) == (State.CLEANUP_PENDING, None, None)
     assert not late.events.exists()
@@ -139,7 +139,7 @@ def test_renewed_lease_found_late_stays_with_its_worker(columns: dict[str, objec
     late, _ = uploading(lease_expires_at=PAST)
     look = AfterTheLook(lambda: GCPVideoTransfer.objects.filter(pk=late.pk).update(**columns))
     with connection.execute_wrapper(look):
-        assert expire_leases(site_id=None, now=NOW) == 0
+        assert expire_leases(now=NOW) == 0
     late.refresh_from_db()
     assert late.transfer_status == State.UPLOADING
     assert late.lease_owner == rows.OWNER

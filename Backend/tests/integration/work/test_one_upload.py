@@ -32,7 +32,6 @@ def test_one_recording_is_uploaded_and_verified(
         settings=replace(wiring.service_settings(), timings=timings),
         upload_settings=UploadSettings(settle_seconds=0, small_limit_bytes=0, chunk_min_bytes=MIB, chunk_max_bytes=MIB),
         uploads=1,
-        site=transfer.site,
         until_idle=True,
         periodic=False,
     )

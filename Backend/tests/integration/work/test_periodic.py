@@ -15,13 +15,11 @@ from django.db.models import F
 
 from apps.cctv import wiring
 from apps.cctv.leasing import leases
-from apps.cctv.leasing.jobs import run_job_now
 from apps.cctv.models import PeriodicJob, Site
 from apps.cctv.wiring import service_settings
-from apps.cctv.worker.periodic import PERIODIC, Periodic, PeriodicJobs, PeriodicRunner, Worker
+from apps.cctv.worker.periodic import PERIODIC, Periodic, PeriodicThread, Worker
 from offload.errors import StopAndTell
 from offload.testing import FakeClock, MemoryStore
-from tests.database_calls import DatabaseCalls
 from tests.integration.db.rows import NOW
 from tests.integration.work.outage import outage
 from tests.worker_tools import worker_tools
@@ -40,8 +38,8 @@ def due(name: str = "count") -> PeriodicJob:
     return PeriodicJob.objects.create(name=name, next_run_at=NOW)
 
 
-def thread_of(worker: Worker, run: Callable[[Worker], object]) -> PeriodicRunner:
-    return PeriodicRunner(Periodic("count", lambda timings: 60, run), worker)
+def thread_of(worker: Worker, run: Callable[[Worker], object]) -> PeriodicThread:
+    return PeriodicThread(Periodic("count", lambda timings: 60, run), worker)
 
 
 def test_job_runs_when_due_and_says_how_it_ended(worker: Worker) -> None:
@@ -131,7 +129,7 @@ def in_time(worker: Worker) -> PeriodicJob:
     return PeriodicJob.objects.get()
 
 
-def beat(worker: Worker, *threads: PeriodicRunner) -> None:
+def beat(worker: Worker, *threads: PeriodicThread) -> None:
     """As the worker's heartbeat does, over and over."""
     running = [lease for thread in threads if (lease := thread.lease()) is not None]
     leases.renew_jobs(leases=running, now=worker.tools.clock.now(), lease_seconds=40)
@@ -219,113 +217,20 @@ def test_thread_of_a_job_survives_any_error(worker: Worker, caplog: pytest.LogCa
     """A look that fails for lack of memory must not be the last one."""
 
     class Exhausted(FakeClock):
+        looks = 0
+
         def now(self) -> datetime:
+            self.looks += 1
+            if self.looks == 3:
+                worker.tools.stopping.set()
             raise MemoryError
 
-    tools = replace(worker.tools, clock=Exhausted())
+    clock = Exhausted()
+    tools = replace(worker.tools, clock=clock)
     here = Worker(tools=tools, home=worker.home, owner_id=worker.owner_id, site_id=None)
-    runner = thread_of(here, lambda _: None)
-    for _ in range(3):
-        runner.start_if_due(None, NOW)
-        runner.finish(30)
+    thread_of(here, lambda _: None).run()
+    assert clock.looks == 3
     assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
-
-
-# --- the worker's look at all of its jobs ---
-
-
-def jobs_of(worker: Worker, *jobs: Periodic) -> PeriodicJobs:
-    return PeriodicJobs(worker, jobs)
-
-
-def counting(name: str, runs: list[str]) -> Periodic:
-    def run(_: Worker) -> str:
-        runs.append(name)
-        return "done"
-
-    return Periodic(name, lambda timings: 60, run)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_look_at_jobs_is_one_query_without_a_thread(worker: Worker) -> None:
-    for name in ("one", "two", "three"):
-        PeriodicJob.objects.create(name=name, next_run_at=leases.lease_clock(NOW) + timedelta(seconds=50))
-    runs: list[str] = []
-    jobs = jobs_of(worker, *(counting(name, runs) for name in ("one", "two", "three")))
-    threads = set(threading.enumerate())
-    with DatabaseCalls().watching() as calls:
-        jobs.look()
-    assert len(calls.queries()) == 1
-    assert set(threading.enumerate()) <= threads
-    assert runs == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_look_starts_each_due_job_and_makes_missing_rows(worker: Worker) -> None:
-    due("one")
-    PeriodicJob.objects.create(
-        name="two", next_run_at=NOW, lease_owner=uuid.uuid4(), lease_expires_at=NOW + timedelta(days=4000)
-    )
-    runs: list[str] = []
-    jobs = jobs_of(worker, *(counting(name, runs) for name in ("one", "two", "three")))
-    jobs.look()
-    jobs.finish(30)
-    assert sorted(runs) == ["one", "three"]
-    assert set(PeriodicJob.objects.filter(last_result="done").values_list("name", flat=True)) == {"one", "three"}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_job_that_runs_is_not_started_twice(worker: Worker) -> None:
-    due()
-    goes_on = threading.Event()
-    runs: list[int] = []
-
-    def run(_: Worker) -> None:
-        runs.append(1)
-        assert goes_on.wait(30)
-
-    jobs = jobs_of(worker, Periodic("count", lambda timings: 60, run))
-    jobs.look()
-    in_time(worker)
-    jobs.look()
-    goes_on.set()
-    jobs.finish(30)
-    assert runs == [1]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_full_disk_starts_only_what_frees_it(worker: Worker) -> None:
-    runs: list[str] = []
-    frees = replace(counting("cleanup", runs), frees_disk=True)
-    PeriodicJob.objects.create(name="cleanup", next_run_at=leases.lease_clock(NOW) + timedelta(seconds=50))
-    due("sweep")
-    worker.tools.cleanup_first.set()
-    jobs = jobs_of(worker, counting("sweep", runs), frees)
-    jobs.look()
-    jobs.finish(30)
-    assert runs == ["cleanup"]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_job_asked_for_now_is_due_at_the_next_look(worker: Worker) -> None:
-    PeriodicJob.objects.create(name="count", kind="count", next_run_at=leases.lease_clock(NOW) + timedelta(seconds=50))
-    runs: list[str] = []
-    jobs = jobs_of(worker, counting("count", runs))
-    jobs.look()
-    assert run_job_now("count", None, NOW)
-    jobs.look()
-    jobs.finish(30)
-    assert runs == ["count"]
-    assert not run_job_now("no such job", None, NOW)
-
-
-def test_office_and_sites_have_their_own_jobs(worker: Worker) -> None:
-    runs: list[str] = []
-    both, disk, office = (counting(name, runs) for name in ("both", "disk", "office"))
-    chosen = (both, replace(disk, in_office=False), replace(office, at_sites=False))
-    at_site = replace(worker, site_id=Site.objects.create(name="Depot").pk)
-    assert [runner.kind for runner in PeriodicJobs(worker, chosen).runners] == ["both", "office"]
-    assert [runner.kind for runner in PeriodicJobs(at_site, chosen).runners] == ["both", "disk"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -350,7 +255,7 @@ def test_job_runs_once_across_all_workers(worker: Worker) -> None:
 def test_jobs_of_the_product_run(worker: Worker) -> None:
     for job in PERIODIC:
         PeriodicJob.objects.create(name=job.name, next_run_at=NOW)
-        assert PeriodicRunner(job, worker).run_if_due()
+        assert PeriodicThread(job, worker).run_if_due()
     results = dict(PeriodicJob.objects.values_list("name", "last_result"))
     assert results["sweep"] == "nothing to do"
     assert not results["cleanup"].startswith("failed")

@@ -170,11 +170,11 @@ def test_refused_holds_alarm_once_after_ten_minutes(store: MemoryStore, bucket: 
     for number in range(5):
         rows.transfer(State.COMPLETED, of=rows.recording(f"{number}.mp4", hold_wanted=True), gcp_bucket=bucket)
     store.fault("get", UNCLEAR, times=1000)
-    holds_reconcile(store=store, site_id=None, now=NOW)
+    holds_reconcile(store=store, now=NOW)
     assert open_alarms() == []
-    holds_reconcile(store=store, site_id=None, now=NOW + timedelta(minutes=9))
+    holds_reconcile(store=store, now=NOW + timedelta(minutes=9))
     assert open_alarms() == []
-    holds_reconcile(store=store, site_id=None, now=NOW + timedelta(minutes=10))
+    holds_reconcile(store=store, now=NOW + timedelta(minutes=10))
     assert open_alarms() == [("permission_denied", f"holds in {bucket}")]
     Recording.objects.update(hold_wanted=False)
     right_doubts_drop_idle()

@@ -16,12 +16,11 @@ from django.db import connections
 
 from apps.cctv import wiring
 from apps.cctv.models import GCPVideoTransfer
-from apps.cctv.services.media_root import only_site
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker import run_worker
 from apps.cctv.worker.bandwidth import Bandwidth
 from apps.cctv.worker.heartbeat import moving
-from apps.cctv.worker.periodic import Periodic, PeriodicRunner, Worker
+from apps.cctv.worker.periodic import Periodic, PeriodicThread, Worker
 from apps.cctv.worker.upload_attempt import AttemptPace, Tools, UploadAttempt
 from offload.clock import Clock
 from offload.errors import LeaseLost
@@ -52,7 +51,7 @@ def work(store: MemoryStore, media_root: Path, tmp_path: Path) -> Callable[[], N
     """Runs a worker in this thread until it is stopped."""
     return lambda: run_worker(
         store=store, root=MediaRoot(media_root), home=tmp_path, settings=replace(service_settings(), timings=QUICK),
-        upload_settings=SETTINGS, uploads=4, periodic=False, site=only_site(),
+        upload_settings=SETTINGS, uploads=4, periodic=False,
     )  # fmt: skip
 
 
@@ -242,6 +241,6 @@ def test_periodic_job_that_hangs_keeps_no_lease(tools: Tools, clock: FakeClock, 
         clock.advance(3700)
         seen.append(thread.lease() is not None)
 
-    thread = PeriodicRunner(Periodic("count", lambda timings: 60, run), worker)
+    thread = PeriodicThread(Periodic("count", lambda timings: 60, run), worker)
     thread.step()
     assert seen == [True, True, True, False]

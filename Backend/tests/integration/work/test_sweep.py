@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, WorkerProcess
+from apps.cctv.models import Alarm, GCPVideoTransfer, WorkerProcess
 from apps.cctv.services.sweep import SweepReport, sweep
 from apps.cctv.wiring import service_settings
 from offload.errors import LineDown
@@ -178,11 +178,3 @@ def test_rows_of_long_gone_workers_are_forgotten(swept) -> None:
     WorkerProcess.objects.create(host="box", pid=2, installation_id="x", started_at=PAST)
     swept()
     assert WorkerProcess.objects.count() == 2
-
-
-def test_jobs_of_an_earlier_release_are_forgotten(swept) -> None:
-    """It ran them for all sites at once. Those of an office have no site either, and are never a day late."""
-    PeriodicJob.objects.create(name="cleanup", next_run_at=NOW - timedelta(days=2))
-    PeriodicJob.objects.create(name="look", next_run_at=NOW)
-    swept()
-    assert sorted(PeriodicJob.objects.values_list("name", flat=True)) == ["bucket", "look"]

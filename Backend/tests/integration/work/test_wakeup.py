@@ -15,19 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import Error, connection, connections, transaction
+from django.db import connections, transaction
 
 from apps.cctv import wiring
-from apps.cctv.leasing.listener import Listener
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.leasing.recovery import free_leases_of_dead_owners
 from apps.cctv.leasing.wakeup import OWNERS_FOLDER, make_wake_pipe, wake_now, wake_workers
-from apps.cctv.models import GCPVideoTransfer, Site
-from apps.cctv.services.media_root import only_site
+from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.transfers import transfer_request, transfer_retry
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker import run_worker
-from apps.cctv.worker.signals import QUIET_SECONDS, Waker
 from apps.users.models import User
 from offload.clock import SystemClock
 from offload.source import MediaRoot
@@ -40,9 +37,6 @@ from tests.integration.work.conftest import MakeTransfer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("bucket")]
 
-sqlite_only = pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL needs no pipes")
-postgres_only = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no NOTIFY")
-
 PATIENCE_SECONDS = 30
 HALF_A_MINUTE_MORE = 60
 """How often the worker looks by itself: longer than the test's patience."""
@@ -54,22 +48,12 @@ def home(tmp_path: Path, settings: Any) -> Path:
     return tmp_path
 
 
-class Ear:
-    """What a worker hears: on SQLite its pipe, on PostgreSQL the channel, by this thread's connection."""
-
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
-        self._listener = Listener(owner.site_id)
-        self._listener.open()
-
-    def is_woken(self) -> bool:
-        if connection.vendor == "postgresql":
-            return self._listener.is_woken()
-        assert self._owner.wake_pipe is not None
-        try:
-            return bool(os.read(self._owner.wake_pipe, 100))
-        except BlockingIOError:
-            return False
+def woken(owner: Owner) -> bool:
+    assert owner.wake_pipe is not None
+    try:
+        return bool(os.read(owner.wake_pipe, 100))
+    except BlockingIOError:
+        return False
 
 
 def until(happened: Callable[[], bool]) -> None:
@@ -106,7 +90,6 @@ def test_row_made_while_idle_is_uploaded_at_once(
         settings=replace(service_settings(), timings=replace(wiring.timings(), poll_seconds=HALF_A_MINUTE_MORE)),
         upload_settings=UploadSettings(settle_seconds=0),
         uploads=2,
-        site=only_site(),
         periodic=False,
         clock=SystemClock(),
     )
@@ -118,9 +101,7 @@ def test_request_and_retry_wake_after_their_commit(
     home: Path, media_root: Path, make_recording: MakeRecording, admin_user: User
 ) -> None:
     make_recording()
-    site = Site.objects.get()
-    with Owner.start(home, site, datetime.now(tz=UTC)) as owner:
-        ear = Ear(owner)
+    with Owner.start(home, None, datetime.now(tz=UTC)) as owner:
         with transaction.atomic():
             transfer_request(
                 recording_ids=None,
@@ -130,8 +111,8 @@ def test_request_and_retry_wake_after_their_commit(
                 root=MediaRoot(media_root),
                 settings=service_settings(),
             )
-            assert not ear.is_woken()
-        assert ear.is_woken()
+            assert not woken(owner)
+        assert woken(owner)
         GCPVideoTransfer.objects.update(transfer_status=State.FAILED, error_code="cancelled")
         transfer_retry(
             transfer_id=GCPVideoTransfer.objects.get().pk,
@@ -139,29 +120,23 @@ def test_request_and_retry_wake_after_their_commit(
             now=datetime.now(tz=UTC),
             settings=service_settings(),
         )
-        assert ear.is_woken()
+        assert woken(owner)
 
 
 def test_request_that_is_rolled_back_wakes_no_worker(home: Path) -> None:
     with Owner.start(home, None, rows.NOW) as owner:
-        ear = Ear(owner)
         with transaction.atomic():
             wake_workers(None)
             transaction.set_rollback(True)
-        assert not ear.is_woken()
+        assert not woken(owner)
 
 
 def test_ending_worker_wakes_those_that_take_its_leases(home: Path) -> None:
     with Owner.start(home, None, rows.NOW) as stays:
-        ear = Ear(stays)
         Owner.start(home, None, rows.NOW).stop(rows.NOW)
-        assert ear.is_woken()
+        assert woken(stays)
 
 
-# --- pipes ---
-
-
-@sqlite_only
 def test_wake_pipe_is_private_and_goes_with_the_lock(home: Path) -> None:
     folder = home / OWNERS_FOLDER
     with Owner.start(home, None, rows.NOW) as owner:
@@ -182,12 +157,11 @@ def test_wake_pipe_of_a_dead_worker_is_removed(home: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-@sqlite_only
 def test_wake_pipe_that_is_never_read_blocks_no_caller(home: Path) -> None:
     with Owner.start(home, None, rows.NOW) as owner:
         for _ in range(70_000):
             wake_now(home)
-        assert Ear(owner).is_woken()
+        assert woken(owner)
 
 
 def test_what_is_no_pipe_is_not_written_to(home: Path, tmp_path: Path) -> None:
@@ -204,115 +178,3 @@ def test_what_is_no_pipe_is_not_written_to(home: Path, tmp_path: Path) -> None:
 def test_worker_without_pipes_looks_by_itself(home: Path) -> None:
     assert make_wake_pipe(home / "missing" / "x.wake") is None
     wake_now(home / "nowhere")
-
-
-# --- NOTIFY ---
-
-
-def notify(channel: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, 'any login may write this')", [channel])
-
-
-@postgres_only
-def test_listener_hears_its_own_site_alone() -> None:
-    site_id = uuid.uuid4()
-    listener = Listener(site_id)
-    assert listener.open()
-    wake_workers(uuid.uuid4())
-    wake_workers(None)
-    assert not listener.is_woken()
-    wake_workers(site_id)
-    assert listener.is_woken()
-    assert not listener.is_woken(), "each wake-up counts once"
-
-
-@postgres_only
-def test_wake_up_during_a_query_is_not_lost() -> None:
-    """psycopg reads it with the result of the query, so the socket has nothing to read any more."""
-    listener = Listener(None)
-    listener.open()
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_notify('coldreel_office', '')")
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(0.2)")
-            cursor.execute("SELECT 1")
-    finally:
-        other.close()
-    assert Waker(None, listener).wait(0)
-
-
-@postgres_only
-def test_new_connection_is_listened_on_and_looked_at() -> None:
-    listener = Listener(None)
-    assert listener.open()
-    assert not listener.open()
-    connection.close()
-    assert listener.descriptor is None
-    assert listener.open(), "what was sent meanwhile was not heard: the caller has to look"
-    wake_workers(None)
-    assert listener.is_woken()
-
-
-def wait_for_ever(waker: Waker) -> None:
-    while True:  # at first the server's message may be all that there is to read
-        waker.wait(PATIENCE_SECONDS)
-
-
-@postgres_only
-def test_listener_whose_backend_ended_says_so() -> None:
-    listener = Listener(None)
-    listener.open()
-    waker = Waker(None, listener)
-    other = connection.copy()
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
-        with pytest.raises(Error):
-            wait_for_ever(waker)
-    finally:
-        other.close()
-        connection.close()
-
-
-@postgres_only
-def test_flood_of_wake_ups_is_heard_seldom() -> None:
-    """Any login may notify any channel: each look costs queries, so looks are limited in rate."""
-    listener = Listener(None)
-    listener.open()
-    waker = Waker(None, listener)
-    flooding, sent = threading.Event(), [0]
-
-    def flood() -> None:
-        while not flooding.is_set():
-            notify("coldreel_office")
-            sent[0] += 1
-        connections.close_all()
-
-    flooder = threading.Thread(target=flood)
-    flooder.start()
-    try:
-        began, looks = time.monotonic(), 0
-        while sent[0] < 2000:
-            looks += waker.wait(PATIENCE_SECONDS)
-        seconds = time.monotonic() - began
-    finally:
-        flooding.set()
-        flooder.join()
-    assert 1 <= looks <= seconds / QUIET_SECONDS + 1
-
-
-def test_thread_wakes_while_processes_have_to_wait(home: Path) -> None:
-    """What this process has to write is not kept waiting by the wake-ups of others."""
-    with Owner.start(home, None, rows.NOW) as owner:
-        listener = Listener(None)
-        listener.open()
-        waker = Waker(owner.wake_pipe, listener)
-        wake_workers(None)
-        assert waker.wait(PATIENCE_SECONDS)
-        wake_workers(None)
-        waker.wake()
-        assert not waker.wait(PATIENCE_SECONDS)
-        assert waker.wait(PATIENCE_SECONDS), "the second wake-up is heard when the pause is over"

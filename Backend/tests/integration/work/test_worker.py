@@ -23,8 +23,6 @@ from apps.cctv.leasing.leases import JobLease
 from apps.cctv.leasing.owners import Owner
 from apps.cctv.models import Alarm, GCPVideoTransfer, PeriodicJob, Site, TransferBatch, WorkerProcess
 from apps.cctv.services import NotConfigured
-from apps.cctv.services.media_root import only_site
-from apps.cctv.services.sites import site_default
 from apps.cctv.wiring import service_settings
 from apps.cctv.worker import run_worker
 from apps.cctv.worker.heartbeat import Heartbeat
@@ -78,8 +76,6 @@ def work(store: MemoryStore, media_root: Path, tmp_path: Path, settings: Any) ->
             "until_idle": True,
             "periodic": False,
         }
-        if "site" not in arguments:
-            arguments["site"] = only_site() or site_default(actor="tester", now=timezone.now())
         run_worker(**{**wanted, **arguments})
 
     return run
@@ -132,16 +128,6 @@ def test_transfer_that_failed_for_now_is_tried_again(
     assert statuses() == {"cleanup_pending": 1}
     reasons = list(GCPVideoTransfer.objects.get().events.values_list("reason", flat=True))
     assert reasons == ["claimed", "line_down"] * 3 + ["claimed", "uploaded"]
-
-
-def test_next_try_does_not_wait_for_the_poll(work: RunWorker, store: MemoryStore, make_transfer: MakeTransfer) -> None:
-    make_transfer(size_bytes=2 * MIB)
-    store.fault("send", LineDown("no answer"), times=2)
-    watchdog = threading.Timer(60, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    watchdog.start()
-    work(timings=replace(FAST, poll_seconds=3600))
-    watchdog.cancel()
-    assert statuses() == {"cleanup_pending": 1}
 
 
 def test_batch_size_is_honoured_whatever_the_worker_could_do(
@@ -483,7 +469,7 @@ def test_jobs_run_beside_uploads_and_end_with_the_worker(
     done = threading.Event()
 
     def stop_when_both_ran() -> None:
-        while PeriodicJob.objects.filter(kind__in=JOBS, last_finished_at__isnull=False).count() != len(JOBS):
+        while PeriodicJob.objects.filter(name__in=JOBS, last_finished_at__isnull=False).count() != len(JOBS):
             done.wait(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 

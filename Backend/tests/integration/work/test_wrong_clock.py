@@ -14,7 +14,7 @@ from django.conf import settings
 
 from apps.cctv.leasing.leases import lease_clock
 from apps.cctv.leasing.recovery import correct_far_times
-from apps.cctv.models import GCPVideoTransfer, PeriodicJob
+from apps.cctv.models import GCPVideoTransfer, PeriodicJob, TransferBatch
 from apps.cctv.services.cleanup.due_rows import Scope, due_rows
 from apps.cctv.services.stalled_uploads import stalled_uploads
 from apps.cctv.services.sweep import sweep
@@ -41,9 +41,9 @@ def now_by_the_judge() -> datetime:
 
 def test_request_of_a_future_clock_is_claimed_now() -> None:
     then = NOW + TEN_YEARS
-    batch = rows.batch(created_at=then)
+    batch = TransferBatch.objects.create(created_at=then)
     parked = rows.transfer(batch=batch, created_at=then, next_attempt_at=then)
-    correct_far_times(site_id=None, now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     claim = rows.claim(now=NOW + timedelta(seconds=1))
     assert claim is not None
     assert claim.transfer.pk == parked.pk
@@ -53,14 +53,14 @@ def test_pause_of_a_legal_length_is_waited_for() -> None:
     """An hour is the longest that a bucket may ask for."""
     at = now_by_the_judge() + HOUR
     waiting = rows.transfer(next_attempt_at=at)
-    correct_far_times(site_id=None, now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     assert found(waiting).next_attempt_at == at
 
 
 def test_clock_changes_leave_no_pause_beyond_the_legal() -> None:
     waiting = rows.transfer(next_attempt_at=now_by_the_judge() + 6 * HOUR)
     before = now_by_the_judge()
-    correct_far_times(site_id=None, now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     at = found(waiting).next_attempt_at
     assert at is not None
     assert before <= at <= before + HOUR
@@ -71,7 +71,7 @@ def test_lease_too_far_ahead_ends_like_a_new_one(status: State) -> None:
     """Its holder, if it lives, renews it long before; if it is dead, the row is free within a lease's length."""
     held = rows.transfer(status, lease_number=3, lease_owner=rows.OWNER, lease_expires_at=NOW + 6 * HOUR)
     before = now_by_the_judge()
-    correct_far_times(site_id=None, now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     row, lease = found(held), timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
     assert (row.transfer_status, row.lease_number, row.lease_owner) == (status, 3, rows.OWNER)
     assert row.lease_expires_at is not None
@@ -81,7 +81,7 @@ def test_lease_too_far_ahead_ends_like_a_new_one(status: State) -> None:
 def test_lease_of_a_legal_length_stays_as_it_is() -> None:
     until = now_by_the_judge() + timedelta(seconds=settings.COLDREEL_LEASE_SECONDS)
     held = rows.transfer(State.UPLOADING, lease_expires_at=until)
-    correct_far_times(site_id=None, now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     assert found(held).lease_expires_at == until
 
 
@@ -89,7 +89,7 @@ def test_job_whose_lease_is_too_far_ahead_is_freed() -> None:
     PeriodicJob.objects.create(
         name="sweep", next_run_at=NOW, lease_owner=uuid.uuid4(), lease_expires_at=NOW + TEN_YEARS
     )
-    correct_far_times(site_id=None, now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
+    correct_far_times(now=NOW, lease_seconds=settings.COLDREEL_LEASE_SECONDS)
     until = PeriodicJob.objects.get().lease_expires_at
     assert until is not None
     assert until < now_by_the_judge() + timedelta(minutes=2)
@@ -98,7 +98,7 @@ def test_job_whose_lease_is_too_far_ahead_is_freed() -> None:
 def test_cleanup_retry_ten_years_ahead_is_due() -> None:
     parked = rows.transfer(State.CLEANUP_PENDING, cleanup_scheduled_at=NOW - HOUR, next_attempt_at=NOW + TEN_YEARS)
     rows.transfer(State.CLEANUP_PENDING, cleanup_scheduled_at=NOW - HOUR, next_attempt_at=NOW + 24 * HOUR)
-    assert [row.transfer_id for row in due_rows(Scope(force=False, site_id=parked.site_id), NOW)] == [parked.pk]
+    assert [row.transfer_id for row in due_rows(Scope(force=False, site_id=None), NOW)] == [parked.pk]
 
 
 def test_waiting_period_of_ten_years_begins_anew(

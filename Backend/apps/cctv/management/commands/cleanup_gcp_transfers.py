@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Self
 from uuid import UUID
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 from rich.console import Console
@@ -24,12 +24,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from apps.cctv import wiring
 from apps.cctv.management.actor import command_actor
-from apps.cctv.management.checked import TablesCommand
 from apps.cctv.models import Site
-from apps.cctv.services import Conflict, NotConfigured, NotFound
+from apps.cctv.services import NotConfigured, NotFound
 from apps.cctv.services.cleanup import CleanupReport, FileReport, Outcome, cleanup_run
 from apps.cctv.services.disk_reserve import Reserve, is_disk_full_error, retry_making_room
-from apps.cctv.services.media_root import local_site
 from config.bounds import CLEANUP_BATCH_MOST
 from offload.clock import SystemClock
 from offload.errors import Reason
@@ -47,7 +45,7 @@ _WORDS = {
 }
 
 
-class Command(TablesCommand):
+class Command(BaseCommand):
     help = (
         "Deletes the local files of recordings whose upload is verified and whose waiting period is over, "
         "each after its object was read back from the bucket. Safe to run at any time, any number of times at once."
@@ -67,9 +65,7 @@ class Command(TablesCommand):
             "--batch-size", type=_batch_size, metavar="N", help="how many files are read back from the bucket together"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
-        parser.add_argument(
-            "--site", metavar="NAME", help="the site of this media root (default: the one that its marker names)"
-        )
+        parser.add_argument("--site", metavar="NAME", help="only files of this site (default: of every site)")
         parser.add_argument(
             "--accept-missing",
             action="store_true",
@@ -103,8 +99,6 @@ def _run(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
         return retry_making_room(lambda: _cleanup(output, stop, options))
     except NotFound as error:
         raise CommandError(f"--transfer-id: {error.detail}", returncode=BAD_USAGE) from error
-    except Conflict as error:
-        raise CommandError(error.detail, returncode=COULD_NOT_RUN) from error
     except NotConfigured as error:
         # A report all the same: who reads the JSON of a cron job finds the reason there.
         now = timezone.now()
@@ -124,9 +118,6 @@ def _run(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
 
 def _cleanup(output: Output, stop: Stop, options: dict[str, Any]) -> CleanupReport:
     site = _site(options["site"])
-    here = local_site(wiring.media_root())
-    if site is not None and here.site_id not in {None, site.pk}:
-        raise Conflict(f"--site: {site} is another site than the one that the marker of MEDIA_ROOT names.")
     return cleanup_run(
         store=wiring.object_store(),
         root=wiring.media_root(),

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from apps.cctv.management.actor import command_actor
-from apps.cctv.management.checked import TablesCommand
 from apps.cctv.services import ServiceError
 from apps.cctv.services.importing.path_template import PathTemplate, TemplateError
 from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, shown
@@ -37,7 +36,7 @@ FILES_PER_LINE = 1000
 OnFile = Callable[[ImportReport], None]
 
 
-class Command(TablesCommand):
+class Command(BaseCommand):
     help = (
         "Register the recordings below FOLDER, a folder inside MEDIA_ROOT. You can repeat it: a file is registered "
         "once. Exit status: 0 all registered, known, still written to, or passed over by their type; 1 could not run; "
@@ -49,7 +48,7 @@ class Command(TablesCommand):
         parser.add_argument("folder", metavar="FOLDER", help="MEDIA_ROOT itself or a folder in it")
         parser.add_argument("--camera", metavar="NAME", default="", help="the camera of all files")
         parser.add_argument(
-            "--site", metavar="NAME", default="", help="the site whose disk it is (default: the one of its marker)"
+            "--site", metavar="NAME", default="", help="the site of the cameras (default: the only one)"
         )
         parser.add_argument(
             "--template",
@@ -62,7 +61,7 @@ class Command(TablesCommand):
         parser.add_argument(
             "--time-zone", metavar="NAME", default="", help="the zone of times in paths (default: the site's)"
         )
-        parser.add_argument("--create-cameras", action="store_true", help="make missing cameras, and the first site")
+        parser.add_argument("--create-cameras", action="store_true", help="make cameras and sites that are missing")
         parser.add_argument(
             "--dry-run",
             action="store_true",

@@ -6,15 +6,14 @@ import socket
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.core.wsgi import get_wsgi_application
 
-from apps.cctv.management.checked import TablesCommand
 from config.listening import add_address_options, listen
 from config.web_server import serve
 
 
-class Command(TablesCommand):
+class Command(BaseCommand):
     help = "The web server alone, as `serve` starts it. It migrates nothing and restarts nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.cctv import wiring
 from apps.cctv.installation import InstallationUnknown, home
-from apps.cctv.management.checked import TablesCommand
-from apps.cctv.management.site_options import add_site_options, site_of_options
+from apps.cctv.models import Site
 from apps.cctv.services import NotConfigured
 from apps.cctv.services.disk_reserve import retry_making_room
 from apps.cctv.worker import run_worker
 from config.bounds import WORKER_UPLOADS_MOST
 
 
-class Command(TablesCommand):
-    help = (
-        "Uploads what is due of one site and runs the periodic jobs, until SIGTERM. Run as many as you like. "
-        "Exit status: 0 ended as asked, 1 could not run or refused, 2 bad usage."
-    )
+class Command(BaseCommand):
+    help = "Uploads transfers that are due and runs the periodic jobs, until SIGTERM. Run as many as you like."
     # Django's checks load every page and URL, which a worker does not need.
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
 
@@ -33,7 +28,9 @@ class Command(TablesCommand):
             metavar="N",
             help="how many files upload at once (default: %(default)s)",
         )
-        add_site_options(parser)
+        parser.add_argument(
+            "--site", metavar="NAME", help="upload only transfers of this site (default: of every site)"
+        )
         parser.add_argument("--until-idle", action="store_true", help="exit when nothing is left to upload")
         parser.add_argument("--no-periodic", action="store_true", help="run no sweep and no cleanup")
 
@@ -48,20 +45,23 @@ class Command(TablesCommand):
 
 
 def _run(options: dict[str, Any]) -> None:
-    store = wiring.object_store()  # first: without a bucket the site does not matter
-    site = site_of_options(options, say=_say)
     run_worker(
-        store=store,
+        store=wiring.object_store(),
         root=wiring.media_root(),
         home=home(),
         settings=wiring.service_settings(),
         upload_settings=wiring.upload_settings(),
         uploads=options["uploads"],
-        site=site,
+        site=_site(options["site"]),
         until_idle=options["until_idle"],
         periodic=not options["no_periodic"],
     )
 
 
-def _say(notice: str) -> None:
-    sys.stderr.write(f"{notice}\n")
+def _site(name: str | None) -> Site | None:
+    if name is None:
+        return None
+    try:
+        return Site.objects.get(name=name)
+    except Site.DoesNotExist as error:
+        raise CommandError(f"There is no site {name!r}.", returncode=2) from error

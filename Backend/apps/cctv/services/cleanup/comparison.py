@@ -114,6 +114,6 @@ def _is_proof(recorded: str, found: SourceIdentity) -> bool:
 
 def _is_another_recordings(row: GCPVideoTransfer, identity: SourceIdentity) -> bool:
     """Whether another recording was registered with this very file, or still needs whatever lies at its path."""
-    others = Recording.objects.filter(site=row.site_id, local_path=row.original_local_path).exclude(pk=row.recording_id)
+    others = Recording.objects.filter(local_path=row.original_local_path).exclude(pk=row.recording_id)
     needs_it = Q(file_mtime_ns=identity.mtime_ns) | Q(hold_wanted=True) | Q(storage_type=Recording.StorageType.LOCAL)
     return others.filter(needs_it).exists()

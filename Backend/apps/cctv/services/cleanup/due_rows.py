@@ -35,10 +35,10 @@ class DueRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """`force`: also those whose waiting period is not over. `site_id`: of that site, and of no other (P11)."""
+    """`force`: also those whose waiting period is not over. `site_id`: of that site only."""
 
     force: bool
-    site_id: UUID
+    site_id: UUID | None
 
 
 def due_rows(scope: Scope, now: datetime) -> list[DueRow]:
@@ -53,7 +53,7 @@ def due_rows(scope: Scope, now: datetime) -> list[DueRow]:
     return list(_described(rows))
 
 
-def is_anything_due(site_id: UUID, now: datetime) -> bool:
+def is_anything_due(site_id: UUID | None, now: datetime) -> bool:
     """Whether a run would find something: due, or not yet due where a site has a high-water mark."""
     rows = _waiting(Scope(force=True, site_id=site_id)).filter(MAY_GO_EARLY)
     rows = rows.filter(Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
@@ -90,7 +90,8 @@ def load(rows: list[DueRow]) -> list[GCPVideoTransfer]:
 
 
 def _waiting(scope: Scope) -> TransferQuerySet:
-    return _with_receipts(GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING, site=scope.site_id))
+    rows = _with_receipts(GCPVideoTransfer.objects.filter(transfer_status=State.CLEANUP_PENDING))
+    return rows if scope.site_id is None else rows.filter(site=scope.site_id)
 
 
 def _with_receipts(rows: TransferQuerySet) -> TransferQuerySet:

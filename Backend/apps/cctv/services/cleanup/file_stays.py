@@ -56,14 +56,8 @@ def leave(attempt: CleanupAttempt) -> FileReport:
     """
     run = attempt.run
     if attempt.taken_now:
-        file_recover(
-            run.trash,
-            attempt.key,
-            run.clock.now(),
-            site_id=attempt.row.site_id,
-            owner_id=run.owner_id,
-            lease_seconds=run.settings.timings.lease_seconds,
-        )
+        lease_seconds = run.settings.timings.lease_seconds
+        file_recover(run.trash, attempt.key, run.clock.now(), owner_id=run.owner_id, lease_seconds=lease_seconds)
     first = why_not_ours(run, attempt.row)
     return attempt.report(Outcome.SKIPPED, first.reason, first.detail)
 

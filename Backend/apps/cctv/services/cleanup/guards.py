@@ -7,14 +7,11 @@ explains. Such an object must not keep all others on the disk, run after run.
 
 from __future__ import annotations
 
-import contextlib
 from datetime import datetime
-from uuid import UUID
 
 from apps.cctv.models import GCPVideoTransfer
 from apps.cctv.services.cleanup.due_rows import DueRow, load
 from apps.cctv.services.cleanup.run_state import BucketClock, Run, RunStopped
-from apps.cctv.services.media_root import local_site
 from offload.errors import FileProblem, LineDown, ObjectProblem, OffloadError, Reason, StopAndTell, TryAgain
 from offload.source import MediaRoot
 
@@ -84,21 +81,13 @@ def _is_ours(run: Run, row: DueRow) -> bool:
 # --- The disk ----------------------------------------------------------------------------------------
 
 
-def site_check(run: Run) -> UUID:
-    """The run's site. Raises RunStopped where the disk that is mounted now is not that site's (P11).
-
-    While the marker has the text that named the site, the database is not asked again.
-    """
-    with contextlib.suppress(FileProblem):
-        if run.site_id is not None and run.root.read_marker() == run.marker:
-            return run.site_id
-    found = local_site(run.root)
-    if found.site_id is None:
-        raise RunStopped(found.reason or Reason.WRONG_MEDIA_ROOT, found.problem)
-    if found.site_id != run.site_id:
-        raise RunStopped(Reason.WRONG_MEDIA_ROOT, f"MEDIA_ROOT={str(run.root.path)!r} belongs to another site.")
-    run.marker = found.marker
-    return found.site_id
+def marker_check(root: MediaRoot) -> None:
+    """Raises RunStopped where the media root is not mounted."""
+    if not root.has_marker():
+        raise RunStopped(
+            Reason.MEDIA_ROOT_NOT_MOUNTED,
+            "the media root has no marker file: its disk is not mounted, or another disk is mounted there",
+        )
 
 
 def is_missing(root: MediaRoot, path: str) -> bool:

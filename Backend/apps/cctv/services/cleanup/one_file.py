@@ -24,7 +24,7 @@ from apps.cctv.services.cleanup.attempt import (
 )
 from apps.cctv.services.cleanup.comparison import Compared, file_check, file_refusal, object_check, owner_check
 from apps.cctv.services.cleanup.file_stays import back_out, keep, leave, postpone
-from apps.cctv.services.cleanup.guards import bucket_now, is_missing, refusal_of_bucket, site_check
+from apps.cctv.services.cleanup.guards import bucket_now, is_missing, marker_check, refusal_of_bucket
 from apps.cctv.services.cleanup.report import FileReport, Outcome
 from apps.cctv.services.cleanup.run_state import Run, RunStopped
 from apps.cctv.services.disk_reserve import make_room
@@ -160,7 +160,6 @@ def _clean(attempt: CleanupAttempt) -> FileReport:
     if _is_gone(attempt):
         return _close_already_missing(attempt)
     with _open(attempt) as source:
-        site_check(run)  # at another site a file of the same path is another recording
         compared = _compare(attempt, source, row.source_identity)
         source.demand_no_writer()  # asked again at the unlink, which may come a quarantine later
         if attempt.dry_run:
@@ -188,11 +187,11 @@ def _reason_of(attempt: CleanupAttempt) -> Reason:
 
 def _is_gone(attempt: CleanupAttempt) -> bool:
     run = attempt.run
-    if not is_missing(run.root, attempt.path) or run.trash.find(attempt.key) is not None:
+    if not is_missing(run.root, attempt.path):
         return False
+    marker_check(run.root)  # on a disk that was unmounted during the run, everything is missing
     run.trash.places.demand_there(attempt.path)
-    site_check(run)  # last: on a disk that was unmounted or swapped meanwhile, everything is missing
-    return True
+    return run.trash.find(attempt.key) is None
 
 
 def _close_already_missing(attempt: CleanupAttempt) -> FileReport:
@@ -362,8 +361,8 @@ def _was_put_back(attempt: CleanupAttempt, receipt: DeletionReceipt, found: Sour
 def _close_unlinked(attempt: CleanupAttempt, receipt: DeletionReceipt) -> FileReport:
     """Close the receipt of a file that is gone. If the object is missing as well, an alarm says so."""
     run = attempt.run
+    marker_check(run.root)
     run.trash.places.demand_there(receipt.trash_path)
-    site_check(run)  # on another site's disk the file is nowhere as well
     proof = run.proofs.of(attempt.row)
     if attempt.dry_run:
         return attempt.report(Outcome.CLEANED, Reason.RECEIPT_FINISHED)

@@ -5,7 +5,7 @@ A file under an open receipt is not handled here: the next run finishes it (`one
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import structlog
@@ -19,7 +19,6 @@ from apps.cctv.services.alarms import alarm_close, alarm_raise
 from apps.cctv.services.cleanup.attempt import is_at_path
 from apps.cctv.services.cleanup.due_rows import ROWS_AT_A_TIME
 from apps.cctv.services.cleanup.run_state import Run
-from apps.cctv.services.media_root import local_site
 from apps.cctv.tables.alarms import Subject, SubjectKind
 from apps.cctv.tables.moves import Lease
 from offload.errors import FileProblem, Reason
@@ -30,40 +29,31 @@ from offload.trash import Trash
 log = structlog.get_logger("coldreel.cleanup")
 
 LEASE_SECONDS = 60
-NOT_MET_FOR = timedelta(days=1)
-"""Each sweep meets the cause of an alarm that lasts: what was not met for so long is over."""
 
 
-def trash_recover(
-    root: MediaRoot, now: datetime, *, site_id: UUID, trash: Trash | None = None, owner_id: UUID | None = None
-) -> int:
-    """Put back the files in the trash that wait for no cleanup; how many were put back. The sweep of a site does this.
+def trash_recover(root: MediaRoot, now: datetime, *, trash: Trash | None = None, owner_id: UUID | None = None) -> int:
+    """Put back the files in the trash that wait for no cleanup; how many were put back. The sweep does this.
 
-    1. Unless the marker names the site, nothing is done: another disk is mounted there.
+    1. Without the marker nothing is done: another disk may be mounted there.
     2. A file under an open receipt is left to the next cleanup, while its transfer is `cleanup_pending`.
-    3. A file of an unknown transfer, of another installation or of another site is left alone, with an alarm.
+    3. A file of an unknown transfer, or of another installation, is left alone, with an alarm.
     4. Any other file goes back under a lease of `owner_id`, not where another process has the row's lease; a receipt of
        its transfer that is still open is closed as `put_back`.
-    5. The alarms of files that are in the trash no more are closed. An alarm that another site's sweep may have raised
-       is closed once it was not met for a day.
+    5. The alarms of files that are in the trash no more are closed.
     """
     trash = trash or Trash(root)
     owner_id = owner_id or uuid4()
-    if local_site(root).site_id != site_id:
+    if not root.has_marker():
         return 0
     keys = trash.keys()
     recovered = 0
     for start in range(0, len(keys), ROWS_AT_A_TIME):
         some = keys[start : start + ROWS_AT_A_TIME]
         waiting = _waiting(some)
-        left = [key for key in some if UUID(key) not in waiting]
-        recovered += sum(file_recover(trash, key, now, site_id=site_id, owner_id=owner_id) for key in left)
+        recovered += sum(file_recover(trash, key, now, owner_id=owner_id) for key in some if UUID(key) not in waiting)
     in_trash = set(keys)
-    gone = [one for one in open_alarms().filter(subject_kind=SubjectKind.TRASH) if one.subject_id not in in_trash]
-    ids = [one.subject.transfer_id for one in gone if one.subject.transfer_id is not None]
-    own = set(GCPVideoTransfer.objects.filter(pk__in=ids, site=site_id).values_list("pk", flat=True))
-    for alarm in gone:
-        if alarm.subject.transfer_id in own or alarm.last_seen_at <= now - NOT_MET_FOR:
+    for alarm in open_alarms().filter(subject_kind=SubjectKind.TRASH):
+        if alarm.subject_id not in in_trash:
             alarm_close(alarm, now)
     return recovered
 
@@ -77,7 +67,7 @@ def _waiting(keys: list[str]) -> set[UUID]:
 
 
 def file_recover(
-    trash: Trash, key: str, now: datetime, *, site_id: UUID, owner_id: UUID, lease_seconds: float = LEASE_SECONDS
+    trash: Trash, key: str, now: datetime, *, owner_id: UUID, lease_seconds: float = LEASE_SECONDS
 ) -> bool:
     """Put back one file under a lease of its own; False where it is not there, another's, or under a receipt."""
     row = GCPVideoTransfer.objects.filter(pk=UUID(key)).first()
@@ -88,9 +78,6 @@ def file_recover(
     if not _is_ours(row):
         # A copy of this database on the same share, or the database that this one was copied from.
         _alarm(key, Reason.OTHER_INSTALLATION, "There is a file in the trash that another installation took.", now)
-        return False
-    if row.site_id != site_id:
-        _alarm(key, Reason.WRONG_MEDIA_ROOT, "There is a file in the trash whose transfer is another site's.", now)
         return False
     claim = claim_file_in_trash(owner_id=owner_id, transfer_id=row.pk, now=now, lease_seconds=lease_seconds)
     if claim is None:
@@ -139,7 +126,7 @@ def receipts_recover(run: Run) -> None:
 
     An earlier version left such receipts. Such a receipt says that a file is being deleted, which is not true.
     """
-    left = DeletionReceipt.objects.filter(closed_at__isnull=True, transfer__site=run.site_id).select_related("transfer")
+    left = DeletionReceipt.objects.filter(closed_at__isnull=True).select_related("transfer")
     for receipt in left.exclude(transfer__transfer_status=State.CLEANUP_PENDING):
         row = receipt.transfer
         if row.installation_id == run.installation and is_at_path(run.root, row.original_local_path, receipt):

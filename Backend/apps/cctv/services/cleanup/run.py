@@ -13,10 +13,10 @@ from apps.cctv.installation import InstallationUnknown, home, installation_id
 from apps.cctv.leasing.leases import release_unfinished_cleanup
 from apps.cctv.leasing.owners import command_owner
 from apps.cctv.leasing.recovery import free_leases_of_dead_owners
-from apps.cctv.models import GCPVideoTransfer, Site
-from apps.cctv.services import Conflict, NotFound
+from apps.cctv.models import Site
+from apps.cctv.services import NotFound
 from apps.cctv.services.cleanup.due_rows import DueRow, Scope, due_rows, one_row, rows_not_due
-from apps.cctv.services.cleanup.guards import LOCAL_SHARE, REMOTE_SHARE, guards_pass, objects_pass, site_check
+from apps.cctv.services.cleanup.guards import LOCAL_SHARE, REMOTE_SHARE, guards_pass, marker_check, objects_pass
 from apps.cctv.services.cleanup.one_file import file_clean
 from apps.cctv.services.cleanup.pressure import DiskReader, bytes_above_mark, disk_usage
 from apps.cctv.services.cleanup.proof import PROOF_SECONDS, Proofs
@@ -25,7 +25,7 @@ from apps.cctv.services.cleanup.report import CleanupReport, FileReport, Outcome
 from apps.cctv.services.cleanup.run_alarms import run_tell
 from apps.cctv.services.cleanup.run_state import MissingShare, Run, RunStopped
 from apps.cctv.services.disk_reserve import retry_making_room
-from apps.cctv.services.media_root import local_site, media_root_expected, media_root_seen, only_site
+from apps.cctv.services.media_root import media_root_expected, media_root_seen
 from apps.cctv.services.retention import Waiver
 from apps.cctv.services.settings import ServiceSettings
 from offload.clock import Clock
@@ -75,8 +75,8 @@ def cleanup_run(
 
     The numbers are those of docs/design/cleanup.md.
 
-    1. Pass the guards: the marker of the media root names the site, the clocks agree, not too much is missing on the
-       disk or in the bucket. A bucket that refuses as a whole keeps its files (`guards`).
+    1. Pass the guards: the media root has its marker, the clocks agree, not too much is missing on the disk or in the
+       bucket. A bucket that refuses as a whole keeps its files (`guards`).
     2. Claim the due rows in batches, oldest first, each by a lease; a held one stays (`due_rows`, `one_file`).
     3. Read back the object: a batch by a listing where that is cheaper, else one by one (`proof`).
     4. Compare the file, rename it into the trash, compare it there (`one_file`, `comparison`).
@@ -90,12 +90,11 @@ def cleanup_run(
     `force` waives the waiting period and nothing else; `transfer_id` takes that one alone, also while it
     waits for a later try; `batch_size` is how many are read back together; `accept_missing` lets a person
     go on who knows why many files or objects are missing. `on_start` is told how many files are next,
-    `on_file` how each ended, `should_stop` is asked between files. `site_id` is the site that this process works
-    for, None for the one that the marker names; a run touches rows and files of that site and of no other (P11).
+    `on_file` how each ended, `should_stop` is asked between files. With `site_id` only rows of that site.
 
     Safe to run any number of times at once, and to kill: without an `owner_id` the run is an owner of its own,
     whose leases end with its process. Raises NotFound for an unknown `transfer_id`; a run that must not go on
-    says so in `CleanupReport.stopped`. Raises Conflict where that transfer is another site's than the media root.
+    says so in `CleanupReport.stopped`.
     """
     chosen = None if transfer_id is None else one_row(transfer_id)
     if chosen == []:
@@ -117,7 +116,7 @@ def cleanup_run(
         missing_remotely=MissingShare(Reason.TOO_MANY_MISSING_REMOTELY, REMOTE_SHARE, "due objects", accept_missing),
     )
     caller = _Caller(on_start or _ignore, on_file or _ignore, should_stop or (lambda: False))
-    steps = _RunSteps(run, caller, site_id, batch_size or settings.cleanup_batch_size, disk)
+    steps = _RunSteps(run, caller, Scope(force, site_id), batch_size or settings.cleanup_batch_size, disk)
     if owner_id is not None or dry_run:
         return steps.report_of(chosen)
     free_leases_of_dead_owners(home=home(), now=clock.now())  # of a command that was killed, where no worker sweeps
@@ -132,10 +131,10 @@ def _ignore(_: object) -> None:
 class _RunSteps:
     """`chosen` is the one row that was asked for, None for all that are due."""
 
-    def __init__(self, run: Run, caller: _Caller, site_id: UUID | None, batch_size: int, disk: DiskReader) -> None:
+    def __init__(self, run: Run, caller: _Caller, scope: Scope, batch_size: int, disk: DiskReader) -> None:
         self._run = run
         self._caller = caller
-        self._site_id = site_id
+        self._scope = scope
         self._batch_size = batch_size
         self._disk = disk
         self._report = CleanupReport(dry_run=run.dry_run, forced=run.force, started_at=run.clock.now())
@@ -153,21 +152,16 @@ class _RunSteps:
         report.finished_at = run.clock.now()
         # 8. Alarms and note.
         if not report.dry_run:
-            retry_making_room(lambda: run_tell(run, report, site_id=run.site_id, whole=chosen is None))
+            retry_making_room(lambda: run_tell(run, report, site_id=self._scope.site_id, whole=chosen is None))
         log.info("cleanup.summary", actor=run.actor, **report.as_json())
         return report
 
     def _do(self, chosen: list[DueRow] | None) -> None:
         run = self._run
         # 1. Guards.
-        found = local_site(run.root)
-        only = only_site()
-        run.site_id = self._site_id or found.site_id or (only.pk if only else None)
-        if found.site_id is None and not media_root_expected(run.root):
+        if not run.root.has_marker() and not media_root_expected(run.root):
             return  # a new installation: there is nothing to clean up, and no disk to miss
-        site_id = site_check(run)
-        if chosen and not GCPVideoTransfer.objects.filter(pk=chosen[0].transfer_id, site=site_id).exists():
-            raise Conflict("The recording lies at another site than this media root: clean it up there.")
+        marker_check(run.root)
         if not run.dry_run:
             media_root_seen(run.root)
         try:
@@ -177,14 +171,15 @@ class _RunSteps:
         if not run.dry_run:
             receipts_recover(run)
         # All due rows pass the guards, also where one transfer was asked for: the share that is missing is theirs.
-        scope = Scope(run.force, site_id)
-        due = due_rows(scope, run.clock.now())
+        due = due_rows(self._scope, run.clock.now())
         guards_pass(run, [*due, *(row for row in chosen or [] if row not in due)])
         # 2 to 6. Each file.
-        self._clean(due if chosen is None else chosen, Waiver.FORCE if run.force else None)
+        self._clean(due if chosen is None else chosen, Waiver.FORCE if self._scope.force else None)
         # 7. Disk pressure.
-        if chosen is None and not run.force and run.settings.cleanup_local:
-            self._relieve(Site.objects.get(pk=site_id))
+        if chosen is None and not self._scope.force and run.settings.cleanup_local:
+            sites = Site.objects.filter(disk_high_water_percent__isnull=False)
+            for site in sites if self._scope.site_id is None else sites.filter(pk=self._scope.site_id):
+                self._relieve(site)
         for refusal in run.refusing.values():
             raise refusal
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from apps.cctv.models import Alarm, PeriodicJob
+from apps.cctv.models import Alarm, PeriodicJob, Site
 from apps.cctv.selectors.alarms import open_alarms
 from apps.cctv.services.alarm_review import failing_files_are_over, transfer_is_over
 from apps.cctv.services.alarms import alarm_close, alarm_raise
@@ -24,12 +24,9 @@ OBJECT_CODES = frozenset({Reason.OBJECT_MISSING, Reason.OBJECT_DIFFERS, Reason.O
 def run_tell(run: Run, report: CleanupReport, *, site_id: UUID | None, whole: bool) -> None:
     """Raise and close the alarms of a run that has ended, and note it. `whole`: it was about everything that is due.
 
-    A run that got past its guards closes the alarm of an earlier run of its site that was stopped. A whole run closes
-    those alarms of its site whose cause it did not meet. `site_id` is None where no site is known: then there is
-    nothing that an alarm could be about, and nothing is told.
+    A run that got past its guards closes the alarms of runs that were stopped over the same rows or fewer. A whole run
+    closes those whose cause it did not meet.
     """
-    if site_id is None:
-        return
     now = run.clock.now()
     for (code, subject), detail in run.alarms.items():
         alarm_raise(code=code, subject=subject, detail=detail, now=now)
@@ -40,8 +37,11 @@ def run_tell(run: Run, report: CleanupReport, *, site_id: UUID | None, whole: bo
         subject = Subject.of_site(SubjectKind.CLEANUP, site_id)
         alarm_raise(code=report.stopped, subject=subject, detail=report.stopped_detail, now=now)
         return
-    # Without a site it is of an earlier release, whose runs were over all sites: no other run would end it.
-    stops = open_alarms().filter(subject_kind=SubjectKind.CLEANUP, subject_id__in=[str(site_id), ""])
+    stops = open_alarms().filter(subject_kind=SubjectKind.CLEANUP)
+    if site_id is not None:
+        # Where there is but one site, a run over all sites is a run over this one.
+        same = [Subject.of_site(SubjectKind.CLEANUP, site_id).id]
+        stops = stops.filter(subject_id__in=[*same, ""] if Site.objects.count() == 1 else same)
     for alarm in stops:
         alarm_close(alarm, now)
     if whole:
@@ -50,7 +50,7 @@ def run_tell(run: Run, report: CleanupReport, *, site_id: UUID | None, whole: bo
                 alarm_close(alarm, now)
 
 
-def _note(report: CleanupReport, *, site_id: UUID, now: datetime, next_in_seconds: float) -> None:
+def _note(report: CleanupReport, *, site_id: UUID | None, now: datetime, next_in_seconds: float) -> None:
     """Note a run where the overview reads, be it a worker's job, the command's or a page's.
 
     A worker that has the job keeps its lease, and notes the same and when it runs next. A run that was stopped,
@@ -64,12 +64,12 @@ def _note(report: CleanupReport, *, site_id: UUID, now: datetime, next_in_second
         job.filter(lease_owner__isnull=True).update(next_run_at=next_run_at)
 
 
-def _is_over(alarm: Alarm, site_id: UUID) -> bool:
+def _is_over(alarm: Alarm, site_id: UUID | None) -> bool:
     subject = alarm.subject
     if subject.kind is SubjectKind.CLEANUP_FILES:
-        return alarm.code in WITH_ALARM and subject.site_id == site_id
+        return alarm.code in WITH_ALARM and site_id in {None, subject.site_id}
     if subject.kind is SubjectKind.FAILING_FILES:
-        return subject.site_id == site_id and failing_files_are_over(site_id)
+        return failing_files_are_over(subject.site_id)
     if subject.kind is SubjectKind.TRANSFER and alarm.code in OBJECT_CODES:
         return transfer_is_over(subject.transfer_id, alarm.code)
     return False

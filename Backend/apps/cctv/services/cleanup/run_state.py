@@ -77,9 +77,7 @@ class BucketClock:
 
 @dataclass(slots=True)
 class Run:
-    """`site_id` is the site whose files the run may touch, and `marker` the text that named it when it was last read.
-
-    `installation` is this one's id, `queue` every row that the guards looked at, oldest first.
+    """`installation` is this one's id, `queue` every row that the guards looked at, oldest first.
 
     `refusing` are buckets that refuse as a whole: their files are left, and the run ends with the error.
     `failure` is set where no bucket can be reached, which ends the run at once. `answered` names an object of a
@@ -99,8 +97,6 @@ class Run:
     random: Callable[[], float]
     missing_locally: MissingShare
     missing_remotely: MissingShare
-    site_id: UUID | None = None
-    marker: str | None = None
     installation: str = ""
     bucket_clocks: dict[str, BucketClock] = field(default_factory=dict)
     alarms: dict[tuple[Reason, Subject], str] = field(default_factory=dict)

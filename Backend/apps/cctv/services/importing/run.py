@@ -13,13 +13,12 @@ from zoneinfo import ZoneInfo
 import structlog
 from django.db import transaction
 
-from apps.cctv.models import Camera, Recording, Site
-from apps.cctv.services import Conflict
+from apps.cctv.models import Recording
 from apps.cctv.services.importing.cameras import ImportCameras
 from apps.cctv.services.importing.local_time import utc_of
 from apps.cctv.services.importing.path_template import PathMatch, PathTemplate, looks_like_a_time
 from apps.cctv.services.importing.report import EXAMPLES, ImportReport, Reading, TimeFrom
-from apps.cctv.services.media_root import MediaRootUnusable, local_site, media_root_check, media_root_name_site
+from apps.cctv.services.media_root import media_root_check
 from apps.cctv.services.sites import zone_of
 from apps.cctv.tables.moves import SYSTEM
 from offload.clock import Clock
@@ -54,10 +53,10 @@ class ImportRequest:
     """What to register: every file below `folder` (relative to the media root, ``""`` for all of it).
 
     `template` is matched with paths below `folder`; `camera` names the camera of all files where it does not.
-    `site` names the site whose disk it is, or is empty; `time_zone` is empty for the site's own. With `every_type`
-    files that recorders keep beside their videos are not passed over. `time_from_file` says that names hold no time
-    of a start. `settle_seconds`: a file that was written to more recently is left to a later import. `actor` is who
-    runs it, for the history of sites and cameras that it makes.
+    `site` and `time_zone` are names, empty for the only site and its own zone. With `every_type` files
+    that recorders keep beside their videos are not passed over. `time_from_file` says that names hold no time of a
+    start. `settle_seconds`: a file that was written to more recently is left to a later import.
+    `actor` is who runs it, for the history of sites and cameras that it makes.
     """
 
     folder: str = ""
@@ -84,16 +83,15 @@ def recordings_import(
 ) -> ImportReport:
     """Register the files that are not registered yet; the report says how many, and which were refused and why.
 
-    1. Check the request: the time zone, the marker of the media root (written by the first import of all) and the site
-       that it names, whose recordings these are (P11), the folder, and the camera where one is given for all files.
+    1. Check the request: the time zone, the marker of the media root (written by the first import of all), the folder,
+       and the camera where one is given for all files.
     2. Walk the folder without following links, and take its files in pages of `PAGE_FILES`.
     3. Pass over a file by the ending of its name; refuse what is no regular file.
-    4. Look the paths of the page up, at that site. A file with the mtime and size of a registered one is known; any
-       other file is a new recording, also under a known path, since recorders reuse names.
+    4. Look the paths of the page up. A file with the mtime and size of a registered one is known; any other file is a
+       new recording, also under a known path, since recorders reuse names.
     5. For each new file: find camera and time in the path, open it, check that it is settled, read what its container
        says, and check that it did not change meanwhile.
-    6. Write the new recordings of the page in one transaction, if the disk is still the site's. What another process
-       registered meanwhile is left out.
+    6. Write the new recordings of the page in one transaction. What another process registered meanwhile is left out.
 
     It can be repeated, interrupted and run twice at once: a file is registered once. `on_file` is called after each
     file, `on_reading` with what was read of each new one. `examples_per_reason` limits the refusals that are kept, None
@@ -102,8 +100,6 @@ def recordings_import(
     """
     report = ImportReport(dry_run=request.dry_run, examples_per_reason=examples_per_reason)
     _Import(request, root, clock, report, on_file=on_file, on_reading=on_reading).run()
-    if not request.dry_run:
-        media_root_name_site(root)  # the first import of all made its site after it wrote the marker
     log.info(
         "recordings_imported",
         folder=request.folder,
@@ -121,42 +117,12 @@ def recordings_import(
 def recordings_register(*, recordings: Sequence[Recording]) -> set[UUID]:
     """Insert those whose file is not registered yet, in one transaction; the ids of the inserted ones.
 
-    Another process may register the same files at the same time: site, path and mtime are unique, so one of the two
-    wins. Raises Conflict, and inserts none, where a camera belongs to another site by now: a person moved it.
+    Another process may register the same files at the same time: path and mtime are unique, so one of the two wins.
     """
     with transaction.atomic():
-        # Locked, so that no camera moves before its first recording is there, which keeps it where it is.
-        cameras = Camera.objects.filter(pk__in={recording.camera_id for recording in recordings})
-        sites = dict(cameras.order_by("pk").select_for_update(no_key=True).values_list("pk", "site_id"))
-        if any(sites.get(recording.camera_id) != recording.site_id for recording in recordings):
-            raise Conflict("A camera was moved to another site, or deleted, during the import: start it again.")
         Recording.objects.bulk_create(recordings, ignore_conflicts=True)
         own = Recording.objects.filter(pk__in=[recording.pk for recording in recordings])
         return set(own.values_list("pk", flat=True))
-
-
-def import_site(root: MediaRoot, request: ImportRequest) -> Site | None:
-    """The site whose disk the media root is, as its marker says at this moment; None while there is no site at all.
-
-    Raises MediaRootUnusable where the marker names no site of this installation, and Conflict where it names another
-    one than the request.
-    """
-    here = local_site(root)
-    if here.site_id is not None:
-        site = Site.objects.get(pk=here.site_id)
-        if request.site not in {"", site.name}:
-            raise Conflict(
-                f"The marker of MEDIA_ROOT={str(root.path)!r} names the site {site.name!r}, not {request.site!r}: an "
-                "import is for the site whose disk it is."
-            )
-        return site
-    sites = list(Site.objects.all()[:2])
-    # A dry run writes no marker, so it may find none before the first import.
-    if len(sites) > 1 or (sites and not (request.dry_run and here.reason is Reason.MEDIA_ROOT_NOT_MOUNTED)):
-        raise MediaRootUnusable(here.problem)
-    if sites and request.site not in {"", sites[0].name}:
-        raise Conflict(f"There is one site, {sites[0].name!r}, and no {request.site!r}.")
-    return sites[0] if sites else None
 
 
 class _Earlier(NamedTuple):
@@ -187,15 +153,19 @@ class _Import:
         self._report = report
         self._on_file = on_file
         self._on_reading = on_reading
+        self._cameras = ImportCameras(
+            site=request.site,
+            time_zone=request.time_zone,
+            create=request.create_cameras,
+            dry_run=request.dry_run,
+            actor=request.actor,
+            now=clock.now(),
+        )
 
     def run(self) -> None:
         if self._request.time_zone:
             zone_of(self._request.time_zone)
-        template = self._request.template
-        if not self._request.site and template and "site" in template.placeholders and not Site.objects.exists():
-            raise Conflict("There is no site yet, and no path makes one: name the site of this disk with --site.")
         media_root_check(root=self._root, may_mark=not self._request.dry_run)
-        self._cameras = self._cameras_of(import_site(self._root, self._request))
         found = walk(self._root, self._root.relative(self._request.folder) if self._request.folder else "")
         if self._request.camera:
             self._cameras.check_camera(self._request.camera)
@@ -205,9 +175,7 @@ class _Import:
             present = [(found.relative_path, identity) for found in page if (identity := self._identity(found))]
             # 4. With one query for the page, the oldest recording of a path first.
             earlier: dict[str, list[_Earlier]] = {}
-            site, paths = self._cameras.site, [path for path, _ in present]
-            of_site = Recording.objects.none() if site is None else Recording.objects.filter(site=site.pk)
-            rows = of_site.filter(local_path__in=paths).order_by("created_at")
+            rows = Recording.objects.filter(local_path__in=[path for path, _ in present]).order_by("created_at")
             columns = rows.values_list("local_path", "id", "file_mtime_ns", "file_size_bytes", "storage_type")
             for path, recording_id, mtime_ns, size_bytes, storage_type in columns:
                 earlier.setdefault(path, []).append(_Earlier(recording_id, mtime_ns, size_bytes, storage_type))
@@ -229,18 +197,6 @@ class _Import:
             # 6. Before the next page is read: an interrupted import keeps all pages but the last.
             self._write(new, earlier)
         self._report.cameras_created = self._cameras.created
-
-    def _cameras_of(self, site: Site | None) -> ImportCameras:
-        request = self._request
-        return ImportCameras(
-            site=site,
-            site_name=request.site,
-            time_zone=request.time_zone,
-            create=request.create_cameras,
-            dry_run=request.dry_run,
-            actor=request.actor,
-            now=self._clock.now(),
-        )
 
     def _identity(self, found: Found) -> SourceIdentity | None:
         """None, and in the report, where the file is passed over by its type or is no regular file."""
@@ -301,7 +257,6 @@ class _Import:
         duration = facts.duration_seconds
         return Recording(
             camera=camera,
-            site=camera.site,
             name=file_name,
             status=Recording.Status.READY,
             started_at=started_at,
@@ -321,8 +276,6 @@ class _Import:
     def _write(self, new: list[Recording], earlier: dict[str, list[_Earlier]]) -> None:
         if not new:
             return
-        if not self._request.dry_run and (here := local_site(self._root)).site_id != new[0].site_id:
-            raise MediaRootUnusable(here.problem or "Another site's disk was mounted during the import.")
         registered = {row.pk for row in new} if self._request.dry_run else recordings_register(recordings=new)
         for row in new:
             # Another process registered the same file since this page was looked up.
