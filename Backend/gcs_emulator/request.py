@@ -121,6 +121,7 @@ class Request:
     name: str = ""
     fault: Fault | None = None
     offset_bytes: int | None = None
+    sent_again_bytes: int = 0
     upload: bool = field(default=False)
 
     def json(self) -> Resource:

@@ -176,6 +176,7 @@ class Handler(BaseHTTPRequestHandler):
                 "offset_bytes": request.offset_bytes,
                 "length_bytes": request.body.length_bytes,
                 "received_bytes": request.body.received_bytes,
+                "sent_again_bytes": request.sent_again_bytes,
                 "status": status,
                 "fault": request.fault.action if request.fault else None,
             }

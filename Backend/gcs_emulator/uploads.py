@@ -88,6 +88,8 @@ class Uploads:
     def __init__(self, storage: Storage, sessions: Sessions) -> None:
         self._storage = storage
         self._sessions = sessions
+        self._told_bytes: dict[tuple[str, str], int] = {}
+        """By bucket and name of an unfinished object: the committed offset that the last 308 told the client."""
 
     # --- POST /upload/storage/v1/b/B/o ---
 
@@ -185,7 +187,7 @@ class Uploads:
     def _query(self, request: Request, session: Session, content_range: ContentRange) -> Answer:
         with session.lock:
             if session.committed_bytes != content_range.total:
-                return _incomplete(session)
+                return self._incomplete(session)
             session.writer = None
             session.settle()
             return self._finish(request, session, session.crc())
@@ -195,6 +197,8 @@ class Uploads:
         with session.lock:
             if content_range.first > session.committed_bytes:
                 raise _gap(content_range.first, session.committed_bytes)
+            told = self._told_bytes.get((session.bucket, session.name), 0)
+            request.sent_again_bytes = max(0, told - content_range.first)
             writer = ChunkWriter(session, content_range.first)
         try:
             # Each piece counts as soon as it is written: a connection cut here leaves its whole quanta committed.
@@ -229,14 +233,22 @@ class Uploads:
             fault = request.fault
             if fault and fault.action == "partial_commit":
                 session.settle(content_range.first + fault.commit_bytes)
-                return _incomplete(session)
+                return self._incomplete(session)
             if fault and fault.action == "odd_commit":
                 session.commit_exactly(content_range.first + fault.commit_bytes)
-                return _incomplete(session)
+                return self._incomplete(session)
             if content_range.final:
                 return self._finish(request, session, writer.crc)
             session.settle()
-            return _incomplete(session)
+            return self._incomplete(session)
+
+    def _incomplete(self, session: Session) -> Answer:
+        """308, with ``Range`` only where bytes are committed."""
+        self._told_bytes[session.bucket, session.name] = session.committed_bytes
+        headers = {"X-GUploader-UploadID": session.path.stem}
+        if session.committed_bytes:
+            headers["Range"] = f"bytes=0-{session.committed_bytes - 1}"
+        return Answer(308, b"", headers)
 
     def _finish(self, request: Request, session: Session, crc: int) -> Answer:
         """Make the object from the session's bytes; a refusal leaves the session as it was."""
@@ -251,6 +263,7 @@ class Uploads:
         }
         resource = self._commit(request, wanted, path, session.preconditions)
         session.end(FINISHED, resource)
+        self._told_bytes.pop((session.bucket, session.name), None)
         return _object_answer(resource)
 
     def _commit(self, request: Request, resource: Resource, path: Path, preconditions: Preconditions) -> Resource:
@@ -265,6 +278,7 @@ class Uploads:
         if session.state == FINISHED:
             raise Refusal(404, "notFound", "Not Found", plain=True)
         session.end(CANCELLED)
+        self._told_bytes.pop((session.bucket, session.name), None)
         return Answer(499)
 
 
@@ -299,14 +313,6 @@ def _gap(offset_bytes: int, committed_bytes: int) -> Refusal:
         f"which exceeds already uploaded size of {committed_bytes} byte(s)."
     )
     return Refusal(503, "backendError", message, plain=True)
-
-
-def _incomplete(session: Session) -> Answer:
-    """308, with ``Range`` only where bytes are committed."""
-    headers = {"X-GUploader-UploadID": session.path.stem}
-    if session.committed_bytes:
-        headers["Range"] = f"bytes=0-{session.committed_bytes - 1}"
-    return Answer(308, b"", headers)
 
 
 def _object_answer(resource: Resource) -> Answer:

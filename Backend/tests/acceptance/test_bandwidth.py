@@ -72,7 +72,7 @@ def test_two_workers_share_a_limit_changed_meanwhile(own_installation: Installat
     installation.call("limit", text="")
     installation.until(lambda: installation.statuses()["cleanup_pending"] == 6, "the rest without a limit")
     installation.check_uploaded(clips)
-    installation.check_nothing_sent_again(clips, kills=0)
+    installation.check_nothing_sent_again(clips)
 
 
 def test_stop_does_not_wait_for_a_slowed_chunk(own_installation: Installation) -> None:

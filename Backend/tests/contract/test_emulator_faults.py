@@ -189,6 +189,24 @@ def test_log_tells_what_was_asked_and_answered(raw: RawHttp, emulator: EmulatorP
     assert emulator.requests() == []
 
 
+def test_log_counts_committed_bytes_sent_again(raw: RawHttp, emulator: EmulatorProcess) -> None:
+    """Only what a 308 had told: half a chunk that a broken connection left over has to come once more."""
+    data = noise(3 * QUANTUM)
+    session = raw.start("one.mp4")
+    raw.chunk(session, f"0-{2 * QUANTUM - 1}/*", data[: 2 * QUANTUM])
+    raw.chunk(session, f"{QUANTUM}-{2 * QUANTUM - 1}/*", data[QUANTUM : 2 * QUANTUM])
+    raw.chunk(session, f"{2 * QUANTUM}-{3 * QUANTUM - 1}/{3 * QUANTUM}", data[2 * QUANTUM :])
+    assert [one["sent_again_bytes"] for one in emulator.requests()[1:]] == [0, QUANTUM, 0]
+
+    other = raw.start("two.mp4")
+    emulator.fault("reset", kind="chunk", after_bytes=QUANTUM + 5)
+    with pytest.raises(BROKEN):
+        raw.chunk(other, f"0-{2 * QUANTUM - 1}/*", data[: 2 * QUANTUM])
+    assert raw.chunk(other, "*/*").headers["range"] == f"bytes=0-{QUANTUM - 1}"
+    raw.chunk(other, f"{QUANTUM}-{2 * QUANTUM - 1}/*", data[QUANTUM : 2 * QUANTUM])
+    assert [one["sent_again_bytes"] for one in emulator.requests() if one["name"] == "two.mp4"] == [0, 0, 0, 0]
+
+
 # --- behind the client's back ---
 
 
